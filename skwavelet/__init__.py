@@ -1,3 +1,8 @@
 """Wavelet scattering features of atomic structures and sparse models of their energy."""
 
 __version__ = "0.1.0"
+
+from skwavelet.linear import BaggedOLSEnsemble, GreedyOLSRegressor
+from skwavelet.model_selection import RelaxationPathGroupKFold
+
+__all__ = ["BaggedOLSEnsemble", "GreedyOLSRegressor", "RelaxationPathGroupKFold"]

@@ -1,0 +1,305 @@
+"""`BaggedOLSEnsemble`: the average of greedy models of resampled groups."""
+
+from numbers import Integral
+from typing import ClassVar
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from skwavelet._validation import Interval, StrOptions, check_parameters
+from skwavelet._versioning import VersionedMixin
+from skwavelet.linear._regressor import GreedyOLSRegressor
+from skwavelet.linear._training import check_training_data, linear_prediction, resolve_candidates
+from skwavelet.linear.greedy import greedy_path
+from skwavelet.model_selection import assign_folds
+
+_MAX_REDRAWS = 1000
+
+
+class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
+    """Average of sparse linear models, each greedy on a bootstrap sample of the groups.
+
+    Every model draws groups (relaxation paths, say) with repetition, compares a few random
+    features per step of its greedy path, and takes as many features as are best on the groups
+    that it did not draw. The average is still one linear model.
+
+    Parameters
+    ----------
+    n_estimators : int, default=100
+        Number of models; with ``resampling="folds"``, the number of folds.
+    max_features : int, default=1000
+        Greatest number of features of a model.
+    candidates : {"all", "sqrt"}, int or float, default="sqrt"
+        Features compared at each step, drawn at random from those not selected yet: all, the
+        square root of (n_features + 1), so many, or this fraction of n_features.
+    resampling : {"bootstrap", "folds"}, default="bootstrap"
+        ``"bootstrap"`` draws as many groups as there are, with repetition, again until some
+        group is left out. ``"folds"`` leaves each of n_estimators parts of the groups out of
+        one model; with ``n_estimators=4, candidates="all"`` this is the scheme without
+        randomized selection of the reference.
+    patience : int or None, default=PATIENCE
+        End a path when its out-of-bag error has not improved for so many steps. None never
+        does.
+    n_jobs : int or None, default=None
+        Number of models fitted at a time, each by a thread on one core; None is one, -1 one
+        per core. The result does not depend on it.
+    random_state : int, RandomState instance or None, default=None
+        Draws the groups and the candidates.
+    verbose : int, default=0
+        Nonzero shows a progress bar.
+
+    Attributes
+    ----------
+    estimators_ : list of GreedyOLSRegressor
+        The models. Their ``path_`` has the out-of-bag error as ``validation_rmse``, and their
+        weights are those of the drawn groups.
+    coef_ : ndarray of shape (n_features_in_,)
+        Mean of the weights of the models; units of y per unit of the feature.
+    intercept_ : float
+        Mean of the independent terms, in units of y.
+    oob_prediction_ : ndarray of shape (n_samples,)
+        For each training row, the mean prediction of the models that did not see its group;
+        NaN where every model saw it.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Mean over the models of the absolute weight, times the standard deviation of the feature
+        on the training rows, divided by its sum.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string column names.
+
+    See Also
+    --------
+    GreedyOLSRegressor : One such model.
+    RelaxationPathGroupKFold : Cross-validation over whole paths.
+
+    References
+    ----------
+    X. Brumwell, *Wavelet scattering and graph representations for atomic structures*,
+    dissertation, Michigan State University, section 4.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skwavelet import BaggedOLSEnsemble
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(120, 20))
+    >>> y = 3 * X[:, 4] - X[:, 7] + 0.01 * rng.normal(size=120)
+    >>> paths = np.repeat(np.arange(12), 10)
+    >>> model = BaggedOLSEnsemble(n_estimators=10, random_state=0).fit(X, y, groups=paths)
+    >>> model.coef_[[4, 7]].round(2)
+    array([ 3., -1.])
+    >>> mean, std = model.predict(X[:3], return_std=True)
+    >>> std.shape
+    (3,)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "max_features": GreedyOLSRegressor._parameter_constraints["max_features"],
+        "candidates": GreedyOLSRegressor._parameter_constraints["candidates"],
+        "resampling": [StrOptions({"bootstrap", "folds"})],
+        "patience": GreedyOLSRegressor._parameter_constraints["patience"],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_estimators=100,
+        *,
+        max_features=1000,
+        candidates="sqrt",
+        resampling="bootstrap",
+        patience=50,
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_estimators = n_estimators
+        self.max_features = max_features
+        self.candidates = candidates
+        self.resampling = resampling
+        self.patience = patience
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y, groups=None, sample_weight=None, intercept_column=None):
+        """Fit the models.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features. Float32 is accepted; the arithmetic is float64, on one float64 copy that
+            all models share.
+        y : array-like of shape (n_samples,)
+            Targets, for example energies in eV/atom.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each row, drawn or left out as a whole. None: every row is its own.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the squared errors of the rows, in training (times the number of draws
+            of the group) and out of bag.
+        intercept_column : array-like of shape (n_samples,), default=None
+            Advanced: what multiplies the intercept in each row, by default ones. A row that
+            is the derivative of another kind of row has no intercept: pass 0 there, and stack
+            rows of both kinds. Features are then made orthogonal to this column rather than
+            centred. Only ``oob_prediction_`` follows it; `predict` always has the intercept
+            in full.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an array has the wrong length or is not finite, weights are negative, a
+            parameter is out of range, or there is one group, or fewer than folds.
+        """
+        check_parameters(self)
+        data = check_training_data(self, X, y, groups, sample_weight, intercept_column)
+        entropy = check_random_state(self.random_state).randint(2**31 - 1, size=4)
+        first, *seeds = np.random.SeedSequence(entropy.tolist()).spawn(1 + self.n_estimators)
+        draw = self._sampler(data, np.random.default_rng(first))
+        # Threads share the design. One BLAS thread each: cores are not fought over, and sums
+        # are rounded alike whatever n_jobs.
+        with threadpool_limits(limits=1, user_api="blas"):
+            fitted = Parallel(self.n_jobs, require="sharedmem", return_as="generator")(
+                delayed(self._fit_one)(data, draw, i, seed) for i, seed in enumerate(seeds)
+            )
+            fitted = list(tqdm(fitted, total=self.n_estimators, disable=not self.verbose))
+
+        self.estimators_ = [model for model, _, _ in fitted]
+        self.coef_ = np.mean([model.coef_ for model in self.estimators_], axis=0)
+        self.intercept_ = float(np.mean([model.intercept_ for model in self.estimators_]))
+        total, count = np.zeros(len(data.y)), np.zeros(len(data.y))
+        for _, rows, prediction in fitted:
+            total[rows] += prediction
+            count[rows] += 1
+        self.oob_prediction_ = np.full(len(data.y), np.nan)
+        np.divide(total, count, out=self.oob_prediction_, where=count > 0)
+        size = sum(np.abs(model.coef_) for model in self.estimators_) * data.design.scale
+        self.feature_importances_ = size / size.sum() if size.any() else size
+        return self
+
+    def _sampler(self, data, rng):
+        """Return draw(i, rng): how often model i draws each group."""
+        n_groups = data.n_groups
+        if n_groups < 2:
+            raise ValueError(
+                "all rows are in one group, none would be out of bag: pass groups of at least"
+                " two labels"
+            )
+        if self.resampling == "bootstrap":
+            return lambda i, rng: np.bincount(
+                rng.integers(n_groups, size=n_groups), minlength=n_groups
+            )
+        if not 2 <= self.n_estimators <= n_groups:
+            raise ValueError(
+                f"resampling='folds' needs n_estimators (the number of folds) of at least 2 and"
+                f" at most the number of groups, {n_groups}; got {self.n_estimators}"
+            )
+        folds = assign_folds(np.bincount(data.groups), self.n_estimators, rng)
+        return lambda i, rng: (folds != i).astype(int)
+
+    def _fit_one(self, data, draw, i, seed):
+        """Fit model i; return it with its out-of-bag rows and their predictions."""
+        rng = np.random.default_rng(seed)
+        for _ in range(_MAX_REDRAWS):
+            counts = draw(i, rng)[data.groups]
+            weight = counts * data.weight
+            validation_weight = np.where(counts == 0, data.weight, 0.0)
+            if data.usable(weight) and validation_weight.any():
+                break
+        else:
+            raise ValueError(
+                "no bag has rows of nonzero sample_weight (and intercept_column) both in and"
+                " out of it: too few groups have such rows"
+            )
+        path = greedy_path(
+            data.design,
+            data.y,
+            weight,
+            max_features=self.max_features,
+            n_candidates=resolve_candidates(self.candidates, self.n_features_in_),
+            rng=rng,
+            validation_weight=validation_weight,
+            patience=self.patience,
+        )
+        model = GreedyOLSRegressor(
+            self.max_features,
+            candidates=self.candidates,
+            patience=self.patience,
+            random_state=int(seed.generate_state(1)[0]),
+        )
+        model.n_features_in_ = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        model._set_model(data, path, weight, path.n_best)
+        rows = np.flatnonzero(counts == 0)
+        design = data.design
+        prediction = design.columns[model.support_][:, rows].T @ (
+            model.coef_[model.support_] * design.scale[model.support_]
+        )
+        level = model.intercept_ + model.coef_ @ design.center
+        return model, rows, prediction + level * design.intercept_column[rows]
+
+    def predict(self, X, return_std=False):
+        """Predict with the average model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        return_std : bool, default=False
+            Whether to return the spread of the models too.
+
+        Returns
+        -------
+        mean : ndarray of shape (n_samples,), float64
+            Predictions, in units of y.
+        std : ndarray of shape (n_samples,), float64
+            Standard deviation over the models, in units of y; only with ``return_std=True``.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        mean = linear_prediction(X, self.coef_) + self.intercept_
+        if not return_std:
+            return mean
+        coefs = np.column_stack([model.coef_ for model in self.estimators_])
+        members = linear_prediction(X, coefs) + [model.intercept_ for model in self.estimators_]
+        return mean, members.std(axis=1)
+
+    def staged_predict(self, X):
+        """Predict with at most 1, 2, 3, ... features per model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,), float64
+            Mean over the models of their predictions with min(M, M*) features, for M from 1
+            to the largest M*; the last one is that of `predict`.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        n_stages = max(model.n_features_selected_ for model in self.estimators_)
+        stages = np.zeros((n_stages, len(X)))
+        for model in self.estimators_:
+            prediction = model.intercept_
+            for stage, prediction in zip(stages, model._staged_predictions(X), strict=False):
+                stage += prediction
+            stages[model.n_features_selected_ :] += prediction
+        for stage in stages:
+            yield stage / len(self.estimators_)

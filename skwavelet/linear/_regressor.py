@@ -1,0 +1,270 @@
+"""`GreedyOLSRegressor`: one sparse linear model along the greedy path."""
+
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skwavelet._validation import Interval, RealNotInt, StrOptions, check_parameters
+from skwavelet._versioning import VersionedMixin
+from skwavelet.linear._training import check_training_data, linear_prediction, resolve_candidates
+from skwavelet.linear.greedy import PrefixWeights, greedy_path, prefix_weights
+
+
+class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
+    """Sparse linear model by greedy orthogonal least squares.
+
+    Features are added one at a time: at each step the one whose column, made orthogonal to the
+    columns already selected and renormalized, has the largest absolute inner product with the
+    residual. That is the feature whose addition leaves the least squared error once all
+    weights are refitted. Columns are centred, and the selection does not depend on their scale
+    (they count as having unit variance on the training rows).
+
+    The number of features M* is the one of least error on held-out rows, which are whole
+    groups (relaxation paths, say). Selection and M* come from the remaining rows; the weights
+    of the selected features are then estimated by least squares on *all* rows, because a fifth
+    more data costs one small QR factorization and changes nothing that was validated.
+
+    Parameters
+    ----------
+    max_features : int, default=1000
+        Length of the path.
+    candidates : {"all", "sqrt"}, int or float, default="all"
+        Features compared at each step, drawn at random from those not selected yet: all, the
+        square root of (n_features + 1), so many, or this fraction of n_features.
+    validation_fraction : float or None, default=0.2
+        Fraction of the groups held out to choose the number of features. None holds out
+        nothing and keeps the whole path.
+    patience : int or None, default=None
+        End the path when the validation error has not improved for so many steps. None never
+        does.
+    tol : float, default=1e-8
+        Features of which less than this is independent of the selected ones (relative norm of
+        the centred column) are never selected. Nor are those of which no more is left than
+        rounding errors of the dtype of X.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept. False fits a model through the origin, without centring.
+    random_state : int, RandomState instance or None, default=None
+        Draws the held-out groups and the candidates.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features_in_,)
+        Weights, zero for features that were not selected; units of y per unit of the feature.
+    intercept_ : float
+        Independent term, in units of y.
+    support_ : ndarray of shape (n_features_selected_,)
+        Indices of the selected features in order of selection.
+    n_features_selected_ : int
+        M*, the number of selected features.
+    path_ : DataFrame
+        Columns ``n_features`` (1, 2, ...), ``train_rmse`` and ``validation_rmse`` (in units of
+        y, both of the fit without the held-out groups; NaN without validation).
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X had string column names.
+
+    See Also
+    --------
+    BaggedOLSEnsemble : The average of many randomized models of this kind.
+    sklearn.linear_model.OrthogonalMatchingPursuit : The same without renormalizing the
+        decorrelated columns, which prefers features unlike those already selected.
+
+    References
+    ----------
+    X. Brumwell, *Wavelet scattering and graph representations for atomic structures*,
+    dissertation, Michigan State University, equations (3.3)-(3.9).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skwavelet import GreedyOLSRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(100, 20))
+    >>> y = 3 * X[:, 4] - X[:, 7] + 0.5
+    >>> model = GreedyOLSRegressor(max_features=2, random_state=0).fit(X, y)
+    >>> model.support_
+    array([4, 7])
+    >>> model.coef_[[4, 7]].round(6), round(model.intercept_, 6)
+    (array([ 3., -1.]), 0.5)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "max_features": [Interval(Integral, 1, None, closed="left")],
+        "candidates": [
+            StrOptions({"all", "sqrt"}),
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="right"),
+        ],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "tol": [Interval(Real, 0, 1, closed="left")],
+        "fit_intercept": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        max_features=1000,
+        *,
+        candidates="all",
+        validation_fraction=0.2,
+        patience=None,
+        tol=1e-8,
+        fit_intercept=True,
+        random_state=None,
+    ):
+        self.max_features = max_features
+        self.candidates = candidates
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.random_state = random_state
+
+    def fit(self, X, y, groups=None, sample_weight=None, intercept_column=None):
+        """Select features and estimate their weights.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features. Float32 is accepted; the arithmetic is float64.
+        y : array-like of shape (n_samples,)
+            Targets, for example energies in eV/atom.
+        groups : array-like of shape (n_samples,), default=None
+            Group of each row; a group is held out as a whole. None: every row is its own.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the squared errors of the rows, in training and in validation.
+        intercept_column : array-like of shape (n_samples,), default=None
+            Advanced: what multiplies the intercept in each row, by default ones. A row that
+            is the derivative of another kind of row has no intercept: pass 0 there, and stack
+            rows of both kinds. Features are then made orthogonal to this column rather than
+            centred. Predictions always have the intercept in full.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If an array has the wrong length or is not finite, weights are negative, a
+            parameter is out of range, or there is only one group to hold out from.
+        """
+        check_parameters(self)
+        data = check_training_data(
+            self, X, y, groups, sample_weight, intercept_column, self.fit_intercept
+        )
+        random_state = check_random_state(self.random_state)
+        rng = np.random.default_rng(random_state.randint(2**31 - 1, size=4))
+        weight, validation_weight = data.weight, None
+        if self.validation_fraction is not None:
+            held_out = _held_out_rows(data, self.validation_fraction, rng)
+            weight = np.where(held_out, 0.0, data.weight)
+            validation_weight = np.where(held_out, data.weight, 0.0)
+        path = greedy_path(
+            data.design,
+            data.y,
+            weight,
+            max_features=self.max_features,
+            n_candidates=resolve_candidates(self.candidates, self.n_features_in_),
+            tol=self.tol,
+            rng=rng,
+            validation_weight=validation_weight,
+            patience=self.patience,
+        )
+        self._set_model(data, path, data.weight, len(path.support))
+        return self
+
+    def _set_model(self, data, path, weight, n_prefixes):
+        """Derive the fitted attributes, keeping the first ``n_prefixes`` prefixes."""
+        support = path.support[:n_prefixes]
+        design = data.design
+        weights = prefix_weights(design, data.y, weight, support)
+        self.n_features_selected_ = path.n_best
+        self.support_ = path.support[: path.n_best]
+        n_columns = path.n_best + (design.intercept_column is not None)
+        self.coef_, self.intercept_ = design.original_coefficients(
+            self.support_, weights.solve(n_columns)
+        )
+        self.path_ = pd.DataFrame(
+            {
+                "n_features": np.arange(1, len(path.support) + 1),
+                "train_rmse": path.train_rmse,
+                "validation_rmse": path.validation_rmse,
+            }
+        )
+        self._path_support = support
+        self._path_center = design.center[support]
+        self._path_scale = design.scale[support]
+        self._path_factor = weights.factor
+        self._path_projection = weights.projection
+
+    def predict(self, X):
+        """Predict with the selected number of features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Predictions, in units of y.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return linear_prediction(X, self.coef_) + self.intercept_
+
+    def staged_predict(self, X):
+        """Predict with the first 1, 2, 3, ... features of the path.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Yields
+        ------
+        ndarray of shape (n_samples,), float64
+            Predictions of the model of M features, one for each row of ``path_`` (for the
+            members of a `BaggedOLSEnsemble`, which keep no longer models, up to M*).
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        yield from self._staged_predictions(X)
+
+    def _staged_predictions(self, X):
+        matrix = (X[:, self._path_support] - self._path_center) / self._path_scale
+        n_intercept = len(self._path_factor) - len(self._path_support)
+        matrix = np.hstack([np.ones((len(X), n_intercept)), matrix])
+        prefixes = PrefixWeights(self._path_factor, self._path_projection).predictions(matrix)
+        for n_columns, prediction in enumerate(prefixes, start=1):
+            if n_columns > n_intercept:
+                yield prediction
+
+
+def _held_out_rows(data, fraction, rng):
+    """Mask of the rows of a random fraction of the groups, at least one and not all."""
+    n_groups = data.n_groups
+    if n_groups < 2:
+        raise ValueError(
+            "all rows are in one group, none is left to train on: pass groups of at least two"
+            " labels, or validation_fraction=None"
+        )
+    n_held_out = min(max(round(fraction * n_groups), 1), n_groups - 1)
+    order = rng.permutation(n_groups)
+    held_out = np.isin(data.groups, order[:n_held_out])
+    if not (data.usable(data.weight * ~held_out) and data.usable(data.weight * held_out)):
+        raise ValueError(
+            "the training or the held-out groups have no row of nonzero weight (and intercept):"
+            " change sample_weight, groups or random_state"
+        )
+    return held_out
