@@ -1,0 +1,322 @@
+"""The transformer that all representations share.
+
+A representation brings fitted attributes and an *evaluator*: a picklable object on plain
+arrays with the features of one structure and their derivatives. Everything else, from checking
+the input to processes and progress, is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from typing import Any, Protocol, Self
+
+import joblib
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from ase.data import chemical_symbols
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from skwavelet._validation import check_parameters
+from skwavelet._versioning import VersionedMixin
+from skwavelet.channels import channel_weights
+from skwavelet.structures import Structure, check_elements, check_structures, smallest_distance
+
+
+class Evaluator(Protocol):
+    """What a representation computes, one structure at a time."""
+
+    def check(self, structure: Structure) -> None:
+        """Raise ``ValueError`` if the structure cannot be computed here (memory)."""
+
+    def features(self, structure: Structure) -> np.ndarray:
+        """Return the features, of shape (n_features,)."""
+
+    def tangents(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> np.ndarray:
+        """Return derivatives along directions, of shape (n_directions, n_features).
+
+        Directions are pairs of displacements (n_directions, N, 3) and strains
+        (n_directions, 3, 3).
+        """
+
+    def gradients(
+        self, structure: Structure, cotangent: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the features and the gradients of ``cotangent @ features``.
+
+        Shapes (n_features,), (N, 3) for positions and (3, 3) for a strain.
+        """
+
+
+class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
+    """Base of transformers from sequences of ``ase.Atoms`` to feature matrices.
+
+    Subclasses implement ``_learn``, which sets the fitted attributes, ``feature_table_`` and
+    ``_evaluator`` from checked structures; they have the parameters ``channels``, ``dtype``,
+    ``n_jobs`` and ``verbose``.
+    """
+
+    _evaluator: Evaluator
+
+    def fit(self, X: Iterable[Atoms], y: Any = None) -> Self:
+        """Learn elements, channels and resolution from structures.
+
+        Only the geometry is used, never the energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+            Structures; lengths in Å.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a structure or a parameter is unusable; the message names the structure's index.
+        """
+        check_parameters(self)
+        structures = check_structures(X)
+        elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
+        self.min_distance_ = smallest_distance(structures)
+        self.elements_ = [chemical_symbols[z] for z in elements]
+        self.channels_ = channel_weights(self.channels, elements)
+        self._atomic_numbers = tuple(elements)
+        self._learn(structures)
+        self.n_features_out_ = len(self.feature_table_)
+        return self
+
+    def transform(self, X: Iterable[Atoms]) -> np.ndarray:
+        """Compute the features of structures.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        ndarray of shape (n_structures, n_features_out_)
+            Of the transformer's ``dtype``; a DataFrame after ``set_output``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a structure is unusable, has an element not seen in ``fit``, or is beyond memory;
+            the message names its index.
+        """
+        structures = self._check(X)
+        features = np.empty((len(structures), self.n_features_out_), dtype=self.dtype)
+        for index, row in self._map("features", structures):
+            features[index] = row
+        return features
+
+    def jvp(
+        self,
+        X: Iterable[Atoms],
+        displacements: Sequence[np.ndarray] | None = None,
+        strains: Sequence[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Differentiate the features along directions (Jacobian-vector products).
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        displacements : sequence of array of shape (n_directions, N, 3), optional
+            One array per structure: how far each atom moves (Å) per unit of the direction.
+        strains : sequence of array of shape (n_directions, 3, 3), optional
+            One array per structure: homogeneous strains eps; row vectors a of the cell and of
+            the positions become a (1 + eps).
+
+        Returns
+        -------
+        list of ndarray of shape (n_directions, n_features_out_)
+            Exact derivatives of what ``transform`` returns, one array per structure.
+
+        Raises
+        ------
+        ValueError
+            If both kinds of direction are missing or a shape does not fit.
+        """
+        structures = self._check(X)
+        directions = [
+            _check_directions(s, _pick(displacements, s, "displacements", len(structures)),
+                              _pick(strains, s, "strains", len(structures)))
+            for s in structures
+        ]  # fmt: skip
+        return _in_order(self._map("tangents", structures, directions), len(structures))
+
+    def vjp(
+        self, X: Iterable[Atoms], cotangents: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Differentiate linear forms of the features (vector-Jacobian products).
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        cotangents : array of shape (n_structures, n_features_out_)
+            Weights w of the linear form w @ features of each structure.
+
+        Returns
+        -------
+        list of (ndarray of shape (N, 3), ndarray of shape (3, 3))
+            Gradients of w @ features with respect to the positions (per Å) and to a homogeneous
+            strain, one pair per structure.
+
+        Raises
+        ------
+        ValueError
+            If ``cotangents`` has another shape or is not finite.
+        """
+        return [gradients for _, *gradients in self.value_and_vjp(X, cotangents)]
+
+    def value_and_vjp(
+        self, X: Iterable[Atoms], cotangents: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return the features together with ``vjp``, at no further cost.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        cotangents : array of shape (n_structures, n_features_out_)
+
+        Returns
+        -------
+        list of (features, gradient, strain gradient)
+            Shapes (n_features_out_,), (N, 3) and (3, 3), one triple per structure.
+        """
+        structures = self._check(X)
+        cotangents = np.asarray(cotangents, dtype=np.float64)
+        expected = (len(structures), self.n_features_out_)
+        if cotangents.shape != expected:
+            raise ValueError(f"cotangents has shape {cotangents.shape}; pass shape {expected}.")
+        if not np.isfinite(cotangents).all():
+            raise ValueError("cotangents holds NaN or infinite values; repair them.")
+        rows = [(cotangent,) for cotangent in cotangents]
+        return _in_order(self._map("gradients", structures, rows), len(structures))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features, made from the rows of ``feature_table_``.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str of shape (n_features_out_,)
+        """
+        check_is_fitted(self)
+        return np.asarray(feature_names(self.feature_table_), dtype=object)
+
+    def _check(self, X: Iterable[Atoms]) -> list[Structure]:
+        check_is_fitted(self)
+        structures = check_structures(X)
+        check_elements(structures, self._atomic_numbers)
+        return structures
+
+    def _map(
+        self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield (position in ``structures``, result of the evaluator's method)."""
+        evaluator = self._evaluator
+        for structure in structures:
+            evaluator.check(structure)
+        # Structures of one cell side by side, so that they share their filters.
+        order = sorted(range(len(structures)), key=lambda i: _cell_key(structures[i]))
+        tasks = [(i, structures[i], arguments[i] if arguments else ()) for i in order]
+        n_workers = joblib.effective_n_jobs(self.n_jobs)
+        size = 1 if n_workers == 1 else int(np.clip(len(tasks) // (8 * n_workers), 1, 64))
+        batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+        parallel = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator_unordered")
+        with tqdm(
+            total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose
+        ) as progress:
+            for results in parallel(
+                joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches
+            ):
+                yield from results
+                progress.update(len(results))
+
+    def _learn(self, structures: list[Structure]) -> None:
+        raise NotImplementedError
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:
+    return [(index, method(structure, *arguments)) for index, structure, arguments in batch]
+
+
+def _in_order(results: Iterator[tuple[int, Any]], length: int) -> list:
+    ordered = [None] * length
+    for index, result in results:
+        ordered[index] = result
+    return ordered
+
+
+def _cell_key(structure: Structure) -> tuple:
+    return (structure.elements, structure.pbc.tobytes(), structure.cell.tobytes())
+
+
+def _pick(arrays: Sequence | None, structure: Structure, name: str, expected: int):
+    if arrays is None:
+        return None
+    if len(arrays) != expected:
+        raise ValueError(
+            f"{name} has {len(arrays)} entries for {expected} structures; pass one array each."
+        )
+    return arrays[structure.index]
+
+
+def _check_directions(
+    structure: Structure, displacements: np.ndarray | None, strains: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if displacements is None and strains is None:
+        raise ValueError("Pass displacements, strains or both.")
+    given = displacements if displacements is not None else strains
+    shapes = {
+        "displacements": (len(given), len(structure), 3),
+        "strains": (len(given), 3, 3),
+    }
+    checked = []
+    for (name, shape), array in zip(shapes.items(), (displacements, strains), strict=True):
+        array = np.zeros(shape) if array is None else np.asarray(array, dtype=np.float64)
+        if array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(
+                f"{name} of structure {structure.index} must be finite and of shape "
+                f"(n_directions, {shape[1]}, 3), the same n_directions for both kinds; "
+                f"got shape {array.shape}."
+            )
+        checked.append(array)
+    return tuple(checked)
+
+
+def feature_names(table: pd.DataFrame) -> list[str]:
+    """Return one readable name per row of a feature table, such as ``Si_n3l1j0_n3l2j1_q4/3``.
+
+    Paths (n1, l1, j1), (n2, l2, j2) and powers appear where a row has them.
+    """
+    names = table["channel"].astype(str)
+    for layer in "12":
+        if f"n{layer}" not in table:
+            continue
+        present = table[f"n{layer}"].notna()
+        part = "_"
+        for symbol in "nlj":
+            values = table[f"{symbol}{layer}"]
+            part = part + symbol + values.map(lambda v: f"{v:g}" if pd.notna(v) else "")
+        names = names + part.where(present, "")
+    powers = {q: str(Fraction(q).limit_denominator(24)) for q in table["q"].unique()}
+    return (names + "_q" + table["q"].map(powers)).tolist()

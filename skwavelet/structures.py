@@ -1,0 +1,176 @@
+"""The door: sequences of ``ase.Atoms`` come in, checked records of plain arrays go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from vesin import NeighborList
+
+# Two atoms closer than this (Å) stand at the same place.
+COINCIDENT = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """One checked structure: nothing behind the door has to look at it twice.
+
+    Attributes
+    ----------
+    index : int
+        Place in the sequence it came from, for messages.
+    numbers : ndarray of shape (N,)
+        Atomic numbers.
+    positions : ndarray of shape (N, 3)
+        Cartesian positions (Å).
+    cell : ndarray of shape (3, 3)
+        Cell vectors as rows (Å); rows of non-periodic directions carry no meaning.
+    pbc : ndarray of shape (3,)
+        Whether each cell vector is a period.
+    """
+
+    index: int
+    numbers: np.ndarray
+    positions: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @cached_property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, in increasing order."""
+        return tuple(np.unique(self.numbers).tolist())
+
+    def neighbors(self, cutoff: float, quantities: str = "ijD") -> list[np.ndarray]:
+        """Return all ordered pairs closer than ``cutoff`` (Å), periodic images included.
+
+        ``quantities`` are vesin's: indices ``i`` and ``j``, vectors ``D`` (from i to j),
+        distances ``d``, periodic shifts ``S``.
+        """
+        finder = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
+        return finder.compute(self.positions, self.cell, self.pbc, quantities)
+
+
+def check_structures(X: Iterable[Atoms]) -> list[Structure]:
+    """Turn a sequence of structures into checked records.
+
+    Parameters
+    ----------
+    X : sequence of ase.Atoms
+        Or of objects with ``to_ase_atoms()``, such as pymatgen's. Lists, tuples,
+        one-dimensional object arrays and pandas Series are all sequences.
+
+    Returns
+    -------
+    list of Structure
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a single structure, a numeric array or holds something else.
+    ValueError
+        If ``X`` is empty, or a structure has no atoms, unknown elements, positions or a
+        cell that are not finite, or a periodic direction without extent.
+    """
+    if isinstance(X, Atoms) or hasattr(X, "to_ase_atoms"):
+        raise TypeError("X is a single structure; pass a list of structures: [atoms].")
+    if isinstance(X, str | bytes) or not isinstance(X, Iterable) or getattr(X, "ndim", 1) != 1:
+        raise TypeError(
+            f"X must be a sequence of ase.Atoms, not {_describe(X)}; pass a list of structures."
+        )
+    structures = [_check_structure(index, item) for index, item in enumerate(X)]
+    if not structures:
+        raise ValueError("X holds no structures (0 samples); pass at least one ase.Atoms.")
+    return structures
+
+
+def _describe(X: object) -> str:
+    shape = getattr(X, "shape", None)
+    return type(X).__name__ + (f" of shape {shape}" if shape is not None else "")
+
+
+def _check_structure(index: int, item: object) -> Structure:
+    if not isinstance(item, Atoms):
+        if not hasattr(item, "to_ase_atoms"):
+            raise TypeError(
+                f"Structure {index} is {_describe(item)}; convert it to ase.Atoms first."
+            )
+        item = item.to_ase_atoms()
+    numbers = np.array(item.numbers, dtype=np.int64)
+    positions = np.array(item.positions, dtype=np.float64)
+    cell = np.array(item.cell.array, dtype=np.float64)
+    pbc = np.array(item.pbc, dtype=bool)
+    if len(numbers) == 0:
+        raise ValueError(f"Structure {index} has no atoms; remove it from X.")
+    if numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
+        raise ValueError(
+            f"Structure {index} has atomic number {numbers[(numbers < 1)].tolist()[:1] or numbers.max()}"
+            ", which is no chemical element; replace or remove such atoms."
+        )
+    if not np.isfinite(positions).all():
+        atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
+        raise ValueError(
+            f"Structure {index} has NaN or infinite positions (atom {atom}); repair or remove it."
+        )
+    if not np.isfinite(cell).all():
+        raise ValueError(f"Structure {index} has a NaN or infinite cell; repair or remove it.")
+    periods = cell[pbc]
+    lengths = np.linalg.norm(periods, axis=1)
+    # The volume that the periods span, relative to that of a box of the same lengths.
+    spanned = np.sqrt(max(np.linalg.det(periods @ periods.T), 0.0)) if len(periods) else 1.0
+    if (lengths < COINCIDENT).any() or spanned < 1e-6 * np.prod(lengths):
+        raise ValueError(
+            f"Structure {index} is periodic (pbc={pbc.tolist()}) but its cell has no volume; "
+            "set atoms.cell, or atoms.pbc = False for a molecule."
+        )
+    return Structure(index, numbers, positions, cell, pbc)
+
+
+def check_elements(structures: Sequence[Structure], known: Sequence[int]) -> None:
+    """Raise ``ValueError`` for the first structure with an element that ``fit`` has not seen."""
+    for structure in structures:
+        unseen = [chemical_symbols[z] for z in structure.elements if z not in known]
+        if unseen:
+            raise ValueError(
+                f"Structure {structure.index} contains {', '.join(unseen)}, not seen in fit "
+                f"(elements {', '.join(chemical_symbols[z] for z in known)}); "
+                "fit on structures that contain every element."
+            )
+
+
+def smallest_distance(structures: Sequence[Structure]) -> float:
+    """Return the smallest interatomic distance (Å) of a set, periodic images included.
+
+    Infinite where no structure has two atoms. Raises ``ValueError`` where two atoms of one
+    structure coincide.
+    """
+    smallest = np.inf
+    for structure in structures:
+        periodic = structure.pbc.any()
+        if len(structure) == 1 and not periodic:
+            continue
+        # Only pairs closer than the best so far matter, which keeps the lists short.
+        cutoff = smallest if np.isfinite(smallest) else 2.0
+        distances = structure.neighbors(cutoff, "d")[0]
+        while not len(distances) and not np.isfinite(smallest):
+            cutoff *= 2
+            distances = structure.neighbors(cutoff, "d")[0]
+        if len(distances):
+            smallest = min(smallest, float(distances.min()))
+        if smallest < COINCIDENT:
+            raise ValueError(
+                f"Structure {structure.index} has two atoms at the same place "
+                f"(closer than {COINCIDENT} Å); remove the duplicate."
+            )
+    return smallest
+
+
+def perpendicular_heights(cell: np.ndarray) -> np.ndarray:
+    """Return the distances (3,) between opposite faces of a cell with row vectors (3, 3)."""
+    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)

@@ -1,0 +1,445 @@
+"""The scattering cascade on plain arrays, with its forward (JVP) and reverse (VJP) sweeps.
+
+The inputs are the Fourier coefficients of the elements' densities and the filters; the outputs
+are the integrals of sigma^q over the box, one per path and power. Positions act through the
+densities, strains through the filters and the volume, so that derivatives need no more than
+tangents and cotangents of those two.
+
+Conventions. Coefficients X_G make maps f(u) = sum_G X_G exp(iG.u): no factor in the inverse
+transform. A cotangent of X is the full-lattice gradient, of which the half spectrum is kept, so
+that the adjoint of the inverse transform is the plain forward transform. The modulus is
+sigma = sqrt(u + floor^2) - floor with u = sum_m |f_m|^2: smooth, and zero where the map is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skwavelet.voxel.fft import Workspace, workspace
+from skwavelet.voxel.filters import Filters, filters
+from skwavelet.voxel.grid import Grid, add_embedded, truncate
+from skwavelet.voxel.plan import FirstNode, ScaleNode, SecondNode
+from skwavelet.voxel.powers import PowerSums
+
+# Maps transformed together: as many as stay in a core's own cache, ...
+CHUNK_BYTES = 2**20
+# ... and all m of one wavelet as long as they are below this; streamed one by one beyond.
+KEEP_BYTES = 2**28
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """The wavelets of an evaluator: everything about filters but the grid."""
+
+    wavelets: tuple[tuple[int, int], ...]
+    scales: tuple[float, ...]
+    beta: float
+    dtype: np.dtype
+
+    def on(self, scale: int, level: int, grid: Grid) -> Filters:
+        """Return the filters of scale number ``scale`` on the grid of scale number ``level``."""
+        shape = grid.shapes[level]
+        return filters(self.wavelets, self.beta, self.scales[scale], shape, grid.cell, self.dtype)
+
+
+class Chunk:
+    """Maps f_m of a few parents under one wavelet, and what is derived from them.
+
+    Parameters
+    ----------
+    spectra : ndarray of shape (B, half grid)
+        Coefficients of the parents.
+    psi : ndarray of shape (2l + 1, half grid)
+        Filters.
+    shape : tuple of (int, int, int)
+        Grid.
+    mix : ndarray of shape (C, B), optional
+        Channel weights: the maps become f_c = sum_b mix_cb f_b.
+    """
+
+    def __init__(self, spectra, psi, shape, mix=None):
+        self.spectra, self.psi, self.shape, self.mix = spectra, psi, shape, mix
+        self.dtype = psi.real.dtype
+        maps_bytes = len(spectra) * np.prod(shape) * self.dtype.itemsize
+        self.block = len(psi) if maps_bytes * len(psi) <= KEEP_BYTES else 1
+        self._kept: tuple | None = None
+
+    def blocks(self) -> Iterator[tuple[slice, Workspace, np.ndarray]]:
+        """Yield (m, workspace, maps of shape (B or C, m, grid)); a single block is kept."""
+        if self._kept is not None:
+            yield self._kept
+            return
+        for start in range(0, len(self.psi), self.block):
+            m = slice(start, min(start + self.block, len(self.psi)))
+            work = workspace(len(self.spectra) * (m.stop - m.start), self.shape, self.dtype)
+            block = (m, work, self._mixed(self._inverse(work, m, self.spectra, self.psi)))
+            if self.block == len(self.psi):
+                self._kept = block
+            yield block
+
+    def _inverse(self, work: Workspace, m: slice, spectra, psi) -> np.ndarray:
+        products = work.spectra.reshape(len(spectra), -1, *spectra.shape[1:])
+        np.multiply(spectra[:, None], psi[m], out=products)
+        return work.inverse().reshape(len(spectra), -1, *self.shape)
+
+    def _mixed(self, maps: np.ndarray) -> np.ndarray:
+        if self.mix is None:
+            return maps
+        mixed = self.mix @ maps.reshape(len(maps), -1)
+        return mixed.reshape(len(self.mix), *maps.shape[1:])
+
+    def squared_modulus(self) -> np.ndarray:
+        """Return u = sum_m f_m^2, of shape (B or C, grid)."""
+        u = scratch = None
+        for _, _, maps in self.blocks():
+            for m in range(maps.shape[1]):
+                if u is None:
+                    u = np.square(maps[:, m])
+                    scratch = np.empty_like(u)
+                else:
+                    u += np.square(maps[:, m], out=scratch)
+        return u
+
+    def push(self, tangent: np.ndarray | None, psi_tangent: np.ndarray | None) -> np.ndarray:
+        """Return du = 2 sum_m f_m df_m for tangents of the spectra and of the filters."""
+        du = None
+        for m, _, maps in self.blocks():
+            work = workspace(len(self.spectra) * (m.stop - m.start), self.shape, self.dtype, slot=1)
+            products = work.spectra.reshape(len(self.spectra), -1, *self.spectra.shape[1:])
+            if tangent is None:
+                products[:] = 0
+            else:
+                np.multiply(tangent[:, None], self.psi[m], out=products)
+            if psi_tangent is not None:
+                products += self.spectra[:, None] * psi_tangent[m]
+            moved = self._mixed(work.inverse().reshape(len(self.spectra), -1, *self.shape))
+            part = np.einsum("bmxyz,bmxyz->bxyz", maps, moved)
+            du = part if du is None else du + part
+        du *= 2
+        return du
+
+    def pull(self, slope: np.ndarray, filter_cotangent: np.ndarray) -> np.ndarray:
+        """Return the cotangent of the spectra for the cotangent ``slope`` of u.
+
+        Adds that of the filters to ``filter_cotangent``. Overwrites the kept maps.
+        """
+        cotangent = np.zeros_like(self.spectra)
+        slope = 2 * slope[:, None]
+        for m, work, maps in self.blocks():
+            maps *= slope
+            if self.mix is not None:
+                np.matmul(
+                    self.mix.T,
+                    maps.reshape(len(maps), -1),
+                    out=work.maps.reshape(len(self.spectra), -1),
+                )
+            pulled = work.forward().reshape(len(self.spectra), -1, *self.spectra.shape[1:])
+            for b in range(len(self.spectra)):
+                for k, psi in enumerate(self.psi[m]):
+                    cotangent[b] += psi.conj() * pulled[b, k]
+                    filter_cotangent[m][k] += pulled[b, k] * self.spectra[b].conj()
+        self._kept = None
+        return cotangent
+
+
+class Cascade:
+    """The cascade of one structure.
+
+    Parameters
+    ----------
+    plan : tuple of ScaleNode
+        What to compute.
+    bank : Bank
+        The wavelets.
+    grid : Grid
+        Box and grid shapes of the structure.
+    mix : ndarray of shape (n_channels, E)
+        Weights of the E elements of the structure in every channel.
+    floors : tuple of ndarray
+        Floors of the modulus: (n_channels, n_wavelets, n_scales) for first-order maps, and the
+        factors (n_wavelets,) by which a second wavelet changes them.
+    powers : PowerSums
+    n_paths : int
+        Rows of the result.
+    """
+
+    def __init__(self, plan, bank, grid, mix, floors, powers, n_paths):
+        self.plan: tuple[ScaleNode, ...] = plan
+        self.bank: Bank = bank
+        self.grid: Grid = grid
+        self.mix = mix.astype(bank.dtype)
+        self.floors, self.gains = floors
+        self.powers: PowerSums = powers
+        self.n_paths = n_paths
+
+    # -- what all sweeps share ---------------------------------------------------------------
+
+    def _first_chunk(self, node: FirstNode, density: np.ndarray, scale: int) -> Chunk:
+        psi = self.bank.on(scale, scale, self.grid).spectra[node.wavelet]
+        return Chunk(density, psi, self.grid.shapes[scale], self.mix[node.channels])
+
+    def _first_floor(self, node: FirstNode, scale: int) -> np.ndarray:
+        return self.floors[node.channels, node.wavelet, scale].astype(self.bank.dtype)
+
+    def _parent_floors(self, scale_node: ScaleNode) -> np.ndarray:
+        return np.concatenate([self._first_floor(f, scale_node.scale) for f in scale_node.first])
+
+    def _second_chunks(
+        self, node: SecondNode, level: int, parents: np.ndarray
+    ) -> Iterator[tuple[Chunk, slice]]:
+        """Split a node's parents into chunks that stay in cache; slices are into its rows."""
+        shape = self.grid.shapes[level]
+        psi = self.bank.on(node.scale, level, self.grid).spectra[node.wavelet]
+        per_parent = 2 * len(psi) * np.prod(shape) * self.bank.dtype.itemsize
+        size = max(1, int(CHUNK_BYTES // per_parent))
+        for start in range(0, len(node.rows), size):
+            part = slice(start, min(start + size, len(node.rows)))
+            rows = part if node.all_rows else node.rows[part]
+            yield Chunk(parents[rows], psi, shape), part
+
+    def _levels(self, scale_node: ScaleNode) -> Iterator[tuple[int, list[SecondNode]]]:
+        """Yield the second-order nodes grid by grid: a path lives on the grid of max(j1, j2)."""
+        for level in range(scale_node.scale, len(self.grid.shapes)):
+            nodes = [n for n in scale_node.second if max(n.scale, scale_node.scale) == level]
+            if nodes:
+                yield level, nodes
+
+    def _roots(self, u: np.ndarray, floor: np.ndarray) -> dict[str, np.ndarray]:
+        u += (floor**2)[:, None, None, None]
+        return self.powers.roots(u)
+
+    def _integrals(self, roots, floor: np.ndarray) -> np.ndarray:
+        """Return the integrals (B, n_powers) of sigma^q over the box, without the floor's own."""
+        voxel = self.grid.volume / roots["u"][0].size
+        constant = self.grid.volume * floor.astype(np.float64)[:, None] ** self.powers.powers
+        return voxel * self.powers.sums(roots) - constant
+
+    def _parent_spectra(self, modulus: np.ndarray, floor: np.ndarray | None = None) -> np.ndarray:
+        """Return the Fourier coefficients of maps (B, grid)."""
+        spectra = np.empty(
+            (len(modulus), *modulus.shape[1:3], modulus.shape[3] // 2 + 1),
+            dtype=np.result_type(self.bank.dtype, np.complex64),
+        )
+        work = workspace(1, modulus.shape[1:], self.bank.dtype, slot=2)
+        for row, values in zip(spectra, modulus, strict=True):
+            work.maps[0] = values
+            np.multiply(work.forward()[0], 1 / values.size, out=row)
+        if floor is not None:
+            spectra[:, 0, 0, 0] -= floor
+        return spectra
+
+    def _parent_maps(self, cotangent: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Apply the adjoint of ``_parent_spectra``: maps from cotangents of coefficients."""
+        maps = np.empty((len(cotangent), *shape), dtype=self.bank.dtype)
+        work = workspace(1, shape, self.bank.dtype, slot=2)
+        for row, values in zip(maps, cotangent, strict=True):
+            work.spectra[0] = values
+            np.multiply(work.inverse()[0], 1 / row.size, out=row)
+        return maps
+
+    def maps(
+        self, density: np.ndarray, first: tuple[int, int, int], second: tuple[int, int] | None
+    ) -> np.ndarray:
+        """Return the equivariant maps (2l + 1, grid) of one path.
+
+        ``first`` is (channel, wavelet, scale), ``second`` (wavelet, scale) of a second layer.
+        """
+        channel, wavelet, scale = first
+        node = FirstNode(wavelet, np.array([channel]), np.array([-1]), slice(0, 1))
+        density = truncate(density, self.grid.shapes[0], self.grid.shapes[scale])
+        chunk, level = self._first_chunk(node, density, scale), scale
+        if second is not None:
+            level = max(scale, second[1])
+            floor = self._first_floor(node, scale)
+            roots = self._roots(chunk.squared_modulus(), floor)
+            parents = self._parent_spectra(roots["r"], floor)
+            parents = truncate(parents, self.grid.shapes[scale], self.grid.shapes[level])
+            psi = self.bank.on(second[1], level, self.grid).spectra[second[0]]
+            chunk = Chunk(parents, psi, self.grid.shapes[level])
+        return np.concatenate([maps[0].copy() for _, _, maps in chunk.blocks()])
+
+    # -- forward, with tangents --------------------------------------------------------------
+
+    def forward(
+        self,
+        density: np.ndarray,
+        tangents: np.ndarray | None = None,
+        strains: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the integrals, and their derivatives along directions.
+
+        Parameters
+        ----------
+        density : ndarray of shape (E, half grid)
+            Coefficients rho^(G) / V of the elements' densities on the base grid.
+        tangents : ndarray of shape (D, E, half grid), optional
+            Their derivatives along every direction.
+        strains : ndarray of shape (D, 3, 3), optional
+            Strain of the box along every direction; no strain if None.
+
+        Returns
+        -------
+        integrals : ndarray of shape (n_paths, n_powers)
+        derivatives : ndarray of shape (D, n_paths, n_powers)
+        """
+        n_directions = 0 if tangents is None else len(tangents)
+        n_powers = len(self.powers.powers)
+        integrals = np.zeros((self.n_paths, n_powers))
+        derivatives = np.zeros((n_directions, self.n_paths, n_powers))
+        strains = [None] * n_directions if strains is None else strains
+        for scale_node in self.plan:
+            scale = scale_node.scale
+            base, shape = self.grid.shapes[0], self.grid.shapes[scale]
+            X = truncate(density, base, shape)
+            dX = [truncate(t, base, shape) for t in tangents] if n_directions else []
+            parents, parent_tangents = self._forward_first(
+                scale_node, X, dX, strains, integrals, derivatives
+            )
+            for level, nodes in self._levels(scale_node):
+                Y = truncate(parents, shape, self.grid.shapes[level])
+                dY = [truncate(t, shape, self.grid.shapes[level]) for t in parent_tangents]
+                for node in nodes:
+                    self._forward_second(
+                        scale_node, node, level, Y, dY, strains, integrals, derivatives
+                    )
+        for direction, strain in enumerate(strains):
+            if strain is not None:
+                derivatives[direction] += np.trace(strain) * integrals
+        return integrals, derivatives
+
+    def _forward_first(self, scale_node, X, dX, strains, integrals, derivatives):
+        scale = scale_node.scale
+        bank = self.bank.on(scale, scale, self.grid)
+        shape = (scale_node.n_parents if scale_node.second else 0, *X.shape[1:])
+        parents = np.empty(shape, dtype=X.dtype)
+        parent_tangents = [np.empty(shape, dtype=X.dtype) for _ in dX]
+        for node in scale_node.first:
+            chunk = self._first_chunk(node, X, scale)
+            floor = self._first_floor(node, scale)
+            roots = self._roots(chunk.squared_modulus(), floor)
+            output = node.paths >= 0
+            integrals[node.paths[output]] = self._integrals(roots, floor)[output]
+            if scale_node.second:
+                parents[node.rows] = self._parent_spectra(roots["r"], floor)
+            for direction, (tangent, strain) in enumerate(zip(dX, strains, strict=True)):
+                psi_tangent = None if strain is None else bank.strained(node.wavelet, strain)
+                du = chunk.push(tangent, psi_tangent)
+                derivative = self._pushed(roots, du)
+                derivatives[direction, node.paths[output]] = derivative[output]
+                if scale_node.second:
+                    du /= 2 * roots["r"]
+                    parent_tangents[direction][node.rows] = self._parent_spectra(du)
+        return parents, parent_tangents
+
+    def _forward_second(
+        self, scale_node, node, level, Y, dY, strains, integrals, derivatives
+    ) -> None:
+        bank = self.bank.on(node.scale, level, self.grid)
+        floors = self._parent_floors(scale_node)[node.rows] * self.gains[node.wavelet]
+        floors = floors.astype(self.bank.dtype)
+        psi_tangents = [
+            None if strain is None else bank.strained(node.wavelet, strain) for strain in strains
+        ]
+        for chunk, part in self._second_chunks(node, level, Y):
+            roots = self._roots(chunk.squared_modulus(), floors[part])
+            integrals[node.paths[part]] = self._integrals(roots, floors[part])
+            rows = part if node.all_rows else node.rows[part]
+            for direction, psi_tangent in enumerate(psi_tangents):
+                du = chunk.push(dY[direction][rows], psi_tangent)
+                derivatives[direction, node.paths[part]] = self._pushed(roots, du)
+
+    def _pushed(self, roots, du: np.ndarray) -> np.ndarray:
+        """Return the derivatives (B, n_powers) of the integrals along du."""
+        voxel = self.grid.volume / du[0].size
+        columns = []
+        for power in range(len(self.powers.powers)):
+            weights = np.zeros((len(du), len(self.powers.powers)))
+            weights[:, power] = voxel
+            slope = self.powers.slope(roots, weights)
+            rows = (*du.shape[:2], -1)
+            columns.append(
+                np.vecdot(slope.reshape(rows), du.reshape(rows)).sum(axis=1, dtype=np.float64)
+            )
+        return np.stack(columns, axis=-1)
+
+    # -- reverse -----------------------------------------------------------------------------
+
+    def reverse(
+        self, density: np.ndarray, cotangents: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute the integrals and the gradient of sum(cotangents * integrals).
+
+        Parameters
+        ----------
+        density : ndarray of shape (E, half grid)
+            Coefficients rho^(G) / V of the elements' densities on the base grid.
+        cotangents : ndarray of shape (n_paths, n_powers)
+
+        Returns
+        -------
+        integrals : ndarray of shape (n_paths, n_powers)
+        density_gradient : ndarray of shape (E, half grid)
+            Cotangent of ``density``, over the full lattice.
+        strain_gradient : ndarray of shape (3, 3)
+            At fixed ``density``: through the filters and the volume of the integrals.
+        """
+        integrals = np.zeros((self.n_paths, len(self.powers.powers)))
+        density_gradient = np.zeros_like(density)
+        self._filter_gradients: dict[tuple[int, int, int], np.ndarray] = {}
+        for scale_node in self.plan:
+            scale = scale_node.scale
+            base, shape = self.grid.shapes[0], self.grid.shapes[scale]
+            X = truncate(density, base, shape)
+            parents, _ = self._forward_first(scale_node, X, [], [], integrals, None)
+            parent_gradients = np.zeros_like(parents)
+            for level, nodes in self._levels(scale_node):
+                Y = truncate(parents, shape, self.grid.shapes[level])
+                gradient = np.zeros_like(Y)
+                for node in nodes:
+                    self._reverse_second(
+                        scale_node, node, level, Y, cotangents, integrals, gradient
+                    )
+                add_embedded(parent_gradients, gradient, shape, self.grid.shapes[level])
+            gradient = np.zeros_like(X)
+            for node in scale_node.first:
+                gradient += self._reverse_first(
+                    scale_node, node, X, cotangents, parent_gradients[node.rows]
+                )
+            add_embedded(density_gradient, gradient, base, shape)
+        strain_gradient = np.eye(3) * (cotangents * integrals).sum()
+        for (wavelet, scale, level), gradient in self._filter_gradients.items():
+            bank = self.bank.on(scale, level, self.grid)
+            strain_gradient += bank.strain_gradient(wavelet, gradient)
+        del self._filter_gradients
+        return integrals, density_gradient, strain_gradient
+
+    def _filter_gradient(self, wavelet: int, scale: int, level: int, psi) -> np.ndarray:
+        return self._filter_gradients.setdefault((wavelet, scale, level), np.zeros_like(psi))
+
+    def _reverse_second(self, scale_node, node, level, Y, cotangents, integrals, gradient) -> None:
+        floors = self._parent_floors(scale_node)[node.rows] * self.gains[node.wavelet]
+        floors = floors.astype(self.bank.dtype)
+        for chunk, part in self._second_chunks(node, level, Y):
+            roots = self._roots(chunk.squared_modulus(), floors[part])
+            integrals[node.paths[part]] = self._integrals(roots, floors[part])
+            voxel = self.grid.volume / roots["u"][0].size
+            slope = self.powers.slope(roots, voxel * cotangents[node.paths[part]])
+            filter_gradient = self._filter_gradient(node.wavelet, node.scale, level, chunk.psi)
+            gradient[node.rows[part]] += chunk.pull(slope, filter_gradient)
+
+    def _reverse_first(self, scale_node, node, X, cotangents, parent_gradients) -> np.ndarray:
+        scale = scale_node.scale
+        chunk = self._first_chunk(node, X, scale)
+        roots = self._roots(chunk.squared_modulus(), self._first_floor(node, scale))
+        voxel = self.grid.volume / roots["u"][0].size
+        weights = voxel * cotangents[node.paths] * (node.paths >= 0)[:, None]
+        slope = self.powers.slope(roots, weights)
+        if len(parent_gradients):
+            above = self._parent_maps(parent_gradients, self.grid.shapes[scale])
+            above /= 2 * roots["r"]
+            slope += above
+        filter_gradient = self._filter_gradient(node.wavelet, scale, scale, chunk.psi)
+        return chunk.pull(slope, filter_gradient)

@@ -1,0 +1,106 @@
+"""Wavelet filters on the reciprocal lattice of one grid, and their response to a strain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from skwavelet.voxel.density import pair_weights
+from skwavelet.voxel.grid import nyquist_mask, reciprocal_vectors
+from skwavelet.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
+
+
+class Filters:
+    """Wavelets of one scale on one grid.
+
+    Frequencies without a partner (-L/2 on an axis of even length L) are left out, so that maps are
+    real and reflections of a structure give reflected maps.
+
+    Parameters
+    ----------
+    wavelets : sequence of (n, l)
+    beta : float
+        Width (Å).
+    scale : float
+        Scale j: the filters are psi^(2^j G).
+    shape : tuple of (int, int, int)
+        Grid points.
+    cell : ndarray of shape (3, 3)
+        Box (Å).
+    dtype : dtype
+        Real type of the maps.
+    """
+
+    def __init__(
+        self,
+        wavelets: Sequence[tuple[int, int]],
+        beta: float,
+        scale: float,
+        shape: tuple[int, int, int],
+        cell: np.ndarray,
+        dtype: np.dtype,
+    ):
+        self.wavelets, self.beta, self.scale = wavelets, beta, scale
+        self.shape, self.cell, self.dtype = shape, cell, np.dtype(dtype)
+
+    @cached_property
+    def _points(self) -> np.ndarray:
+        cell = self.cell / 2.0**self.scale
+        return reciprocal_vectors(self.shape, cell, self.dtype)
+
+    @cached_property
+    def spectra(self) -> list[np.ndarray]:
+        """Complex psi^_nlm (2l + 1, half grid), one array per (n, l)."""
+        filters = []
+        for n, l in self.wavelets:
+            values = (-1j) ** l * wavelet_spectrum(self._points, n, l, self.beta)
+            filters.append(self._without_nyquist(values))
+        return filters
+
+    @cached_property
+    def _gradients(self) -> list[np.ndarray]:
+        return [
+            self._without_nyquist(wavelet_spectrum_gradient(self._points, n, l, self.beta))
+            for n, l in self.wavelets
+        ]
+
+    def _without_nyquist(self, values: np.ndarray) -> np.ndarray:
+        for index in nyquist_mask(self.shape):
+            values[(..., *index, *(slice(None),) * (3 - len(index)))] = 0
+        return values.astype(np.result_type(self.dtype, values.dtype), copy=False)
+
+    def strained(self, which: int, strain: np.ndarray) -> np.ndarray:
+        """Return the derivative (2l + 1, half grid) of one (n, l) along a strain (3, 3).
+
+        A strain turns G into (1 - eps) G.
+        """
+        motion = -np.tensordot(strain.astype(self.dtype), self._points, axes=1)
+        change = np.einsum("a...,am...->m...", motion, self._gradients[which])
+        return (-1j) ** self.wavelets[which][1] * change
+
+    def strain_gradient(self, which: int, cotangent: np.ndarray) -> np.ndarray:
+        """Return the strain gradient (3, 3) of Re sum_G conj(cotangent) psi^ over all G."""
+        phased = ((-1j) ** self.wavelets[which][1] * cotangent.conj()).real
+        phased *= pair_weights(self.shape, self.dtype)
+        slopes = np.einsum("m...,am...->a...", phased, self._gradients[which])
+        return -np.tensordot(slopes, self._points, axes=((1, 2, 3), (1, 2, 3))).astype(np.float64)
+
+
+@lru_cache(maxsize=24)
+def _cached(wavelets, beta, scale, shape, cell_bytes, dtype) -> Filters:
+    cell = np.frombuffer(cell_bytes).reshape(3, 3)
+    return Filters(wavelets, beta, scale, shape, cell, dtype)
+
+
+def filters(
+    wavelets: tuple[tuple[int, int], ...],
+    beta: float,
+    scale: float,
+    shape: tuple[int, int, int],
+    cell: np.ndarray,
+    dtype: np.dtype,
+) -> Filters:
+    """Return the filters of a scale on a grid, shared by the structures of one cell."""
+    return _cached(wavelets, beta, scale, shape, cell.tobytes(), np.dtype(dtype).char)

@@ -1,0 +1,80 @@
+"""Sums over voxels of powers of the modulus, and their derivatives.
+
+With u the squared modulus, r = sqrt(u) and c = cbrt(u), the thesis's four sums of sigma^q,
+q = 1, 4/3, 5/3, 2, are sum(r), c.c, r.c and sum(u): two roots and four dot products.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# q -> the two maps whose product is u^(q/2).
+_FACTORS = {1.0: "r1", 4 / 3: "cc", 5 / 3: "rc", 2.0: "u1"}
+
+
+class PowerSums:
+    """Sums of u^(q/2) over the voxels of squared moduli u, for several powers q.
+
+    Parameters
+    ----------
+    powers : sequence of float
+        Exponents q of the modulus.
+    """
+
+    def __init__(self, powers):
+        self.powers = tuple(float(q) for q in powers)
+        self._factors = [
+            next((f for known, f in _FACTORS.items() if abs(known - q) < 1e-9), None)
+            for q in self.powers
+        ]
+
+    def roots(self, u: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the maps that the sums and slopes are made of; ``u`` must be positive."""
+        roots = {"u": u, "r": np.sqrt(u)}
+        if "cc" in self._factors or "rc" in self._factors:
+            roots["c"] = np.cbrt(u)
+        return roots
+
+    def sums(self, roots: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the sums (B, n_powers), accumulated in float64, of maps (B, L0, L1, L2)."""
+        return np.stack([self._sum(roots, *pair) for pair in self._pairs()], axis=-1)
+
+    def _pairs(self):
+        return zip(self.powers, self._factors, strict=True)
+
+    def _sum(self, roots, q, factors):
+        u = roots["u"]
+        if factors is None:
+            return np.sum(u ** u.dtype.type(q / 2), axis=(1, 2, 3), dtype=np.float64)
+        rows = (*u.shape[:2], -1)
+        left = roots[factors[0]].reshape(rows)
+        if factors[1] == "1":
+            right = np.broadcast_to(np.ones(1, u.dtype), left.shape[-1:])
+            return np.vecdot(left, np.ascontiguousarray(right)).sum(axis=1, dtype=np.float64)
+        right = roots[factors[1]].reshape(rows)
+        # Products in the maps' own precision along planes, sums over planes in float64.
+        return np.vecdot(left, right).sum(axis=1, dtype=np.float64)
+
+    def slope(self, roots: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
+        """Return sum_q weights_q d u^(q/2) / du as maps (B, L0, L1, L2).
+
+        ``weights`` has shape (B, n_powers).
+        """
+        u, r = roots["u"], roots["r"]
+        cast = (weights * np.array(self.powers) / 2).astype(u.dtype)
+        slope = np.zeros_like(u)
+        for column, (q, factors) in enumerate(self._pairs()):
+            weight = cast[:, column, None, None, None]
+            if not weight.any():
+                continue
+            if factors == "r1":
+                slope += weight / r
+            elif factors == "cc":
+                slope += weight / roots["c"]
+            elif factors == "rc":
+                slope += weight * (roots["c"] / r)
+            elif factors == "u1":
+                slope += weight
+            else:
+                slope += weight * u ** u.dtype.type(q / 2 - 1)
+        return slope

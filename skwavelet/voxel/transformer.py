@@ -1,0 +1,183 @@
+"""``VoxelScattering``: parameters and fitted state of the voxel representation (chapter 2)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import numpy as np
+from ase import Atoms
+
+from skwavelet._validation import Interval, StrOptions
+from skwavelet.base import StructureTransformer
+from skwavelet.channels import ChannelSpec
+from skwavelet.structures import Structure
+from skwavelet.voxel.cascade import Bank
+from skwavelet.voxel.evaluator import VoxelEvaluator
+from skwavelet.voxel.plan import path_table, scattering_paths
+from skwavelet.voxel.resolution import learn_beta, learn_n_scales, learn_spacing
+
+# Vacuum around a molecule, in widths beta of the widest wavelet.
+PADDING_WIDTHS = 8.0
+
+
+class VoxelScattering(StructureTransformer):
+    """stub."""
+
+    _parameter_constraints = {
+        "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "max_l": [Interval(Integral, 0, None, closed="left")],
+        "channels": [str, "array-like", dict],
+        "order": [Interval(Integral, 0, 2, closed="both")],
+        "powers": ["array-like"],
+        "beta": [None, Interval(Real, 0, None, closed="neither")],
+        "n_scales": [None, Interval(Integral, 1, None, closed="left")],
+        "scale_step": [Interval(Real, 0, None, closed="neither")],
+        "min_scale_step": [Interval(Real, None, None, closed="neither")],
+        "spacing": [None, Interval(Real, 0, None, closed="neither")],
+        "overlap": [Interval(Real, 0, 1, closed="neither")],
+        "aliasing": [Interval(Real, 0, 1, closed="neither")],
+        "pairs": [StrOptions({"all", "increasing"})],
+        "oversampling": [Interval(Real, 1, None, closed="left")],
+        "normalize": [None, StrOptions({"atoms", "lower_order"})],
+        "smoothing": [Interval(Real, 0, 1, closed="neither")],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n: int | Sequence[int] = 3,
+        max_l: int = 2,
+        *,
+        channels: ChannelSpec = "auto",
+        order: int = 2,
+        powers: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
+        beta: float | None = None,
+        n_scales: int | None = None,
+        scale_step: float = 1.0,
+        min_scale_step: float = -1,
+        spacing: float | None = None,
+        overlap: float = 0.1,
+        aliasing: float = 1e-4,
+        pairs: str = "all",
+        oversampling: float = 1.0,
+        normalize: str | None = "atoms",
+        smoothing: float = 1e-4,
+        dtype: str = "float32",
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ):
+        self.n = n
+        self.max_l = max_l
+        self.channels = channels
+        self.order = order
+        self.powers = powers
+        self.beta = beta
+        self.n_scales = n_scales
+        self.scale_step = scale_step
+        self.min_scale_step = min_scale_step
+        self.spacing = spacing
+        self.overlap = overlap
+        self.aliasing = aliasing
+        self.pairs = pairs
+        self.oversampling = oversampling
+        self.normalize = normalize
+        self.smoothing = smoothing
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def maps(
+        self,
+        atoms: Atoms,
+        *,
+        channel: str,
+        first: tuple[int, int, float],
+        second: tuple[int, int, float] | None = None,
+    ) -> np.ndarray:
+        """Return the equivariant maps of one path, for plots such as figures 2.2 and 2.3.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        channel : str
+            Name of a channel, a column of ``channels_``.
+        first : (n, l, j)
+            Wavelet and scale of the first layer: the maps rho_c * psi.
+        second : (n, l, j), optional
+            Wavelet and scale of a second layer: the maps sigma(rho_c * psi_1) * psi_2.
+
+        Returns
+        -------
+        ndarray of shape (2l + 1, L0, L1, L2)
+            Values on the grid of the path's largest scale, whose points are
+            (i0/L0, i1/L1, i2/L2) in fractions of the box; one map per real spherical harmonic.
+        """
+        (structure,) = self._check([atoms])
+        names = list(self.channels_.columns)
+        if channel not in names:
+            raise ValueError(f"Unknown channel {channel!r}; use one of {', '.join(names)}.")
+        first, second = (path and self._place(path) for path in (first, second))
+        return self._evaluator.maps(structure, (names.index(channel), *first), second)
+
+    def _place(self, path: tuple[int, int, float]) -> tuple[int, int]:
+        """Return the places of (n, l) and j in their lists."""
+        n, l, j = path
+        wavelets, scales = self._evaluator.bank.wavelets, self._evaluator.bank.scales
+        if (n, l) not in wavelets or not np.isclose(scales, j).any():
+            raise ValueError(
+                f"No wavelet (n, l, j) = {path}; (n, l) is one of {wavelets} and j one of {scales}."
+            )
+        return wavelets.index((n, l)), int(np.isclose(scales, j).argmax())
+
+    def _learn(self, structures: list[Structure]) -> None:
+        wavelets = self._wavelets()
+        powers = np.asarray(self.powers, dtype=float)
+        if powers.ndim != 1 or len(powers) == 0 or not (np.isfinite(powers) & (powers > 0)).all():
+            raise ValueError(f"powers must be positive numbers, not {self.powers!r}.")
+        self.beta_ = float(self.beta or learn_beta(self.min_distance_, self.overlap))
+        fitting = learn_n_scales(structures, self.beta_, self.scale_step)
+        self.n_scales_ = self.n_scales or fitting
+        if self.n_scales_ > fitting and any(s.pbc.any() for s in structures):
+            warnings.warn(
+                f"n_scales={self.n_scales_}, but only {fitting} fit the smallest cell of X: the "
+                "wider wavelets describe the box rather than the structure and do not carry over "
+                "to other cells.",
+                UserWarning,
+                stacklevel=3,
+            )
+        self.spacing_ = float(self.spacing or learn_spacing(wavelets, self.beta_, self.aliasing))
+        scales = tuple(self.scale_step * k for k in range(self.n_scales_))
+        paths = scattering_paths(
+            self.channels_.shape[1],
+            wavelets,
+            scales,
+            order=self.order,
+            min_scale_step=self.min_scale_step,
+            increasing=self.pairs == "increasing",
+        )
+        self.feature_table_ = path_table(
+            paths, self.channels_.columns, wavelets, scales, tuple(powers)
+        )
+        spacings = [self.spacing_ * max(1.0, 2.0**j / self.oversampling) for j in scales]
+        self._evaluator = VoxelEvaluator(
+            bank=Bank(wavelets, scales, self.beta_, np.dtype(self.dtype)),
+            spacings=tuple(spacings),
+            padding=PADDING_WIDTHS * self.beta_ * 2.0 ** scales[-1],
+            elements=self._atomic_numbers,
+            weights=self.channels_.to_numpy(),
+            paths=paths,
+            columns=tuple(np.divmod(np.arange(len(self.feature_table_)), len(powers))),
+            powers=tuple(powers),
+            smoothing=self.smoothing,
+            normalize=self.normalize,
+        )
+
+    def _wavelets(self) -> tuple[tuple[int, int], ...]:
+        orders = np.unique(np.asarray(self.n))
+        if not np.issubdtype(orders.dtype, np.integer) or not len(orders) or orders[0] < 1:
+            raise ValueError(f"n must be a positive integer or several, not {self.n!r}.")
+        return tuple((int(n), l) for n in orders for l in range(min(n, self.max_l + 1)))
