@@ -42,7 +42,7 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         group is left out. ``"folds"`` leaves each of n_estimators parts of the groups out of
         one model; with ``n_estimators=4, candidates="all"`` this is the scheme without
         randomized selection of the reference.
-    patience : int or None, default=PATIENCE
+    patience : int or None, default=50
         End a path when its out-of-bag error has not improved for so many steps. None never
         does.
     n_jobs : int or None, default=None

@@ -193,18 +193,25 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         self.coef_, self.intercept_ = design.original_coefficients(
             self.support_, weights.solve(n_columns)
         )
-        self.path_ = pd.DataFrame(
-            {
-                "n_features": np.arange(1, len(path.support) + 1),
-                "train_rmse": path.train_rmse,
-                "validation_rmse": path.validation_rmse,
-            }
-        )
+        self._path_errors = np.stack([path.train_rmse, path.validation_rmse])
         self._path_support = support
         self._path_center = design.center[support]
         self._path_scale = design.scale[support]
         self._path_factor = weights.factor
         self._path_projection = weights.projection
+
+    # Built on demand: skops cannot store a DataFrame.
+    @property
+    def path_(self):
+        """Errors of the models of 1, 2, ... features."""
+        train, validation = self._path_errors
+        return pd.DataFrame(
+            {
+                "n_features": np.arange(1, len(train) + 1),
+                "train_rmse": train,
+                "validation_rmse": validation,
+            }
+        )
 
     def predict(self, X):
         """Predict with the selected number of features.
