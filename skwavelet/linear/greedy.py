@@ -207,6 +207,8 @@ class _SampledColumns(_Search):
         super().__init__(design, weight, tol, basis)
         self._n_candidates = n_candidates
         self._rng = rng
+        # Reused at every step: fresh memory of this size costs as much as filling it.
+        self._buffer = np.empty((min(n_candidates, len(self.columns)), len(weight)))
 
     def best(self, basis, residual):
         # A draw of nothing but dependent columns is repeated; each one leaves the pool.
@@ -215,7 +217,9 @@ class _SampledColumns(_Search):
             if self._n_candidates < len(pool):
                 index = self._rng.choice(pool, self._n_candidates, replace=False, shuffle=False)
                 index.sort()
-            candidates = self.columns[index] * self.weight
+            candidates = self._buffer[: len(index)]
+            np.take(self.columns, index, axis=0, out=candidates, mode="clip")
+            candidates *= self.weight
             norm2 = self.start2[index] - np.square(candidates @ basis.vectors.T).sum(axis=1)
             inner = candidates @ residual
             stale = np.flatnonzero(norm2 < _STALE * self.start2[index])
