@@ -176,6 +176,14 @@ def test_weights_and_intercept_column_reach_every_bag(data, bags):
     )
 
 
+def test_patience_reaches_every_bag(data):
+    X, y, groups = data
+    model = BaggedOLSEnsemble(5, patience=2, random_state=0).fit(X, y, groups=groups)
+    for member in model.estimators_:
+        assert len(member.path_) in (member.n_features_selected_ + 2, X.shape[1])
+    assert max(len(member.path_) for member in model.estimators_) < X.shape[1]
+
+
 def test_importances(data):
     X, y, groups = data
     model = BaggedOLSEnsemble(5, random_state=0).fit(X, y, groups=groups)

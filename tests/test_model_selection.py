@@ -18,9 +18,9 @@ FORMULAS = ("LiSi", "Li2Si", "Li3Si2")
 
 
 def relaxation_paths(n_paths=10, n_frames=3, repeat=False):
-    """Frames of n_paths paths of each of three compositions, shuffled."""
+    """Frames of n_paths paths of each of three compositions (three in a double cell), shuffled."""
     structures = [
-        Atoms(formula + formula * (repeat and path % 2), info={"path": f"{formula}-{path}"})
+        Atoms(formula + formula * (repeat and path < 3), info={"path": f"{formula}-{path}"})
         for formula in FORMULAS
         for path in range(n_paths)
         for _ in range(n_frames)

@@ -150,20 +150,15 @@ class _Search:
         self.floor = np.maximum(tol**2 * self.centred2, design.rounding**2 * weight.sum())
 
     def pick(self, index, norm2, inner, basis):
-        """Verify candidates from the best score on; return (column, its basis vector)."""
+        """Return the candidate of the best score and its basis vector, or None."""
         left = norm2 > self.floor[index]
         self.alive[index[~left]] = False
-        score = np.full(len(index), -1.0)
-        score[left] = inner[left] ** 2 / norm2[left]
-        while len(score) and score[best := np.argmax(score)] >= 0:
-            column = index[best]
-            self.alive[column] = False
-            vector = basis.residual(self.columns[column])
-            exact2 = self.weight @ vector**2
-            if exact2 > self.floor[column]:
-                return column, vector / np.sqrt(exact2)
-            score[best] = -1.0
-        return None
+        if not left.any():
+            return None
+        column = index[left][np.argmax(inner[left] ** 2 / norm2[left])]
+        self.alive[column] = False
+        vector = basis.residual(self.columns[column])
+        return column, vector / np.sqrt(self.weight @ vector**2)
 
     def exact(self, index, basis, residual):
         """Squared norms and inner products with the residual, by orthogonalization."""
