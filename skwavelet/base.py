@@ -7,6 +7,7 @@ the input to processes and progress, is here.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
@@ -217,6 +218,50 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(feature_names(self.feature_table_), dtype=object)
 
+    def restrict(self, columns: Sequence[int]) -> Self:
+        """Return a fitted copy that computes only some of the features.
+
+        Parameters
+        ----------
+        columns : sequence of int
+            Numbers of the features to keep, in the order to keep them in.
+
+        Returns
+        -------
+        StructureTransformer
+            Refitting it, or a clone of it, brings back all features.
+        """
+        check_is_fitted(self)
+        columns = np.asarray(columns, dtype=np.intp)
+        restricted = copy.copy(self)
+        restricted.feature_table_ = self.feature_table_.iloc[columns].reset_index(drop=True)
+        restricted.n_features_out_ = len(columns)
+        restricted._evaluator = self._restricted_evaluator(columns)
+        return restricted
+
+    def keep_grid(self, atoms: Atoms) -> Self:
+        """Return a fitted copy whose discretization stays that of one structure.
+
+        Grids change in steps when a cell changes; whoever follows an energy along changing cells
+        (a relaxation, a curve of energy against volume) keeps one. Where a representation has no
+        grid, nothing changes.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Whose grid to keep, for structures with cells within a few per cent of its own.
+
+        Returns
+        -------
+        StructureTransformer
+        """
+        self._check([atoms])
+        return copy.copy(self)
+
+    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
+        """Return an evaluator of some features; override it to spare the work of the others."""
+        return _SelectedFeatures(self._evaluator, columns, self.n_features_out_)
+
     def _check(self, X: Iterable[Atoms]) -> list[Structure]:
         check_is_fitted(self)
         structures = check_structures(X)
@@ -253,6 +298,29 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+class _SelectedFeatures:
+    """An evaluator that keeps some columns of another one's."""
+
+    def __init__(self, evaluator: Evaluator, columns: np.ndarray, n_features: int):
+        self._evaluator, self._columns, self._n_features = evaluator, columns, n_features
+
+    def check(self, structure: Structure) -> None:
+        self._evaluator.check(structure)
+
+    def features(self, structure: Structure) -> np.ndarray:
+        return self._evaluator.features(structure)[self._columns]
+
+    def tangents(self, structure, displacements, strains) -> np.ndarray:
+        return self._evaluator.tangents(structure, displacements, strains)[:, self._columns]
+
+    def gradients(self, structure, cotangent) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # The features that are left out come with a cotangent of zero.
+        whole = np.zeros(self._n_features)
+        np.add.at(whole, self._columns, cotangent)
+        features, *gradients = self._evaluator.gradients(structure, whole)
+        return features[self._columns], *gradients
 
 
 def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:

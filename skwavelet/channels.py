@@ -104,7 +104,7 @@ def channel_weights(channels: ChannelSpec, elements: Sequence[int]) -> pd.DataFr
                 )
     if not table:
         raise ValueError("channels is empty; name at least one, or use channels='auto'.")
-    weights = pd.DataFrame(table, index=pd.Index(symbols, name="element"), dtype=np.float64)
+    weights = pd.DataFrame(table, index=symbols, dtype=np.float64)
     for name, column in weights.items():
         if not np.isfinite(column).all():
             raise ValueError(f"Channel {name!r} has a NaN or infinite weight; repair it.")

@@ -108,10 +108,11 @@ def _check_structure(index: int, item: object) -> Structure:
     pbc = np.array(item.pbc, dtype=bool)
     if len(numbers) == 0:
         raise ValueError(f"Structure {index} has no atoms; remove it from X.")
-    if numbers.min() < 1 or numbers.max() >= len(chemical_symbols):
+    unknown = numbers[(numbers < 1) | (numbers >= len(chemical_symbols))]
+    if len(unknown):
         raise ValueError(
-            f"Structure {index} has atomic number {numbers[(numbers < 1)].tolist()[:1] or numbers.max()}"
-            ", which is no chemical element; replace or remove such atoms."
+            f"Structure {index} has atomic number {unknown[0]}, which is no chemical element; "
+            "replace or remove such atoms."
         )
     if not np.isfinite(positions).all():
         atom = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])

@@ -175,7 +175,7 @@ def wavelet(points: np.ndarray, n: int, l: int, beta: float) -> np.ndarray:
 
 
 def radial_polynomial(points: np.ndarray, n: int, l: int, beta: float) -> np.ndarray:
-    """Return Q_nl(r) / r^l at ``points`` of shape (3, ...): a polynomial in r^2 times a Gaussian."""
+    """Return Q_nl(r) / r^l, a polynomial in r^2 times a Gaussian, at ``points`` (3, ...)."""
     k = n - l - 1
     prefactor = (
         2.0**k * factorial(k) * sqrt(4 * pi / (2 * l + 1)) / ((2 * pi) ** 1.5 * beta ** (2 * n + 1))

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skwavelet.voxel.fft import Workspace, workspace
+from skwavelet.voxel.fft import Workspace, buffer, workspace
 from skwavelet.voxel.filters import Filters, filters
 from skwavelet.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.voxel.plan import FirstNode, ScaleNode, SecondNode
 from skwavelet.voxel.powers import PowerSums
 
 # Maps transformed together: as many as stay in a core's own cache, ...
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**22
 # ... and all m of one wavelet as long as they are below this; streamed one by one beyond.
 KEEP_BYTES = 2**28
 
@@ -85,26 +85,31 @@ class Chunk:
         np.multiply(spectra[:, None], psi[m], out=products)
         return work.inverse().reshape(len(spectra), -1, *self.shape)
 
-    def _mixed(self, maps: np.ndarray) -> np.ndarray:
+    def _mixed(self, maps: np.ndarray, name: str = "mixed") -> np.ndarray:
         if self.mix is None:
             return maps
-        mixed = self.mix @ maps.reshape(len(maps), -1)
-        return mixed.reshape(len(self.mix), *maps.shape[1:])
+        mixed = buffer(name, (len(self.mix), *maps.shape[1:]), self.dtype)
+        np.matmul(self.mix, maps.reshape(len(maps), -1), out=mixed.reshape(len(mixed), -1))
+        return mixed
 
     def squared_modulus(self) -> np.ndarray:
-        """Return u = sum_m f_m^2, of shape (B or C, grid)."""
-        u = scratch = None
+        """Return u = sum_m f_m^2, of shape (B or C, grid), valid until the next call."""
+        u = None
         for _, _, maps in self.blocks():
             for m in range(maps.shape[1]):
                 if u is None:
-                    u = np.square(maps[:, m])
-                    scratch = np.empty_like(u)
+                    shape = (len(maps), *maps.shape[2:])
+                    u, scratch = (buffer(name, shape, self.dtype) for name in ("u", "scratch"))
+                    np.multiply(maps[:, m], maps[:, m], out=u)
                 else:
-                    u += np.square(maps[:, m], out=scratch)
+                    u += np.multiply(maps[:, m], maps[:, m], out=scratch)
         return u
 
     def push(self, tangent: np.ndarray | None, psi_tangent: np.ndarray | None) -> np.ndarray:
-        """Return du = 2 sum_m f_m df_m for tangents of the spectra and of the filters."""
+        """Return du = 2 sum_m f_m df_m for tangents of the spectra and of the filters.
+
+        Valid until the next call.
+        """
         du = None
         for m, _, maps in self.blocks():
             work = workspace(len(self.spectra) * (m.stop - m.start), self.shape, self.dtype, slot=1)
@@ -115,9 +120,15 @@ class Chunk:
                 np.multiply(tangent[:, None], self.psi[m], out=products)
             if psi_tangent is not None:
                 products += self.spectra[:, None] * psi_tangent[m]
-            moved = self._mixed(work.inverse().reshape(len(self.spectra), -1, *self.shape))
-            part = np.einsum("bmxyz,bmxyz->bxyz", maps, moved)
-            du = part if du is None else du + part
+            moved = work.inverse().reshape(len(self.spectra), -1, *self.shape)
+            moved = self._mixed(moved, "mixed tangent")
+            for k in range(maps.shape[1]):
+                if du is None:
+                    shape = (len(maps), *self.shape)
+                    du, scratch = (buffer(name, shape, self.dtype) for name in ("du", "scratch"))
+                    np.multiply(maps[:, k], moved[:, k], out=du)
+                else:
+                    du += np.multiply(maps[:, k], moved[:, k], out=scratch)
         du *= 2
         return du
 
@@ -184,8 +195,10 @@ class Cascade:
     def _first_floor(self, node: FirstNode, scale: int) -> np.ndarray:
         return self.floors[node.channels, node.wavelet, scale].astype(self.bank.dtype)
 
-    def _parent_floors(self, scale_node: ScaleNode) -> np.ndarray:
-        return np.concatenate([self._first_floor(f, scale_node.scale) for f in scale_node.first])
+    def _second_floors(self, scale_node: ScaleNode) -> np.ndarray:
+        """Return the floors (n_wavelets, n_parents) of the maps that follow from a scale."""
+        parents = [self._first_floor(node, scale_node.scale) for node in scale_node.first]
+        return np.outer(self.gains, np.concatenate(parents)).astype(self.bank.dtype)
 
     def _second_chunks(
         self, node: SecondNode, level: int, parents: np.ndarray
@@ -298,12 +311,13 @@ class Cascade:
             parents, parent_tangents = self._forward_first(
                 scale_node, X, dX, strains, integrals, derivatives
             )
+            floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
                 Y = truncate(parents, shape, self.grid.shapes[level])
                 dY = [truncate(t, shape, self.grid.shapes[level]) for t in parent_tangents]
                 for node in nodes:
                     self._forward_second(
-                        scale_node, node, level, Y, dY, strains, integrals, derivatives
+                        node, level, Y, dY, strains, floors, integrals, derivatives
                     )
         for direction, strain in enumerate(strains):
             if strain is not None:
@@ -334,12 +348,9 @@ class Cascade:
                     parent_tangents[direction][node.rows] = self._parent_spectra(du)
         return parents, parent_tangents
 
-    def _forward_second(
-        self, scale_node, node, level, Y, dY, strains, integrals, derivatives
-    ) -> None:
+    def _forward_second(self, node, level, Y, dY, strains, floors, integrals, derivatives) -> None:
         bank = self.bank.on(node.scale, level, self.grid)
-        floors = self._parent_floors(scale_node)[node.rows] * self.gains[node.wavelet]
-        floors = floors.astype(self.bank.dtype)
+        floors = floors[node.wavelet, node.rows]
         psi_tangents = [
             None if strain is None else bank.strained(node.wavelet, strain) for strain in strains
         ]
@@ -395,13 +406,12 @@ class Cascade:
             X = truncate(density, base, shape)
             parents, _ = self._forward_first(scale_node, X, [], [], integrals, None)
             parent_gradients = np.zeros_like(parents)
+            floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
                 Y = truncate(parents, shape, self.grid.shapes[level])
                 gradient = np.zeros_like(Y)
                 for node in nodes:
-                    self._reverse_second(
-                        scale_node, node, level, Y, cotangents, integrals, gradient
-                    )
+                    self._reverse_second(node, level, Y, cotangents, floors, integrals, gradient)
                 add_embedded(parent_gradients, gradient, shape, self.grid.shapes[level])
             gradient = np.zeros_like(X)
             for node in scale_node.first:
@@ -419,9 +429,8 @@ class Cascade:
     def _filter_gradient(self, wavelet: int, scale: int, level: int, psi) -> np.ndarray:
         return self._filter_gradients.setdefault((wavelet, scale, level), np.zeros_like(psi))
 
-    def _reverse_second(self, scale_node, node, level, Y, cotangents, integrals, gradient) -> None:
-        floors = self._parent_floors(scale_node)[node.rows] * self.gains[node.wavelet]
-        floors = floors.astype(self.bank.dtype)
+    def _reverse_second(self, node, level, Y, cotangents, floors, integrals, gradient) -> None:
+        floors = floors[node.wavelet, node.rows]
         for chunk, part in self._second_chunks(node, level, Y):
             roots = self._roots(chunk.squared_modulus(), floors[part])
             integrals[node.paths[part]] = self._integrals(roots, floors[part])

@@ -1,4 +1,4 @@
-"""The density's Fourier coefficients, exact on the reciprocal lattice (2.41), and their derivatives.
+"""Fourier coefficients of the density, exact on the reciprocal lattice (2.41), and derivatives.
 
 rho^(G) = sum_k exp(-i G.R_k) is separable in fractional coordinates: with G of integer orders
 (h0, h1, h2) and fractional positions s_k it is sum_k E0_k(h0) E1_k(h1) E2_k(h2), E_k(h) =

@@ -142,11 +142,9 @@ class VoxelEvaluator:
         grid = self.grid(structure)
         density = self._density(structure, grid)
         cascade, zero = self._cascade(structure, grid), self._zero_order(structure)
-        if self.normalize == "lower_order":
-            # The weights of the integrals depend on their values.
-            integrals = cascade.forward(density)[0] + zero
-        else:
-            integrals = None
+        # The weights of the integrals may depend on their values.
+        ratios = self.normalize == "lower_order"
+        integrals = cascade.forward(density)[0] + zero if ratios else None
         weights = self._integral_cotangents(structure, cotangent, integrals)
         integrals, pulled, strain = cascade.reverse(density, weights)
         integrals += zero

@@ -6,6 +6,7 @@ pickle and threads do not share buffers.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 
@@ -65,6 +66,20 @@ class Workspace:
         """Transform ``maps`` into ``spectra`` and return them."""
         self._forward.execute()
         return self.spectra
+
+
+def buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return this thread's scratch array of a name, with whatever it held before.
+
+    Fresh arrays of this size cost as much in page faults as a pass over them.
+    """
+    arrays: dict[str, np.ndarray] = _local.__dict__.setdefault("buffers", {})
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if nbytes > CACHE_BYTES:
+        return np.empty(shape, dtype)
+    if name not in arrays or arrays[name].nbytes < nbytes:
+        arrays[name] = pyfftw.empty_aligned(nbytes, np.uint8)
+    return arrays[name][:nbytes].view(dtype).reshape(shape)
 
 
 def workspace(batch: int, shape: tuple[int, ...], dtype: np.dtype, slot: int = 0) -> Workspace:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from skwavelet.structures import Structure
 from skwavelet.voxel.fft import half
@@ -48,7 +48,7 @@ class Grid:
     cell: np.ndarray
     shapes: tuple[tuple[int, int, int], ...]
 
-    @property
+    @cached_property
     def volume(self) -> float:
         """Volume of the box (Å^3)."""
         return float(abs(np.linalg.det(self.cell)))
@@ -89,9 +89,25 @@ def make_grid(
 
 
 def _fast(lengths: np.ndarray, spacing: float, least: int) -> tuple[int, int, int]:
-    return tuple(
-        next_fast_len(max(least, ceil(length / spacing - 1e-9)), real=True) for length in lengths
-    )
+    return tuple(fast_length(max(least, ceil(length / spacing - 1e-9))) for length in lengths)
+
+
+def fast_length(points: int) -> int:
+    """Return the smallest length of at least ``points`` that real FFTs do fast.
+
+    Multiples of 4 without prime factors beyond 7: up to twice as fast as their neighbours.
+    """
+    quarter = max(1, ceil(points / 4))
+    while not _is_smooth(quarter):
+        quarter += 1
+    return 4 * quarter
+
+
+def _is_smooth(number: int) -> bool:
+    for factor in (2, 3, 5, 7):
+        while number % factor == 0:
+            number //= factor
+    return number == 1
 
 
 def box_strain(structure: Structure, strains: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from skwavelet.voxel.fft import buffer
+
 # q -> the two maps whose product is u^(q/2).
 _FACTORS = {1.0: "r1", 4 / 3: "cc", 5 / 3: "rc", 2.0: "u1"}
 
@@ -29,31 +31,33 @@ class PowerSums:
         ]
 
     def roots(self, u: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the maps that the sums and slopes are made of; ``u`` must be positive."""
-        roots = {"u": u, "r": np.sqrt(u)}
+        """Return the maps that the sums and slopes are made of, valid until the next call.
+
+        ``u`` must be positive.
+        """
+        roots = {"u": u, "r": np.sqrt(u, out=buffer("r", u.shape, u.dtype))}
         if "cc" in self._factors or "rc" in self._factors:
-            roots["c"] = np.cbrt(u)
+            roots["c"] = np.cbrt(u, out=buffer("c", u.shape, u.dtype))
         return roots
 
     def sums(self, roots: dict[str, np.ndarray]) -> np.ndarray:
         """Return the sums (B, n_powers), accumulated in float64, of maps (B, L0, L1, L2)."""
-        return np.stack([self._sum(roots, *pair) for pair in self._pairs()], axis=-1)
+        u = roots["u"]
+        flat = {name: root.reshape(*u.shape[:2], -1) for name, root in roots.items()}
+        # Products along planes in the maps' own precision, sums over planes in float64.
+        planes = np.empty((*u.shape[:2], len(self.powers)), dtype=u.dtype)
+        for column, (q, factors) in enumerate(self._pairs()):
+            if factors is None:
+                np.sum(flat["u"] ** u.dtype.type(q / 2), axis=-1, out=planes[..., column])
+            elif factors[1] == "1":
+                ones = np.ones(flat["u"].shape[-1], dtype=u.dtype)
+                np.matmul(flat[factors[0]], ones, out=planes[..., column])
+            else:
+                np.vecdot(flat[factors[0]], flat[factors[1]], out=planes[..., column])
+        return planes.sum(axis=1, dtype=np.float64)
 
     def _pairs(self):
         return zip(self.powers, self._factors, strict=True)
-
-    def _sum(self, roots, q, factors):
-        u = roots["u"]
-        if factors is None:
-            return np.sum(u ** u.dtype.type(q / 2), axis=(1, 2, 3), dtype=np.float64)
-        rows = (*u.shape[:2], -1)
-        left = roots[factors[0]].reshape(rows)
-        if factors[1] == "1":
-            right = np.broadcast_to(np.ones(1, u.dtype), left.shape[-1:])
-            return np.vecdot(left, np.ascontiguousarray(right)).sum(axis=1, dtype=np.float64)
-        right = roots[factors[1]].reshape(rows)
-        # Products in the maps' own precision along planes, sums over planes in float64.
-        return np.vecdot(left, right).sum(axis=1, dtype=np.float64)
 
     def slope(self, roots: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Return sum_q weights_q d u^(q/2) / du as maps (B, L0, L1, L2).

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 from ase import Atoms
@@ -23,7 +26,114 @@ PADDING_WIDTHS = 8.0
 
 
 class VoxelScattering(StructureTransformer):
-    """stub."""
+    r"""Voxel scattering: wavelet moduli of an atomic density, integrated over the unit cell.
+
+    Every channel c turns a structure into a density rho_c(u) = sum_k c(Z_k) delta(u - R_k). Its
+    features are the integrals, over the unit cell, of powers q of
+
+    .. math::
+
+        \sigma(f) = \Bigl[\sum_m |f_m|^2\Bigr]^{1/2}, \qquad
+        \sigma(\rho_c * \psi_{n_1 l_1 j_1}), \qquad
+        \sigma\bigl(\sigma(\rho_c * \psi_{n_1 l_1 j_1}) * \psi_{n_2 l_2 j_2}\bigr),
+
+    with the dilated solid harmonic wavelets of `skwavelet.wavelets`, and sum_k c(Z_k)^q at order
+    zero (chapter 2 of [1]_). They do not change under translation, rotation, reflection and
+    permutation, are per-atom quantities of an infinite crystal, and are computed on the exact
+    Fourier coefficients of the density, in any cell.
+
+    Parameters
+    ----------
+    n : int or sequence of int, default=3
+        Radial orders of the wavelets.
+    max_l : int, default=2
+        Largest degree; each n has l = 0 ... min(n - 1, max_l).
+    channels : "auto", sequence of str, or mapping, default="auto"
+        Density channels, see `skwavelet.channels.channel_weights`.
+    order : {0, 1, 2}, default=2
+        Highest scattering order.
+    powers : sequence of float, default=(1, 4/3, 5/3, 2)
+        Exponents q.
+    beta : float, optional
+        Width of the wavelets (Å). Learned: Gaussians half the smallest interatomic distance away
+        have fallen to ``overlap``.
+    n_scales : int, optional
+        Number of scales j = 0, ``scale_step``, ... Learned: those whose wavelets fit the smallest
+        cell, 2 beta 2^j <= B_e with B_e half its smallest perpendicular height (half the largest
+        extent of the atoms where nothing is periodic).
+    scale_step : float, default=1.0
+        Octaves between scales.
+    min_scale_step : float, default=-1
+        Second-order paths have j2 >= j1 + min_scale_step.
+    spacing : float, optional
+        Voxel size (Å). Learned: where the wavelets' spectra have fallen to ``aliasing`` of their
+        peak.
+    overlap : float, default=0.1
+        See ``beta``.
+    aliasing : float, default=1e-4
+        See ``spacing``.
+    pairs : {"all", "increasing"}, default="all"
+        Second-order paths of all wavelet pairs, or those with (n2, l2) > (n1, l1) only.
+    oversampling : float, default=1.25
+        A map of scale j lives on voxels of ``spacing * 2**j / oversampling``, never smaller than
+        ``spacing``: 1 is the map's own band limit, ``2**j`` and beyond is full resolution.
+    normalize : {"atoms", "lower_order"} or None, default="atoms"
+        Divide by the number of atoms; or by the corresponding feature one order lower (by the
+        number of atoms at order zero; 0 where that feature is 0); or not at all.
+    smoothing : float, default=1e-4
+        Rounding of the modulus at zero, sqrt(u + eps^2) - eps, relative to the map of a single
+        atom. It makes the features differentiable and changes them by less than 1e-6.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of maps and features; sums over voxels are in float64.
+    n_jobs : int, optional
+        Processes; None is one, unless in a `joblib.parallel_config` context.
+    verbose : bool, default=False
+        Show progress.
+
+    Attributes
+    ----------
+    beta_ : float
+        Width of the wavelets (Å).
+    n_scales_ : int
+        Number of scales.
+    spacing_ : float
+        Voxel size (Å).
+    min_distance_ : float
+        Smallest interatomic distance seen in ``fit`` (Å).
+    elements_ : list of str
+        Elements seen in ``fit``.
+    channels_ : DataFrame of shape (n_elements, n_channels)
+        Weights of the elements in every channel.
+    feature_table_ : DataFrame of shape (n_features, 9)
+        Columns channel, order, n1, l1, j1, n2, l2, j2, q of every feature.
+    n_features_out_ : int
+        Number of features.
+
+    See Also
+    --------
+    BaggedOLSEnsemble : The sparse linear model for these features.
+
+    Notes
+    -----
+    A structure that is not periodic in some direction is surrounded by vacuum there, as wide as
+    the widest wavelet asks for.
+
+    References
+    ----------
+    .. [1] X. Brumwell, *Wavelet scattering and graph representations for atomic structures*,
+       dissertation, Michigan State University.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from skwavelet import VoxelScattering
+    >>> crystals = [bulk("Si", cubic=True), bulk("Ge", cubic=True)]
+    >>> scattering = VoxelScattering(n_scales=1).fit(crystals)
+    >>> scattering.transform(crystals).shape
+    (2, 260)
+    >>> scattering.feature_table_.query("order == 2")["channel"].unique().tolist()
+    ['Si', 'Ge', 'valence', 'ionic', 'kinetic']
+    """
 
     _parameter_constraints = {
         "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -63,7 +173,7 @@ class VoxelScattering(StructureTransformer):
         overlap: float = 0.1,
         aliasing: float = 1e-4,
         pairs: str = "all",
-        oversampling: float = 1.0,
+        oversampling: float = 1.25,
         normalize: str | None = "atoms",
         smoothing: float = 1e-4,
         dtype: str = "float32",
@@ -122,6 +232,37 @@ class VoxelScattering(StructureTransformer):
             raise ValueError(f"Unknown channel {channel!r}; use one of {', '.join(names)}.")
         first, second = (path and self._place(path) for path in (first, second))
         return self._evaluator.maps(structure, (names.index(channel), *first), second)
+
+    def keep_grid(self, atoms: Atoms) -> Self:
+        """Return a fitted copy that computes every structure on the grid of one.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Whose numbers of grid points to keep, for structures with cells within a few per cent
+            of its own: their features are then smooth functions of the cell.
+
+        Returns
+        -------
+        VoxelScattering
+        """
+        (structure,) = self._check([atoms])
+        kept = copy.copy(self)
+        shapes = replace(self._evaluator, shapes=None).grid(structure).shapes
+        kept._evaluator = replace(self._evaluator, shapes=shapes)
+        return kept
+
+    def _restricted_evaluator(self, columns: np.ndarray) -> VoxelEvaluator:
+        evaluator = self._evaluator
+        path, power = (array[columns] for array in evaluator.columns)
+        needed = np.unique(path)
+        if evaluator.normalize == "lower_order":
+            lower = evaluator._lower()
+            # Twice: the second order needs the first, and that the zeroth.
+            for _ in range(2):
+                needed = np.union1d(needed, lower[needed][lower[needed] >= 0])
+        place = np.searchsorted(needed, path)
+        return replace(evaluator, paths=evaluator.paths[needed], columns=(place, power))
 
     def _place(self, path: tuple[int, int, float]) -> tuple[int, int]:
         """Return the places of (n, l) and j in their lists."""
