@@ -1,0 +1,76 @@
+"""What the sums of a representation are divided by, and the derivatives of the quotient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def lower_paths(paths: np.ndarray) -> np.ndarray:
+    """Return for every scattering path the one an order lower, -1 for those of order zero.
+
+    Parameters
+    ----------
+    paths : ndarray of shape (n_paths, 6)
+        See ``scattering_paths``.
+    """
+    keys = {tuple(path): i for i, path in enumerate(paths.tolist())}
+    lower = []
+    for order, channel, wavelet, scale, *_ in paths.tolist():
+        below = (order - 1, channel, *((wavelet, scale) if order == 2 else (-1, -1)), -1, -1)
+        lower.append(keys.get(below, -1))
+    return np.array(lower)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """From sums over a structure, one per path and power, to its features.
+
+    Attributes
+    ----------
+    mode : {"atoms", "lower_order"} or None
+        Divide by the number of atoms, by the sum of one order lower (of the number of atoms for
+        order zero; 0 where that is 0), or by nothing.
+    lower : ndarray of shape (n_paths,)
+        The path one order lower, -1 for none.
+    columns : tuple of (ndarray, ndarray)
+        Path and power of every feature.
+    """
+
+    mode: str | None
+    lower: np.ndarray
+    columns: tuple[np.ndarray, np.ndarray]
+
+    def features(self, sums: np.ndarray, n_atoms: int) -> np.ndarray:
+        """Return the features (n_features,) of sums (n_paths, n_powers)."""
+        return (sums * self._scale(sums, n_atoms))[self.columns]
+
+    def tangents(self, sums: np.ndarray, derivatives: np.ndarray, n_atoms: int) -> np.ndarray:
+        """Return the derivatives (D, n_features) for those (D, n_paths, n_powers) of the sums."""
+        scale = self._scale(sums, n_atoms)
+        if self.mode == "lower_order":
+            below = np.where(self.lower[:, None] >= 0, derivatives[:, self.lower], 0.0)
+            derivatives = derivatives - sums * scale * below
+        return (derivatives * scale)[:, self.columns[0], self.columns[1]]
+
+    def cotangents(self, cotangent: np.ndarray, sums: np.ndarray, n_atoms: int) -> np.ndarray:
+        """Return the gradient (n_paths, n_powers) in the sums of ``cotangent @ features``."""
+        weights = np.zeros_like(sums)
+        np.add.at(weights, self.columns, cotangent)
+        scale = self._scale(sums, n_atoms)
+        weights *= scale
+        if self.mode == "lower_order":
+            has = self.lower >= 0
+            back = np.zeros_like(weights)
+            np.add.at(back, self.lower[has], (weights * sums * scale)[has])
+            weights -= back
+        return weights
+
+    def _scale(self, sums: np.ndarray, n_atoms: int) -> np.ndarray | float:
+        if self.mode is None:
+            return 1.0
+        if self.mode == "atoms":
+            return 1.0 / n_atoms
+        below = np.where(self.lower[:, None] >= 0, sums[self.lower], n_atoms)
+        return np.divide(1.0, below, out=np.zeros_like(below, dtype=float), where=below > 0)

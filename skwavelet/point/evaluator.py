@@ -1,0 +1,142 @@
+"""Features of one structure and their derivatives: neighbours, cascade, normalization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skwavelet.neighborhoods import Neighborhoods, check_memory
+from skwavelet.normalization import Normalization, lower_paths
+from skwavelet.point.cascade import Bank, Cascade
+from skwavelet.point.plan import make_plan
+from skwavelet.point.powers import AtomPowers
+from skwavelet.structures import Structure
+from skwavelet.wavelets import radial_polynomial
+
+# Neighbour list, vectors, and their gradient in float64.
+BYTES_PER_PAIR = 250
+
+
+@dataclass(frozen=True, eq=False)
+class PointEvaluator:
+    """The fitted state of a ``PointScattering`` on plain arrays.
+
+    Attributes
+    ----------
+    bank : Bank
+        Wavelets, scales and reaches.
+    elements : tuple of int
+        Atomic numbers of the rows of ``weights``, in increasing order.
+    weights : ndarray of shape (n_elements, n_channels)
+        Channel weights.
+    paths : ndarray of shape (n_paths, 6)
+        See ``scattering_paths``.
+    columns : tuple of (ndarray, ndarray)
+        Path and power of every feature.
+    powers : tuple of float
+    smoothing : float
+        Floor of the modulus relative to the map of one atom.
+    normalize : {"atoms", "lower_order"} or None
+    dtype : str
+    """
+
+    bank: Bank
+    elements: tuple[int, ...]
+    weights: np.ndarray
+    paths: np.ndarray
+    columns: tuple[np.ndarray, np.ndarray]
+    powers: tuple[float, ...]
+    smoothing: float
+    normalize: str | None
+    dtype: str
+
+    def check(self, structure: Structure) -> None:
+        """Raise ``ValueError`` if the neighbours of a structure would not fit into memory."""
+        reach = max(self.bank.reaches)
+        check_memory(structure, reach, BYTES_PER_PAIR, "use fewer scales or set a smaller reach")
+
+    def features(self, structure: Structure) -> np.ndarray:
+        """Return the features, of shape (n_features,)."""
+        sums = self._cascade(structure).sums() + self._zero_order(structure)
+        return self._normalization.features(sums, len(structure)).astype(self.dtype)
+
+    def atom_features(self, structure: Structure) -> np.ndarray:
+        """Return what every atom adds to the sums, of shape (N, n_features)."""
+        table = self._cascade(structure).atoms()
+        zero = self.paths[:, 0] == 0
+        table[:, zero] = self._zero_powers(structure)
+        return table[:, self.columns[0], self.columns[1]]
+
+    def tangents(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> np.ndarray:
+        """Return derivatives along directions, of shape (n_directions, n_features)."""
+        sums, derivatives = self._cascade(structure).tangents(displacements, strains)
+        sums += self._zero_order(structure)
+        tangents = self._normalization.tangents(sums, derivatives, len(structure))
+        return tangents.astype(self.dtype)
+
+    def gradients(
+        self, structure: Structure, cotangent: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the features and the gradients of ``cotangent @ features``."""
+        cascade, zero = self._cascade(structure), self._zero_order(structure)
+        normalization = self._normalization
+        # The weights of the sums depend on the values of those one order lower.
+        sums = cascade.sums() + zero if self.normalize == "lower_order" else zero
+        weights = normalization.cotangents(cotangent, sums, len(structure))
+        sums, gradient = cascade.gradients(weights)
+        features = normalization.features(sums + zero, len(structure)).astype(self.dtype)
+        return features, *cascade.hoods.pull(gradient)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    @property
+    def _normalization(self) -> Normalization:
+        lower = lower_paths(self.paths) if self.normalize == "lower_order" else np.empty(0, int)
+        return Normalization(self.normalize, lower, self.columns)
+
+    def _cascade(self, structure: Structure) -> Cascade:
+        return Cascade(
+            make_plan(self.paths),
+            self.bank,
+            Neighborhoods(structure, max(self.bank.reaches)),
+            self._atom_weights(structure),
+            self._floors(),
+            AtomPowers(self.powers),
+            len(self.paths),
+            self.dtype,
+        )
+
+    def _atom_weights(self, structure: Structure) -> np.ndarray:
+        return self.weights[np.searchsorted(self.elements, structure.numbers)]
+
+    def _floors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the floors of the modulus, see ``Cascade``.
+
+        ``smoothing`` times the amplitude of the map of a single average atom, and what a second
+        wavelet makes of it.
+        """
+        bank, origin = self.bank, np.zeros((3, 1))
+        # Q_nl / r^l at the origin times beta^l is the size of the wavelet near its maximum.
+        sizes = np.array(
+            [abs(radial_polynomial(origin, n, l, bank.beta)[0]) * bank.beta**l
+             for n, l in bank.wavelets]
+        )  # fmt: skip
+        gains = sizes[:, None] * 2.0 ** (-3 * np.array(bank.scales))
+        weights = np.sqrt((self.weights**2).mean(axis=0))
+        weights[weights == 0] = 1  # a channel such as the ionic one of hydrogen
+        return self.smoothing * weights[:, None, None] * gains, gains
+
+    def _zero_powers(self, structure: Structure) -> np.ndarray:
+        """Return |c(Z_k)|^q of shape (N, n_zero_paths, n_powers)."""
+        channels = self.paths[self.paths[:, 0] == 0, 1]
+        weights = np.abs(self._atom_weights(structure)[:, channels])
+        return weights[:, :, None] ** np.array(self.powers)
+
+    def _zero_order(self, structure: Structure) -> np.ndarray:
+        """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""
+        table = np.zeros((len(self.paths), len(self.powers)))
+        table[self.paths[:, 0] == 0] = self._zero_powers(structure).sum(axis=0)
+        return table

@@ -1,0 +1,137 @@
+"""Wavelets of one scale at vectors between atoms, switched off smoothly at their reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import genlaguerre
+
+from skwavelet.wavelets import radial_polynomial, solid_harmonic_gradients, solid_harmonics
+
+# The switch acts on this fraction of the squared reach: beyond 0.71 of the reach.
+SWITCH_START = 0.5
+
+
+def natural_reach(wavelets: Sequence[tuple[int, int]], beta: float, tolerance: float) -> float:
+    """Return the distance (Å) beyond which every |psi_nl| is below tolerance times its maximum."""
+    r = np.linspace(0, 40 * beta, 40001)
+    points = np.stack([np.zeros_like(r), np.zeros_like(r), r])
+    reaches = []
+    for n, l in wavelets:
+        size = np.abs(r**l * radial_polynomial(points, n, l, beta))
+        reaches.append(r[np.flatnonzero(size >= tolerance * size.max())[-1]])
+    return float(max(reaches))
+
+
+class Filters:
+    """The wavelets 2^(-3j) psi_nlm(u / 2^j) s(|u|^2) of one scale j.
+
+    s is 1 up to half the squared reach and falls to 0 at the reach, twice continuously
+    differentiable.
+
+    Parameters
+    ----------
+    wavelets : sequence of (n, l)
+    beta : float
+        Width of the scale-0 wavelets (Å).
+    scale : float
+        The scale j.
+    reach : float
+        Largest distance (Å).
+    """
+
+    def __init__(self, wavelets, beta: float, scale: float, reach: float):
+        self.wavelets = tuple(wavelets)
+        self.dilation = 2.0**scale
+        self.beta = beta
+        self.squared_reach = (reach / self.dilation) ** 2
+        ends = np.cumsum([0, *(2 * l + 1 for _, l in self.wavelets)]).tolist()
+        self.rows = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+        self.n_rows = ends[-1]
+
+    def values(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the wavelets (n_rows, E) at ``vectors`` (3, E); all m of a wavelet in a row."""
+        x = self._scaled(vectors)
+        harmonics = {l: solid_harmonics(x, l) for _, l in self.wavelets}
+        values = np.empty((self.n_rows, x.shape[1]), dtype=x.dtype)
+        radial = self._radial((x**2).sum(axis=0))
+        for rows, (_, l), (height, _) in zip(self.rows, self.wavelets, radial, strict=True):
+            np.multiply(harmonics[l], height, out=values[rows])
+        return values
+
+    def push(self, vectors: np.ndarray, moves: np.ndarray) -> np.ndarray:
+        """Return the derivatives (n_rows, E) of the values along ``moves`` (3, E)."""
+        x, dx = self._scaled(vectors), self._scaled(moves)
+        along = 2 * (x * dx).sum(axis=0)
+        harmonics = {l: solid_harmonics(x, l) for _, l in self.wavelets}
+        turned = {l: (solid_harmonic_gradients(x, l) * dx[:, None]).sum(axis=0) for l in harmonics}
+        tangent = np.empty((self.n_rows, x.shape[1]), dtype=x.dtype)
+        radial = self._radial((x**2).sum(axis=0))
+        for rows, (_, l), (height, slope) in zip(self.rows, self.wavelets, radial, strict=True):
+            tangent[rows] = harmonics[l] * (slope * along) + turned[l] * height
+        return tangent
+
+    def pull(self, vectors: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+        """Return the gradient (3, E) in the vectors for a cotangent (n_rows, E) of the values."""
+        x = self._scaled(vectors)
+        harmonics = {l: solid_harmonics(x, l) for _, l in self.wavelets}
+        pulled = {l: np.zeros_like(value) for l, value in harmonics.items()}
+        along = np.zeros_like(x[0])
+        radial = self._radial((x**2).sum(axis=0))
+        for rows, (_, l), (height, slope) in zip(self.rows, self.wavelets, radial, strict=True):
+            pulled[l] += height * cotangent[rows]
+            along += slope * np.einsum("me,me->e", harmonics[l], cotangent[rows])
+        gradient = 2 * along * x
+        for l, weights in pulled.items():
+            if l:
+                gradient += np.einsum("ame,me->ae", solid_harmonic_gradients(x, l), weights)
+        return gradient / x.dtype.type(self.dilation)
+
+    def _scaled(self, vectors: np.ndarray) -> np.ndarray:
+        return vectors / vectors.dtype.type(self.dilation)
+
+    def _radial(self, square: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return Q_nl / r^l with the switch, and its derivative in the square of r, per wavelet."""
+        cast = square.dtype.type
+        half = cast(0.5 / self.beta**2)
+        t = square * half
+        switch, switch_slope = _switch(square, self.squared_reach)
+        envelope = np.exp(-t)
+        switched = envelope * switch
+        # d(exp(-t) s)/dt, s taken as a function of t.
+        falling = envelope * (switch_slope / half) - switched
+        radial = []
+        for n, l in self.wavelets:
+            poly, slope = _horner(_coefficients(n, l, self.beta, self.dilation), t)
+            radial.append((poly * switched, (slope * switched + poly * falling) * half))
+        return radial
+
+
+def _switch(square: np.ndarray, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return 1 - (10 y^3 - 15 y^4 + 6 y^5) over the switch, and its derivative in ``square``."""
+    cast = square.dtype.type
+    start = SWITCH_START * end
+    y = np.clip((square - cast(start)) / cast(end - start), cast(0), cast(1))
+    value = 1 - y**3 * (10 - 15 * y + 6 * y**2)
+    slope = -30 * (y * (1 - y)) ** 2 / cast(end - start)
+    return value, slope
+
+
+def _horner(coefficients: tuple[float, ...], t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a polynomial, highest power first, and its derivative."""
+    value, slope = np.full_like(t, coefficients[0]), np.zeros_like(t)
+    for coefficient in coefficients[1:]:
+        slope = slope * t + value
+        value = value * t + t.dtype.type(coefficient)
+    return value, slope
+
+
+@lru_cache(maxsize=1024)
+def _coefficients(n: int, l: int, beta: float, dilation: float) -> tuple[float, ...]:
+    """Return the polynomial part of Q_nl / r^l in t = r^2 / 2 beta^2, times dilation^-3."""
+    k = n - l - 1
+    origin = radial_polynomial(np.zeros((3, 1)), n, l, beta)[0]
+    laguerre = genlaguerre(k, l + 0.5)
+    return tuple((laguerre.coef * origin / laguerre(0.0) / dilation**3).tolist())

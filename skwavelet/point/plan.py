@@ -1,0 +1,107 @@
+"""Which maps a set of paths needs, arranged in steps of one scale and one matrix product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The moduli of several wavelets of one scale acting on several inputs.
+
+    The products of all ``wavelets`` with the first ``n_inputs`` inputs are computed together;
+    ``entries`` are those that are needed.
+
+    Attributes
+    ----------
+    scale : int
+        Place in the list of scales.
+    wavelets : tuple of int
+        Places in the list of wavelets.
+    n_inputs : int
+    entries : ndarray of shape (M,)
+        Places of the needed moduli in the raveled (wavelets, inputs).
+    paths : ndarray of shape (M,)
+        Rows of the table of paths, -1 for none.
+    columns : ndarray of shape (M,)
+        Where the modulus stands among the inputs of the second layer, -1 for nowhere.
+    """
+
+    scale: int
+    wavelets: tuple[int, ...]
+    n_inputs: int
+    entries: np.ndarray
+    paths: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def complete(self) -> bool:
+        """Whether every product is needed, in order."""
+        return len(self.entries) == len(self.wavelets) * self.n_inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Both layers.
+
+    Attributes
+    ----------
+    first, second : tuple of Step
+    inputs : ndarray of shape (n_inputs, 3)
+        Channel, wavelet and scale of the first-order moduli that enter the second layer, by
+        increasing scale.
+    """
+
+    first: tuple[Step, ...]
+    second: tuple[Step, ...]
+    inputs: np.ndarray
+
+
+def make_plan(paths: np.ndarray) -> Plan:
+    """Arrange ``scattering_paths``, or some of them, into steps."""
+    return _make_plan(np.ascontiguousarray(paths, dtype=np.int64).tobytes())
+
+
+@lru_cache(maxsize=32)
+def _make_plan(raw: bytes) -> Plan:
+    paths = np.frombuffer(raw, dtype=np.int64).reshape(-1, 6)
+    first, second = (np.flatnonzero(paths[:, 0] == order) for order in (1, 2))
+    inputs = np.unique(paths[second][:, [3, 2, 1]], axis=0)
+    column = {tuple(key): i for i, key in enumerate(inputs.tolist())}
+    output = {tuple(paths[i, [3, 2, 1]].tolist()): i for i in first}
+    keys = np.array(sorted({*column, *output}), dtype=int).reshape(-1, 3)
+    first_steps = [
+        _step(
+            scale,
+            wavelets=here[:, 1],
+            inputs=here[:, 2],
+            paths=[output.get(tuple(key), -1) for key in here.tolist()],
+            columns=[column.get(tuple(key), -1) for key in here.tolist()],
+        )
+        for scale in np.unique(keys[:, 0])
+        for here in [keys[keys[:, 0] == scale]]
+    ]
+    second_steps = []
+    for scale in np.unique(paths[second, 5]):
+        rows = second[paths[second, 5] == scale]
+        parents = [column[tuple(key)] for key in paths[rows][:, [3, 2, 1]].tolist()]
+        second_steps.append(_step(scale, paths[rows, 4], parents, rows, np.full(len(rows), -1)))
+    return Plan(tuple(first_steps), tuple(second_steps), inputs[:, ::-1])
+
+
+def _step(scale, wavelets, inputs, paths, columns) -> Step:
+    distinct, place = np.unique(wavelets, return_inverse=True)
+    n_inputs = int(np.max(inputs)) + 1
+    entries = place * n_inputs + np.asarray(inputs)
+    order = np.argsort(entries)
+    return Step(
+        int(scale),
+        tuple(distinct.tolist()),
+        n_inputs,
+        entries[order],
+        np.asarray(paths)[order],
+        np.asarray(columns)[order],
+    )
