@@ -15,8 +15,9 @@ from ase import Atoms
 from skwavelet._validation import Interval, StrOptions
 from skwavelet.base import StructureTransformer
 from skwavelet.channels import ChannelSpec
+from skwavelet.normalization import restrict
 from skwavelet.structures import Structure
-from skwavelet.voxel.cascade import Bank
+from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.evaluator import VoxelEvaluator
 from skwavelet.voxel.plan import path_table, scattering_paths
 from skwavelet.voxel.resolution import learn_beta, learn_n_scales, learn_spacing
@@ -253,16 +254,7 @@ class VoxelScattering(StructureTransformer):
         return kept
 
     def _restricted_evaluator(self, columns: np.ndarray) -> VoxelEvaluator:
-        evaluator = self._evaluator
-        path, power = (array[columns] for array in evaluator.columns)
-        needed = np.unique(path)
-        if evaluator.normalize == "lower_order":
-            lower = evaluator._lower()
-            # Twice: the second order needs the first, and that the zeroth.
-            for _ in range(2):
-                needed = np.union1d(needed, lower[needed][lower[needed] >= 0])
-        place = np.searchsorted(needed, path)
-        return replace(evaluator, paths=evaluator.paths[needed], columns=(place, power))
+        return restrict(self._evaluator, columns, self._evaluator.lower)
 
     def _place(self, path: tuple[int, int, float]) -> tuple[int, int]:
         """Return the places of (n, l) and j in their lists."""

@@ -1,0 +1,203 @@
+"""``prune``: fitted models that compute only the features that they use."""
+
+from __future__ import annotations
+
+import copy
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
+from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
+from sklearn.utils.validation import check_is_fitted
+
+from skwavelet.base import StructureTransformer
+from skwavelet.chaining import linear_coefficients, linear_members, union_parts, used_features
+from skwavelet.linear import GreedyOLSRegressor
+
+
+def prune(model: Any) -> Any:
+    """Return a model that computes only the features with nonzero weight.
+
+    A representation computes maps, and a map gives several features; with few features in use,
+    few maps, wavelets, scales and channels are needed. Predictions stay the same to rounding.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted Pipeline of representations (one, or a FeatureUnion), scalers, feature selectors
+        or projections, and a linear model; or a fitted `EnergyForceRegressor`. It is left as it
+        is. Behind a projection (PCA, ...) every feature is in use, and nothing can be saved.
+
+    Returns
+    -------
+    estimator
+        Of the same kind, fitted. Its representations know their kept features only
+        (``feature_table_``); its linear model, scalers and selectors have been cut to match.
+        Parameters are those of ``model``: a clone of it, fitted, has all features again.
+
+    Raises
+    ------
+    TypeError
+        If a step or the final model is not of a kind that can be cut.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skwavelet import GreedyOLSRegressor, VoxelScattering, prune
+    >>> structures = [bulk("Cu", a=a, cubic=True) for a in np.linspace(3.4, 3.8, 9)]
+    >>> energies = [(atoms.get_volume() - 47) ** 2 for atoms in structures]
+    >>> regressor = GreedyOLSRegressor(3, validation_fraction=None)
+    >>> model = make_pipeline(VoxelScattering(spacing=0.4), regressor).fit(structures, energies)
+    >>> small = prune(model)
+    >>> small[0].n_features_out_ < model[0].n_features_out_
+    True
+    >>> np.allclose(small.predict(structures), model.predict(structures), atol=1e-4)
+    True
+    """
+    if isinstance(model, Pipeline):
+        check_is_fitted(model)
+        name, regressor = model.steps[-1]
+        keep = used_features(regressor)
+        features, _ = _restrict(model[:-1], keep)
+        return _pipeline(model, [*features.steps, (name, restrict_model(regressor, keep))])
+    if not (hasattr(model, "features") and hasattr(model, "regressor")):
+        raise TypeError(
+            f"{type(model).__name__} is neither a Pipeline of features and a linear model nor an "
+            "EnergyForceRegressor"
+        )
+    check_is_fitted(model)
+    keep = used_features(model.regressor_)
+    pruned = copy.copy(model)
+    pruned.features_, _ = _restrict(model.features_, keep)
+    pruned.regressor_ = restrict_model(model.regressor_, keep)
+    pruned._used = np.arange(len(keep))
+    return pruned
+
+
+def restrict_model(regressor: Any, keep: np.ndarray) -> Any:
+    """Return a linear model of some of the features, without those of zero weight."""
+    model = copy.copy(regressor)
+    model.coef_ = regressor.coef_[..., keep]
+    _restrict_input(model, regressor, keep)
+    if hasattr(regressor, "feature_importances_"):
+        model.feature_importances_ = regressor.feature_importances_[keep]
+    if isinstance(regressor, GreedyOLSRegressor):
+        _restrict_path(model, keep)
+    if members := linear_members(regressor):
+        model.estimators_ = [restrict_model(member, keep) for member in members]
+    if not np.isclose(linear_coefficients(model)[1], linear_coefficients(regressor)[1]):
+        raise TypeError(
+            f"{type(regressor).__name__} predicts with more than coef_ and intercept_ and cannot "
+            "be pruned: use BaggedOLSEnsemble(), Ridge() or the like"
+        )
+    return model
+
+
+def _restrict_path(model: GreedyOLSRegressor, keep: np.ndarray) -> None:
+    """Cut the path of a greedy model to the prefixes up to its own size."""
+    size = model.n_features_selected_
+    n_columns = size + len(model._path_factor) - len(model._path_support)
+    model.support_ = np.searchsorted(keep, model.support_)
+    model._path_support = model.support_
+    model._path_errors = model._path_errors[:, :size]
+    model._path_center, model._path_scale = model._path_center[:size], model._path_scale[:size]
+    model._path_factor = model._path_factor[:n_columns, :n_columns]
+    model._path_projection = model._path_projection[:n_columns]
+
+
+def _restrict_input(restricted: Any, original: Any, keep: np.ndarray) -> None:
+    restricted.n_features_in_ = len(keep)
+    if hasattr(original, "feature_names_in_"):
+        restricted.feature_names_in_ = original.feature_names_in_[keep]
+
+
+@singledispatch
+def _restrict(step: Any, keep: np.ndarray) -> tuple[Any, np.ndarray | None]:
+    """Return a fitted step with some of its outputs, and the inputs that it then needs."""
+    raise TypeError(
+        f"{type(step).__name__} cannot be cut to fewer features: use scalers, feature selectors "
+        "or projections between representations and model"
+    )
+
+
+@_restrict.register
+def _(step: StructureTransformer, keep):
+    return step.restrict(keep), None
+
+
+@_restrict.register
+def _(step: FrozenEstimator, keep):
+    part, needed = _restrict(step.estimator, keep)
+    return FrozenEstimator(part), needed
+
+
+@_restrict.register
+def _(step: Pipeline, keep):
+    steps = []
+    for name, part in reversed(step.steps):
+        if part is not None and part != "passthrough":
+            part, keep = _restrict(part, keep)
+        steps.insert(0, (name, part))
+    return _pipeline(step, steps), keep
+
+
+def _pipeline(original: Pipeline, steps: list) -> Pipeline:
+    pipeline = copy.copy(original)
+    pipeline.steps = steps
+    return pipeline
+
+
+@_restrict.register
+def _(step: FeatureUnion, keep):
+    restricted, parts, start = copy.copy(step), [], 0
+    for part, _ in union_parts(step):
+        if not hasattr(part, "jvp") and not isinstance(part, Pipeline | FeatureUnion):
+            raise TypeError("a FeatureUnion can be cut only where its parts take structures")
+        size = len(part.get_feature_names_out())
+        here = keep[(keep >= start) & (keep < start + size)] - start
+        parts.append(_restrict(part, here)[0] if len(here) else "drop")
+        start += size
+    used = iter(parts)
+    restricted.transformer_list = [
+        (name, part if part == "drop" else next(used)) for name, part in step.transformer_list
+    ]
+    return restricted, None
+
+
+@_restrict.register(StandardScaler)
+@_restrict.register(RobustScaler)
+@_restrict.register(MinMaxScaler)
+@_restrict.register(MaxAbsScaler)
+def _(step, keep):
+    restricted = copy.copy(step)
+    for name, value in vars(step).items():
+        # Everything that these learn (means, scales, ranges) is one number per feature.
+        if name.endswith("_") and np.shape(value) == (step.n_features_in_,):
+            setattr(restricted, name, value[keep])
+    _restrict_input(restricted, step, keep)
+    return restricted, keep
+
+
+@_restrict.register
+def _(step: SelectorMixin, keep):
+    return "passthrough", step.get_support(indices=True)[keep]
+
+
+@_restrict.register(PCA)
+@_restrict.register(IncrementalPCA)
+@_restrict.register(TruncatedSVD)
+@_restrict.register(GaussianRandomProjection)
+@_restrict.register(SparseRandomProjection)
+def _(step, keep):
+    restricted = copy.copy(step)
+    restricted.components_ = step.components_[keep]
+    if hasattr(step, "explained_variance_"):
+        restricted.explained_variance_ = step.explained_variance_[keep]
+    return restricted, np.arange(step.n_features_in_)
