@@ -6,154 +6,27 @@ densities, strains through the filters and the volume, so that derivatives need 
 tangents and cotangents of those two.
 
 Conventions. Coefficients X_G make maps f(u) = sum_G X_G exp(iG.u): no factor in the inverse
-transform. A cotangent of X is the full-lattice gradient, of which the half spectrum is kept, so
-that the adjoint of the inverse transform is the plain forward transform. The modulus is
-sigma = sqrt(u + floor^2) - floor with u = sum_m |f_m|^2: smooth, and zero where the map is zero.
+transform. A cotangent of X is the complex conjugate of the full-lattice gradient, of which the
+half spectrum is kept, so that the adjoint of the inverse transform is the plain forward transform.
+The modulus is sigma = sqrt(u + floor^2) - floor with u = sum_m |f_m|^2: smooth, and zero where the
+maps are zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from skwavelet.voxel.fft import Workspace, buffer, workspace
-from skwavelet.voxel.filters import Filters, filters
+from skwavelet.voxel.chunk import Chunk
+from skwavelet.voxel.fft import workspace
+from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.voxel.plan import FirstNode, ScaleNode, SecondNode
 from skwavelet.voxel.powers import PowerSums
 
-# Maps transformed together: as many as stay in a core's own cache, ...
+# Maps that are transformed together stay in cache.
 CHUNK_BYTES = 2**22
-# ... and all m of one wavelet as long as they are below this; streamed one by one beyond.
-KEEP_BYTES = 2**28
-
-
-@dataclass(frozen=True, eq=False)
-class Bank:
-    """The wavelets of an evaluator: everything about filters but the grid."""
-
-    wavelets: tuple[tuple[int, int], ...]
-    scales: tuple[float, ...]
-    beta: float
-    dtype: np.dtype
-
-    def on(self, scale: int, level: int, grid: Grid) -> Filters:
-        """Return the filters of scale number ``scale`` on the grid of scale number ``level``."""
-        shape = grid.shapes[level]
-        return filters(self.wavelets, self.beta, self.scales[scale], shape, grid.cell, self.dtype)
-
-
-class Chunk:
-    """Maps f_m of a few parents under one wavelet, and what is derived from them.
-
-    Parameters
-    ----------
-    spectra : ndarray of shape (B, half grid)
-        Coefficients of the parents.
-    psi : ndarray of shape (2l + 1, half grid)
-        Filters.
-    shape : tuple of (int, int, int)
-        Grid.
-    mix : ndarray of shape (C, B), optional
-        Channel weights: the maps become f_c = sum_b mix_cb f_b.
-    """
-
-    def __init__(self, spectra, psi, shape, mix=None):
-        self.spectra, self.psi, self.shape, self.mix = spectra, psi, shape, mix
-        self.dtype = psi.real.dtype
-        maps_bytes = len(spectra) * np.prod(shape) * self.dtype.itemsize
-        self.block = len(psi) if maps_bytes * len(psi) <= KEEP_BYTES else 1
-        self._kept: tuple | None = None
-
-    def blocks(self) -> Iterator[tuple[slice, Workspace, np.ndarray]]:
-        """Yield (m, workspace, maps of shape (B or C, m, grid)); a single block is kept."""
-        if self._kept is not None:
-            yield self._kept
-            return
-        for start in range(0, len(self.psi), self.block):
-            m = slice(start, min(start + self.block, len(self.psi)))
-            work = workspace(len(self.spectra) * (m.stop - m.start), self.shape, self.dtype)
-            block = (m, work, self._mixed(self._inverse(work, m, self.spectra, self.psi)))
-            if self.block == len(self.psi):
-                self._kept = block
-            yield block
-
-    def _inverse(self, work: Workspace, m: slice, spectra, psi) -> np.ndarray:
-        products = work.spectra.reshape(len(spectra), -1, *spectra.shape[1:])
-        np.multiply(spectra[:, None], psi[m], out=products)
-        return work.inverse().reshape(len(spectra), -1, *self.shape)
-
-    def _mixed(self, maps: np.ndarray, name: str = "mixed") -> np.ndarray:
-        if self.mix is None:
-            return maps
-        mixed = buffer(name, (len(self.mix), *maps.shape[1:]), self.dtype)
-        np.matmul(self.mix, maps.reshape(len(maps), -1), out=mixed.reshape(len(mixed), -1))
-        return mixed
-
-    def squared_modulus(self) -> np.ndarray:
-        """Return u = sum_m f_m^2, of shape (B or C, grid), valid until the next call."""
-        u = None
-        for _, _, maps in self.blocks():
-            for m in range(maps.shape[1]):
-                if u is None:
-                    shape = (len(maps), *maps.shape[2:])
-                    u, scratch = (buffer(name, shape, self.dtype) for name in ("u", "scratch"))
-                    np.multiply(maps[:, m], maps[:, m], out=u)
-                else:
-                    u += np.multiply(maps[:, m], maps[:, m], out=scratch)
-        return u
-
-    def push(self, tangent: np.ndarray | None, psi_tangent: np.ndarray | None) -> np.ndarray:
-        """Return du = 2 sum_m f_m df_m for tangents of the spectra and of the filters.
-
-        Valid until the next call.
-        """
-        du = None
-        for m, _, maps in self.blocks():
-            work = workspace(len(self.spectra) * (m.stop - m.start), self.shape, self.dtype, slot=1)
-            products = work.spectra.reshape(len(self.spectra), -1, *self.spectra.shape[1:])
-            if tangent is None:
-                products[:] = 0
-            else:
-                np.multiply(tangent[:, None], self.psi[m], out=products)
-            if psi_tangent is not None:
-                products += self.spectra[:, None] * psi_tangent[m]
-            moved = work.inverse().reshape(len(self.spectra), -1, *self.shape)
-            moved = self._mixed(moved, "mixed tangent")
-            for k in range(maps.shape[1]):
-                if du is None:
-                    shape = (len(maps), *self.shape)
-                    du, scratch = (buffer(name, shape, self.dtype) for name in ("du", "scratch"))
-                    np.multiply(maps[:, k], moved[:, k], out=du)
-                else:
-                    du += np.multiply(maps[:, k], moved[:, k], out=scratch)
-        du *= 2
-        return du
-
-    def pull(self, slope: np.ndarray, filter_cotangent: np.ndarray) -> np.ndarray:
-        """Return the cotangent of the spectra for the cotangent ``slope`` of u.
-
-        Adds that of the filters to ``filter_cotangent``. Overwrites the kept maps.
-        """
-        cotangent = np.zeros_like(self.spectra)
-        slope = 2 * slope[:, None]
-        for m, work, maps in self.blocks():
-            maps *= slope
-            if self.mix is not None:
-                np.matmul(
-                    self.mix.T,
-                    maps.reshape(len(maps), -1),
-                    out=work.maps.reshape(len(self.spectra), -1),
-                )
-            pulled = work.forward().reshape(len(self.spectra), -1, *self.spectra.shape[1:])
-            for b in range(len(self.spectra)):
-                for k, psi in enumerate(self.psi[m]):
-                    cotangent[b] += psi.conj() * pulled[b, k]
-                    filter_cotangent[m][k] += pulled[b, k] * self.spectra[b].conj()
-        self._kept = None
-        return cotangent
 
 
 class Cascade:
@@ -249,7 +122,7 @@ class Cascade:
         maps = np.empty((len(cotangent), *shape), dtype=self.bank.dtype)
         work = workspace(1, shape, self.bank.dtype, slot=2)
         for row, values in zip(maps, cotangent, strict=True):
-            work.spectra[0] = values
+            np.conjugate(values, out=work.spectra[0])
             np.multiply(work.inverse()[0], 1 / row.size, out=row)
         return maps
 
@@ -393,13 +266,13 @@ class Cascade:
         -------
         integrals : ndarray of shape (n_paths, n_powers)
         density_gradient : ndarray of shape (E, half grid)
-            Cotangent of ``density``, over the full lattice.
+            Cotangent of ``density``: d / d density_G over the full lattice.
         strain_gradient : ndarray of shape (3, 3)
             At fixed ``density``: through the filters and the volume of the integrals.
         """
         integrals = np.zeros((self.n_paths, len(self.powers.powers)))
         density_gradient = np.zeros_like(density)
-        self._filter_gradients: dict[tuple[int, int, int], np.ndarray] = {}
+        filter_gradients: dict[tuple[int, int, int], np.ndarray] = {}
         for scale_node in self.plan:
             scale = scale_node.scale
             base, shape = self.grid.shapes[0], self.grid.shapes[scale]
@@ -411,35 +284,39 @@ class Cascade:
                 Y = truncate(parents, shape, self.grid.shapes[level])
                 gradient = np.zeros_like(Y)
                 for node in nodes:
-                    self._reverse_second(node, level, Y, cotangents, floors, integrals, gradient)
+                    self._reverse_second(
+                        node, level, Y, cotangents, floors, integrals, gradient, filter_gradients
+                    )
                 add_embedded(parent_gradients, gradient, shape, self.grid.shapes[level])
             gradient = np.zeros_like(X)
             for node in scale_node.first:
                 gradient += self._reverse_first(
-                    scale_node, node, X, cotangents, parent_gradients[node.rows]
+                    scale_node, node, X, cotangents, parent_gradients[node.rows], filter_gradients
                 )
             add_embedded(density_gradient, gradient, base, shape)
         strain_gradient = np.eye(3) * (cotangents * integrals).sum()
-        for (wavelet, scale, level), gradient in self._filter_gradients.items():
+        for (wavelet, scale, level), gradient in filter_gradients.items():
             bank = self.bank.on(scale, level, self.grid)
             strain_gradient += bank.strain_gradient(wavelet, gradient)
-        del self._filter_gradients
         return integrals, density_gradient, strain_gradient
 
-    def _filter_gradient(self, wavelet: int, scale: int, level: int, psi) -> np.ndarray:
-        return self._filter_gradients.setdefault((wavelet, scale, level), np.zeros_like(psi))
-
-    def _reverse_second(self, node, level, Y, cotangents, floors, integrals, gradient) -> None:
+    def _reverse_second(
+        self, node, level, Y, cotangents, floors, integrals, gradient, filter_gradients
+    ) -> None:
         floors = floors[node.wavelet, node.rows]
         for chunk, part in self._second_chunks(node, level, Y):
             roots = self._roots(chunk.squared_modulus(), floors[part])
             integrals[node.paths[part]] = self._integrals(roots, floors[part])
             voxel = self.grid.volume / roots["u"][0].size
             slope = self.powers.slope(roots, voxel * cotangents[node.paths[part]])
-            filter_gradient = self._filter_gradient(node.wavelet, node.scale, level, chunk.psi)
+            filter_gradient = filter_gradients.setdefault(
+                (node.wavelet, node.scale, level), np.zeros_like(chunk.psi)
+            )
             gradient[node.rows[part]] += chunk.pull(slope, filter_gradient)
 
-    def _reverse_first(self, scale_node, node, X, cotangents, parent_gradients) -> np.ndarray:
+    def _reverse_first(
+        self, scale_node, node, X, cotangents, parent_gradients, filter_gradients
+    ) -> np.ndarray:
         scale = scale_node.scale
         chunk = self._first_chunk(node, X, scale)
         roots = self._roots(chunk.squared_modulus(), self._first_floor(node, scale))
@@ -450,5 +327,7 @@ class Cascade:
             above = self._parent_maps(parent_gradients, self.grid.shapes[scale])
             above /= 2 * roots["r"]
             slope += above
-        filter_gradient = self._filter_gradient(node.wavelet, scale, scale, chunk.psi)
+        filter_gradient = filter_gradients.setdefault(
+            (node.wavelet, scale, scale), np.zeros_like(chunk.psi)
+        )
         return chunk.pull(slope, filter_gradient)

@@ -39,14 +39,14 @@ def structure_factor_jvp(
 def structure_factor_vjp(
     fractional: np.ndarray, cotangent: np.ndarray, shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """Return the gradient (N, 3) of Re sum_G conj(cotangent) rho^ in fractional positions.
+    """Return the gradient (N, 3) of Re sum_G cotangent rho^ in fractional positions.
 
     The sum is over the *full* reciprocal lattice; ``cotangent`` is its half spectrum
     (L0, L1, L2 // 2 + 1).
     """
     dtype = cotangent.real.dtype
     e0, e1, e2 = _phases(fractional, shape, dtype)
-    weights = cotangent.conj() * pair_weights(shape, dtype)
+    weights = cotangent * pair_weights(shape, dtype)
     h0, h1, h2 = (h.astype(dtype) for h in orders(shape))
     # Contract the last axis with and without its order, then the first two for each atom.
     last = np.concatenate([e2, e2 * h2]).T

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import psutil
 
+from skwavelet.normalization import Normalization, lower_paths
 from skwavelet.structures import Structure
-from skwavelet.voxel.cascade import KEEP_BYTES, Bank, Cascade
+from skwavelet.voxel.cascade import Cascade
+from skwavelet.voxel.chunk import KEEP_BYTES
 from skwavelet.voxel.density import (
     structure_factor,
     structure_factor_jvp,
     structure_factor_vjp,
 )
+from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.grid import Grid, box_strain, box_strain_transpose, half, make_grid
 from skwavelet.voxel.plan import ScaleNode, make_plan
 from skwavelet.voxel.powers import PowerSums
@@ -102,7 +105,8 @@ class VoxelEvaluator:
         grid = self.grid(structure)
         integrals, _ = self._cascade(structure, grid).forward(self._density(structure, grid))
         integrals += self._zero_order(structure)
-        return self._normalized(structure, integrals)
+        features = self._normalization.features(integrals, len(structure))
+        return features.astype(self.bank.dtype)
 
     def tangents(
         self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
@@ -133,7 +137,8 @@ class VoxelEvaluator:
             density, tangents, box if box.any() else None
         )
         integrals += self._zero_order(structure)
-        return self._normalized_tangents(structure, integrals, derivatives)
+        tangents = self._normalization.tangents(integrals, derivatives, len(structure))
+        return tangents.astype(self.bank.dtype)
 
     def gradients(
         self, structure: Structure, cotangent: np.ndarray
@@ -144,8 +149,8 @@ class VoxelEvaluator:
         cascade, zero = self._cascade(structure, grid), self._zero_order(structure)
         # The weights of the integrals may depend on their values.
         ratios = self.normalize == "lower_order"
-        integrals = cascade.forward(density)[0] + zero if ratios else None
-        weights = self._integral_cotangents(structure, cotangent, integrals)
+        sums = cascade.forward(density)[0] + zero if ratios else zero
+        weights = self._normalization.cotangents(cotangent, sums, len(structure))
         integrals, pulled, strain = cascade.reverse(density, weights)
         integrals += zero
         inverse = np.linalg.inv(grid.cell)
@@ -157,7 +162,8 @@ class VoxelEvaluator:
         forces = forces @ inverse.T / grid.volume
         virial = structure.positions.T @ forces
         strain = box_strain_transpose(structure, strain - virial) + virial
-        return self._normalized(structure, integrals), forces, strain
+        features = self._normalization.features(integrals, len(structure))
+        return features.astype(self.bank.dtype), forces, strain
 
     def maps(
         self, structure: Structure, first: tuple[int, int, int], second: tuple[int, int] | None
@@ -166,6 +172,16 @@ class VoxelEvaluator:
         grid = self.grid(structure)
         cascade = self._cascade(structure, grid)
         return cascade.maps(self._density(structure, grid), first, second)
+
+    @cached_property
+    def _normalization(self) -> Normalization:
+        return Normalization(self.normalize, self.lower, self.columns)
+
+    @cached_property
+    def lower(self) -> np.ndarray:
+        """The path one order lower of every path that is divided by it, -1 for none."""
+        ratios = self.normalize == "lower_order"
+        return lower_paths(self.paths) if ratios else np.full(len(self.paths), -1)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -230,59 +246,11 @@ class VoxelEvaluator:
         return table
 
     def _pairing(self, a: np.ndarray, b: np.ndarray, grid: Grid) -> float:
-        """Return Re sum_G conj(a) b over the full lattice."""
-        products = (a.real * b.real + a.imag * b.imag).sum(axis=(0, 1, 2), dtype=np.float64)
+        """Return Re sum_G a b over the full lattice."""
+        products = (a.real * b.real - a.imag * b.imag).sum(axis=(0, 1, 2), dtype=np.float64)
         weights = np.full(len(products), 2.0)
         weights[0] = 1
         return float(products @ weights)
-
-    # -- normalization -----------------------------------------------------------------------
-
-    def _lower(self) -> np.ndarray:
-        """Return for every path the path one order lower, -1 for zero order."""
-        keys = {tuple(path): i for i, path in enumerate(self.paths)}
-        lower = []
-        for order, channel, wavelet, scale, *_ in self.paths:
-            below = (order - 1, channel, *((wavelet, scale) if order == 2 else (-1, -1)), -1, -1)
-            lower.append(keys.get(below, -1))
-        return np.array(lower)
-
-    def _ratios(self, structure: Structure, integrals: np.ndarray):
-        """Return lower-order rows, inverse denominators (0 where the denominator is 0)."""
-        lower = self._lower()
-        below = np.where(lower[:, None] >= 0, integrals[lower], len(structure))
-        scale = np.divide(1.0, below, out=np.zeros_like(below), where=below > 0)
-        return lower, scale
-
-    def _normalized(self, structure: Structure, integrals: np.ndarray) -> np.ndarray:
-        if self.normalize == "lower_order":
-            integrals = integrals * self._ratios(structure, integrals)[1]
-        elif self.normalize == "atoms":
-            integrals = integrals / len(structure)
-        return integrals[self.columns].astype(self.bank.dtype)
-
-    def _normalized_tangents(self, structure, integrals, derivatives) -> np.ndarray:
-        if self.normalize == "lower_order":
-            lower, scale = self._ratios(structure, integrals)
-            ratio = integrals * scale
-            below = np.where(lower[:, None] >= 0, derivatives[:, lower], 0.0)
-            derivatives = (derivatives - ratio * below) * scale
-        elif self.normalize == "atoms":
-            derivatives = derivatives / len(structure)
-        return derivatives[:, self.columns[0], self.columns[1]].astype(self.bank.dtype)
-
-    def _integral_cotangents(self, structure, cotangent, integrals) -> np.ndarray:
-        weights = np.zeros((len(self.paths), len(self.powers)))
-        np.add.at(weights, self.columns, cotangent)
-        if self.normalize == "lower_order":
-            lower, scale = self._ratios(structure, integrals)
-            direct = weights * scale
-            weights = direct.copy()
-            has = lower >= 0
-            np.add.at(weights, lower[has], (-direct * integrals * scale)[has])
-        elif self.normalize == "atoms":
-            weights = weights / len(structure)
-        return weights
 
 
 @lru_cache(maxsize=32)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from skwavelet.voxel.density import pair_weights
-from skwavelet.voxel.grid import nyquist_mask, reciprocal_vectors
+from skwavelet.voxel.grid import Grid, nyquist_mask, reciprocal_vectors
 from skwavelet.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
 
@@ -81,26 +82,32 @@ class Filters:
         return (-1j) ** self.wavelets[which][1] * change
 
     def strain_gradient(self, which: int, cotangent: np.ndarray) -> np.ndarray:
-        """Return the strain gradient (3, 3) of Re sum_G conj(cotangent) psi^ over all G."""
-        phased = ((-1j) ** self.wavelets[which][1] * cotangent.conj()).real
+        """Return the strain gradient (3, 3) of Re sum_G cotangent psi^ over the full lattice."""
+        phased = ((-1j) ** self.wavelets[which][1] * cotangent).real
         phased *= pair_weights(self.shape, self.dtype)
         slopes = np.einsum("m...,am...->a...", phased, self._gradients[which])
         return -np.tensordot(slopes, self._points, axes=((1, 2, 3), (1, 2, 3))).astype(np.float64)
 
 
 @lru_cache(maxsize=24)
-def _cached(wavelets, beta, scale, shape, cell_bytes, dtype) -> Filters:
+def _filters(wavelets, beta, scale, shape, cell_bytes, dtype) -> Filters:
     cell = np.frombuffer(cell_bytes).reshape(3, 3)
     return Filters(wavelets, beta, scale, shape, cell, dtype)
 
 
-def filters(
-    wavelets: tuple[tuple[int, int], ...],
-    beta: float,
-    scale: float,
-    shape: tuple[int, int, int],
-    cell: np.ndarray,
-    dtype: np.dtype,
-) -> Filters:
-    """Return the filters of a scale on a grid, shared by the structures of one cell."""
-    return _cached(wavelets, beta, scale, shape, cell.tobytes(), np.dtype(dtype).char)
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """The wavelets of an evaluator: everything about filters but the grid."""
+
+    wavelets: tuple[tuple[int, int], ...]
+    scales: tuple[float, ...]
+    beta: float
+    dtype: np.dtype
+
+    def on(self, scale: int, level: int, grid: Grid) -> Filters:
+        """Return the filters of scale number ``scale`` on the grid of scale number ``level``.
+
+        Structures of one cell share them.
+        """
+        key = grid.shapes[level], grid.cell.tobytes(), np.dtype(self.dtype).char
+        return _filters(self.wavelets, self.beta, self.scales[scale], *key)

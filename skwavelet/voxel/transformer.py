@@ -17,8 +17,8 @@ from skwavelet.base import StructureTransformer
 from skwavelet.channels import ChannelSpec
 from skwavelet.normalization import restrict
 from skwavelet.structures import Structure
-from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.evaluator import VoxelEvaluator
+from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.plan import path_table, scattering_paths
 from skwavelet.voxel.resolution import learn_beta, learn_n_scales, learn_spacing
 
