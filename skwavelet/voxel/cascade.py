@@ -211,10 +211,11 @@ class Cascade:
             integrals[node.paths[output]] = self._integrals(roots, floor)[output]
             if scale_node.second:
                 parents[node.rows] = self._parent_spectra(roots["r"], floor)
+            slopes = self.powers.slopes(roots) if len(dX) else []
             for direction, (tangent, strain) in enumerate(zip(dX, strains, strict=True)):
                 psi_tangent = None if strain is None else bank.strained(node.wavelet, strain)
                 du = chunk.push(tangent, psi_tangent)
-                derivative = self._pushed(roots, du)
+                derivative = self._pushed(slopes, du)
                 derivatives[direction, node.paths[output]] = derivative[output]
                 if scale_node.second:
                     du /= 2 * roots["r"]
@@ -231,23 +232,16 @@ class Cascade:
             roots = self._roots(chunk.squared_modulus(), floors[part])
             integrals[node.paths[part]] = self._integrals(roots, floors[part])
             rows = part if node.all_rows else node.rows[part]
+            slopes = self.powers.slopes(roots) if len(dY) else []
             for direction, psi_tangent in enumerate(psi_tangents):
                 du = chunk.push(dY[direction][rows], psi_tangent)
-                derivatives[direction, node.paths[part]] = self._pushed(roots, du)
+                derivatives[direction, node.paths[part]] = self._pushed(slopes, du)
 
-    def _pushed(self, roots, du: np.ndarray) -> np.ndarray:
+    def _pushed(self, slopes: list[np.ndarray], du: np.ndarray) -> np.ndarray:
         """Return the derivatives (B, n_powers) of the integrals along du."""
-        voxel = self.grid.volume / du[0].size
-        columns = []
-        for power in range(len(self.powers.powers)):
-            weights = np.zeros((len(du), len(self.powers.powers)))
-            weights[:, power] = voxel
-            slope = self.powers.slope(roots, weights)
-            rows = (*du.shape[:2], -1)
-            columns.append(
-                np.vecdot(slope.reshape(rows), du.reshape(rows)).sum(axis=1, dtype=np.float64)
-            )
-        return np.stack(columns, axis=-1)
+        rows = (*du.shape[:2], -1)
+        sums = [np.vecdot(s.reshape(rows), du.reshape(rows)).sum(1, np.float64) for s in slopes]
+        return np.stack(sums, axis=-1) * (self.grid.volume / du[0].size)
 
     # -- reverse -----------------------------------------------------------------------------
 

@@ -59,26 +59,32 @@ class PowerSums:
     def _pairs(self):
         return zip(self.powers, self._factors, strict=True)
 
+    def slopes(self, roots: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the derivatives d u^(q/2) / du as maps (B, L0, L1, L2), one per power."""
+        u, r = roots["u"], roots["r"]
+        slopes = []
+        for q, factors in self._pairs():
+            half = u.dtype.type(q / 2)
+            if factors == "r1":
+                slopes.append(half / r)
+            elif factors == "cc":
+                slopes.append(half / roots["c"])
+            elif factors == "rc":
+                slopes.append(half * (roots["c"] / r))
+            elif factors == "u1":
+                slopes.append(np.broadcast_to(half, u.shape))
+            else:
+                slopes.append(half * u ** (half - 1))
+        return slopes
+
     def slope(self, roots: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Return sum_q weights_q d u^(q/2) / du as maps (B, L0, L1, L2).
 
         ``weights`` has shape (B, n_powers).
         """
-        u, r = roots["u"], roots["r"]
-        cast = (weights * np.array(self.powers) / 2).astype(u.dtype)
-        slope = np.zeros_like(u)
-        for column, (q, factors) in enumerate(self._pairs()):
-            weight = cast[:, column, None, None, None]
-            if not weight.any():
-                continue
-            if factors == "r1":
-                slope += weight / r
-            elif factors == "cc":
-                slope += weight / roots["c"]
-            elif factors == "rc":
-                slope += weight * (roots["c"] / r)
-            elif factors == "u1":
-                slope += weight
-            else:
-                slope += weight * u ** u.dtype.type(q / 2 - 1)
-        return slope
+        total = np.zeros_like(roots["u"])
+        weights = weights.astype(total.dtype)[:, :, None, None, None]
+        for column, slope in enumerate(self.slopes(roots)):
+            if weights[:, column].any():
+                total += weights[:, column] * slope
+        return total
