@@ -192,7 +192,10 @@ class EnergyForceRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         forces, stress = check_forces(forces, X), check_stress(stress, X)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         self.features_ = clone(self.features)
-        features = np.asarray(self.features_.fit_transform(X, y))
+        if hasattr(self.features_, "fit_transform"):
+            features = np.asarray(self.features_.fit_transform(X, y))
+        else:  # a FrozenEstimator
+            features = np.asarray(self.features_.transform(X))
         chain = feature_chain(self.features_)
         rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng)
         self.n_rows_ = len(rows.targets)

@@ -118,7 +118,7 @@ class ExtrapolationScore(VersionedMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(1000, 3))
     >>> ExtrapolationScore().fit(X).score_samples([[0, 1, 0], [10, 0, 0]]).round(1)
-    array([0.6, 5.7])
+    array([0.6, 5.9])
     """
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
