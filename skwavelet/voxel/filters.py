@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from skwavelet.voxel.density import pair_weights
+from skwavelet.voxel.fft import half
 from skwavelet.voxel.grid import Grid, nyquist_mask, reciprocal_vectors
 from skwavelet.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
@@ -54,23 +55,32 @@ class Filters:
     @cached_property
     def spectra(self) -> list[np.ndarray]:
         """Complex psi^_nlm (2l + 1, half grid), one array per (n, l)."""
-        filters = []
-        for n, l in self.wavelets:
-            values = (-1j) ** l * wavelet_spectrum(self._points, n, l, self.beta)
-            filters.append(self._without_nyquist(values))
+        complex_dtype = np.result_type(self.dtype, np.complex64)
+        filters = [
+            np.empty((2 * l + 1, *half(self.shape)), dtype=complex_dtype) for _, l in self.wavelets
+        ]
+        # A few planes at a time, so that the intermediate arrays stay in cache.
+        for start in range(0, self.shape[0], 8):
+            planes = self._points[:, start : start + 8]
+            for values, (n, l) in zip(filters, self.wavelets, strict=True):
+                spectrum = wavelet_spectrum(planes, n, l, self.beta)
+                np.multiply((-1j) ** l, spectrum, out=values[:, start : start + 8])
+        for values in filters:
+            self._clear_nyquist(values)
         return filters
 
     @cached_property
     def _gradients(self) -> list[np.ndarray]:
-        return [
-            self._without_nyquist(wavelet_spectrum_gradient(self._points, n, l, self.beta))
-            for n, l in self.wavelets
+        gradients = [
+            wavelet_spectrum_gradient(self._points, n, l, self.beta) for n, l in self.wavelets
         ]
+        for values in gradients:
+            self._clear_nyquist(values)
+        return gradients
 
-    def _without_nyquist(self, values: np.ndarray) -> np.ndarray:
+    def _clear_nyquist(self, values: np.ndarray) -> None:
         for index in nyquist_mask(self.shape):
             values[(..., *index, *(slice(None),) * (3 - len(index)))] = 0
-        return values.astype(np.result_type(self.dtype, values.dtype), copy=False)
 
     def strained(self, which: int, strain: np.ndarray) -> np.ndarray:
         """Return the derivative (2l + 1, half grid) of one (n, l) along a strain (3, 3).
