@@ -82,7 +82,7 @@ class Neighborhoods:
         for start in range(0, self.n_atoms, size):
             stop = min(start + size, self.n_atoms)
             pairs = kept[ends[start] : ends[stop]]
-            width = int(counts[start:stop].max())
+            width = max(1, int(counts[start:stop].max()))
             ranks = np.arange(ends[start], ends[stop]) - ends[self.centers[pairs]]
             slots = (self.centers[pairs] - start) * width + ranks
             neighbors = np.zeros((stop - start) * width, dtype=np.int64)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+
+Evaluator = TypeVar("Evaluator")
 
 
 def lower_paths(paths: np.ndarray) -> np.ndarray:
@@ -12,15 +15,44 @@ def lower_paths(paths: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    paths : ndarray of shape (n_paths, 6)
-        See ``scattering_paths``.
+    paths : ndarray of shape (n_paths, 6) or more columns
+        See ``scattering_paths``. Further columns tell apart what is summed over; the paths of
+        order zero have them -1.
     """
     keys = {tuple(path): i for i, path in enumerate(paths.tolist())}
     lower = []
-    for order, channel, wavelet, scale, *_ in paths.tolist():
-        below = (order - 1, channel, *((wavelet, scale) if order == 2 else (-1, -1)), -1, -1)
+    for order, channel, wavelet, scale, _, _, *rest in paths.tolist():
+        below = (order - 1, channel, wavelet, scale, -1, -1, *rest)
+        if order < 2:
+            below = (order - 1, channel, -1, -1, -1, -1, *(-1 for _ in rest))
         lower.append(keys.get(below, -1))
     return np.array(lower)
+
+
+def restrict(evaluator: Evaluator, columns: np.ndarray, lower: np.ndarray) -> Evaluator:
+    """Return a copy of an evaluator that computes only some of its features.
+
+    Parameters
+    ----------
+    evaluator : dataclass
+        With fields ``paths``, ``powers`` and ``columns`` (path and power of every feature).
+    columns : ndarray of int
+        Features to keep.
+    lower : ndarray of shape (n_paths,)
+        The path that each path is divided by, -1 for none.
+    """
+    path, power = (places[columns] for places in evaluator.columns)
+    needed = np.unique(path)
+    # Twice: the second order needs the first, and that the zeroth.
+    for _ in range(2):
+        needed = np.union1d(needed, lower[needed][lower[needed] >= 0])
+    powers = np.unique(power)
+    return replace(
+        evaluator,
+        paths=evaluator.paths[needed],
+        columns=(np.searchsorted(needed, path), np.searchsorted(powers, power)),
+        powers=tuple(evaluator.powers[k] for k in powers),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from skwavelet.neighborhoods import Block, Neighborhoods
-from skwavelet.point.filters import Filters
+from skwavelet.point.filters import Filters, WaveletsAt
 from skwavelet.point.plan import Plan, Step
 from skwavelet.point.powers import AtomPowers
 
@@ -44,29 +44,28 @@ class Bank:
 class Maps:
     """The maps f_m and the squared moduli of one step on one block of atoms."""
 
-    def __init__(self, step: Step, filters: Filters, block: Block, psi, gathered, floor):
-        self.step, self.filters, self.block = step, filters, block
+    def __init__(self, step: Step, block: Block, wavelets: WaveletsAt, gathered, floor):
+        self.step, self.block, self.wavelets = step, block, wavelets
+        self.rows = wavelets.filters.rows
         # (n_atoms, n_rows, width): one small matrix product per atom.
-        self.psi = np.moveaxis(psi, 0, 1)
+        self.psi = self._padded(wavelets.values())
         self.gathered = gathered
         self.f = self.psi @ gathered
         self.floor = floor
         self.u = self._needed(self._over_m(np.square(self.f))) + floor
 
-    def push(self, psi_tangent: np.ndarray | None, gathered_tangent: np.ndarray | None):
-        """Return du (n_atoms, M) for tangents of the wavelets and of the inputs."""
-        df = 0.0
-        if psi_tangent is not None:
-            df = np.moveaxis(psi_tangent, 0, 1) @ self.gathered
+    def push(self, moves: np.ndarray, gathered_tangent: np.ndarray | None) -> np.ndarray:
+        """Return du (n_atoms, M) along ``moves`` (3, E) and for tangents of the inputs."""
+        df = self._padded(self.wavelets.push(moves)) @ self.gathered
         if gathered_tangent is not None:
-            df = df + self.psi @ gathered_tangent
+            df += self.psi @ gathered_tangent
         return 2 * self._needed(self._over_m(self.f * df))
 
     def pull(self, slope: np.ndarray, inputs: bool):
-        """Return the cotangents of the wavelets and of the gathered inputs for that of u.
+        """Return the gradients in the vectors and in the gathered inputs for that in u.
 
-        Shapes (n_rows, n_atoms, width) and (n_atoms, width, n_inputs); the second is None
-        unless asked for. Overwrites the maps.
+        Shapes (3, E) and (n_atoms, width, n_inputs); the second is None unless asked for.
+        Overwrites the maps.
         """
         step, f = self.step, self.f
         if not step.complete:
@@ -74,16 +73,20 @@ class Maps:
             spread[:, step.entries] = slope
             slope = spread
         slope = 2 * slope.reshape(len(f), len(step.wavelets), step.n_inputs)
-        for wavelet, rows in enumerate(self.filters.rows):
+        for wavelet, rows in enumerate(self.rows):
             f[:, rows] *= slope[:, wavelet, None]
         psi_cotangent = f @ np.swapaxes(self.gathered, 1, 2)
         gathered_cotangent = np.swapaxes(self.psi, 1, 2) @ f if inputs else None
-        return np.moveaxis(psi_cotangent, 1, 0), gathered_cotangent
+        psi_cotangent = self.block.unpad(np.moveaxis(psi_cotangent, 1, 0))
+        return self.wavelets.pull(psi_cotangent), gathered_cotangent
+
+    def _padded(self, values: np.ndarray) -> np.ndarray:
+        return np.moveaxis(self.block.pad(values), 0, 1)
 
     def _over_m(self, products: np.ndarray) -> np.ndarray:
         """Sum (n_atoms, n_rows, n_inputs) over m to (n_atoms, wavelets * inputs)."""
-        sums = np.empty((len(products), len(self.filters.rows), products.shape[2]), products.dtype)
-        for wavelet, rows in enumerate(self.filters.rows):
+        sums = np.empty((len(products), len(self.rows), products.shape[2]), products.dtype)
+        for wavelet, rows in enumerate(self.rows):
             np.sum(products[:, rows], axis=1, out=sums[:, wavelet])
         return sums.reshape(len(products), -1)
 
@@ -106,19 +109,21 @@ class Cascade:
         Floors of the modulus: (n_channels, n_wavelets, n_scales) in the first layer, and the
         factors (n_wavelets, n_scales) by which the second changes them.
     powers : AtomPowers
-    n_paths : int
-        Rows of the results.
+    groups : ndarray of shape (n_groups, n_atoms)
+        1 for the atoms of a group, else 0; sums are over the atoms of every group.
     dtype : dtype
         Of the maps.
     """
 
     def __init__(self, plan: Plan, bank: Bank, hoods: Neighborhoods, weights, floors, powers,
-                 n_paths: int, dtype):  # fmt: skip
+                 groups, dtype):  # fmt: skip
         self.plan, self.bank, self.hoods = plan, bank, hoods
         self.weights = weights.astype(dtype)
         self.floors, self.gains = floors
         self.powers: AtomPowers = powers
-        self.n_paths, self.dtype = n_paths, np.dtype(dtype)
+        self.groups = groups.astype(dtype)
+        self.shape = (plan.n_maps, len(groups), len(powers.powers))
+        self.dtype = np.dtype(dtype)
 
     # -- what all sweeps share ---------------------------------------------------------------
 
@@ -127,8 +132,8 @@ class Cascade:
         inputs = np.ascontiguousarray(inputs[:, : step.n_inputs])
         floats = 3 * step.n_inputs + 2 * filters.n_rows
         for block in self.hoods.blocks(self.bank.reaches[step.scale], floats):
-            psi = block.pad(filters.values(self._vectors(block)))
-            yield Maps(step, filters, block, psi, inputs[block.neighbors], floor)
+            vectors = np.ascontiguousarray(self.hoods.vectors[block.pairs].T, dtype=self.dtype)
+            yield Maps(step, block, filters.at(vectors), inputs[block.neighbors], floor)
 
     def _first(self) -> Iterator[Maps]:
         for step in self.plan.first:
@@ -146,12 +151,25 @@ class Cascade:
     def _squared(self, floor: np.ndarray) -> np.ndarray:
         return np.maximum(floor**2, np.finfo(self.dtype).tiny).astype(self.dtype)
 
-    def _vectors(self, block: Block) -> np.ndarray:
-        return np.ascontiguousarray(self.hoods.vectors[block.pairs].T, dtype=self.dtype)
-
     def _add_sums(self, maps: Maps, sums: np.ndarray) -> None:
+        for power, rise in enumerate(self.powers.rises(maps.u, maps.floor)):
+            self._add_by_group(maps, rise, sums[..., power])
+
+    def _add_by_group(self, maps: Maps, values: np.ndarray, sums: np.ndarray) -> None:
+        """Add the sums over every group of ``values`` (n_atoms, M) to ``sums``."""
         output = maps.step.paths >= 0
-        sums[maps.step.paths[output]] += self.powers.sums(maps.u, maps.floor)[output]
+        summed = self.groups[:, maps.block.atoms] @ values
+        sums[maps.step.paths[output]] += summed.T[output]
+
+    def _slope(self, maps: Maps, cotangent: np.ndarray) -> np.ndarray:
+        """Return the gradient in u (n_atoms, M) for a cotangent of the sums."""
+        weights = cotangent[maps.step.paths] * (maps.step.paths >= 0)[:, None, None]
+        weights = weights.astype(self.dtype)
+        members = self.groups[:, maps.block.atoms].T
+        return sum(
+            (members @ weights[..., power].T) * slope
+            for power, slope in enumerate(self.powers.slopes(maps.u))
+        )
 
     def _empty_sigma(self, *directions: int) -> np.ndarray:
         return np.empty((*directions, self.hoods.n_atoms, len(self.plan.inputs)), self.dtype)
@@ -165,8 +183,8 @@ class Cascade:
     # -- sweeps ------------------------------------------------------------------------------
 
     def sums(self) -> np.ndarray:
-        """Return the sums (n_paths, n_powers) over atoms of sigma^q."""
-        sums, sigma = np.zeros((self.n_paths, len(self.powers.powers))), self._empty_sigma()
+        """Return the sums (n_maps, n_groups, n_powers) over atoms of sigma^q."""
+        sums, sigma = np.zeros(self.shape), self._empty_sigma()
         for maps in self._first():
             self._add_sums(maps, sums)
             self._store_sigma(maps, sigma)
@@ -175,8 +193,8 @@ class Cascade:
         return sums
 
     def atoms(self) -> np.ndarray:
-        """Return sigma^q of every atom, of shape (n_atoms, n_paths, n_powers)."""
-        table = np.zeros((self.hoods.n_atoms, self.n_paths, len(self.powers.powers)), self.dtype)
+        """Return sigma^q of every atom, of shape (n_atoms, n_maps, n_powers)."""
+        table = np.zeros((self.hoods.n_atoms, self.shape[0], self.shape[2]), self.dtype)
         sigma = self._empty_sigma()
         for layer in (self._first(), self._second(sigma)):
             for maps in layer:
@@ -189,11 +207,11 @@ class Cascade:
     def tangents(
         self, displacements: np.ndarray, strains: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sums and their derivatives (D, n_paths, n_powers) along directions."""
+        """Return the sums and their derivatives (D, *sums.shape) along directions."""
         parts = []
         per_direction = self.hoods.n_atoms * max(1, len(self.plan.inputs)) * self.dtype.itemsize
         size = max(1, TANGENT_BYTES // per_direction)
-        sums = np.zeros((self.n_paths, len(self.powers.powers)))
+        sums = np.zeros(self.shape)
         for start in range(0, len(strains), size):
             part = slice(start, start + size)
             sums, derivatives = self._tangents(displacements[part], strains[part])
@@ -201,26 +219,26 @@ class Cascade:
         return sums, np.concatenate(parts) if parts else np.zeros((0, *sums.shape))
 
     def _tangents(self, displacements, strains):
-        sums = np.zeros((self.n_paths, len(self.powers.powers)))
+        sums = np.zeros(self.shape)
         derivatives = np.zeros((len(strains), *sums.shape))
         sigma, sigma_tangents = self._empty_sigma(), self._empty_sigma(len(strains))
-        moves = np.stack([self.hoods.moves(*pair).T for pair in zip(displacements, strains, strict=True)])
+        moves = np.stack(
+            [self.hoods.moves(*pair).T for pair in zip(displacements, strains, strict=True)]
+        )
         moves = moves.astype(self.dtype)
         for layer, maps in self._both(sigma):
             self._add_sums(maps, sums)
             self._store_sigma(maps, sigma)
             block, step = maps.block, maps.step
-            output, kept = step.paths >= 0, step.columns >= 0
-            vectors = self._vectors(block)
-            slopes = self._slopes(maps)
+            kept = step.columns >= 0
+            slopes = list(self.powers.slopes(maps.u))
             for direction, move in enumerate(moves):
-                psi_tangent = block.pad(maps.filters.push(vectors, move[:, block.pairs]))
                 gathered = None
                 if layer == 2:
                     gathered = sigma_tangents[direction][:, : step.n_inputs][block.neighbors]
-                du = maps.push(psi_tangent, gathered)
-                pushed = np.einsum("qam,am->mq", slopes, du)
-                derivatives[direction, step.paths[output]] += pushed[output]
+                du = maps.push(move[:, block.pairs], gathered)
+                for power, slope in enumerate(slopes):
+                    self._add_by_group(maps, slope * du, derivatives[direction, ..., power])
                 if kept.any():
                     modulus = du / (2 * np.sqrt(maps.u))
                     sigma_tangents[direction][block.atoms, step.columns[kept]] = modulus[:, kept]
@@ -230,18 +248,12 @@ class Cascade:
         yield from ((1, maps) for maps in self._first())
         yield from ((2, maps) for maps in self._second(sigma))
 
-    def _slopes(self, maps: Maps) -> np.ndarray:
-        """Return d u^(q/2) / du, of shape (n_powers, n_atoms, M)."""
-        unit = np.eye(len(self.powers.powers))
-        ones = np.ones((maps.u.shape[1], 1))
-        return np.stack([self.powers.slope(maps.u, ones * row) for row in unit])
-
     def gradients(self, cotangent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and the gradient (n_pairs, 3) of ``(cotangent * sums).sum()``.
 
         The gradient is in the vectors between atoms.
         """
-        sums, sigma = np.zeros((self.n_paths, len(self.powers.powers))), self._empty_sigma()
+        sums, sigma = np.zeros(self.shape), self._empty_sigma()
         gradient = np.zeros((len(self.hoods.vectors), 3))
         for maps in self._first():
             self._add_sums(maps, sums)
@@ -249,9 +261,8 @@ class Cascade:
         sigma_gradient = np.zeros_like(sigma)
         for maps in self._second(sigma):
             self._add_sums(maps, sums)
-            slope = self.powers.slope(maps.u, cotangent[maps.step.paths])
-            psi, gathered = maps.pull(slope, inputs=True)
-            self._pull_vectors(maps, psi, gradient)
+            vectors, gathered = maps.pull(self._slope(maps, cotangent), inputs=True)
+            gradient[maps.block.pairs] += vectors.T
             neighbors = maps.block.neighbors.ravel()
             scatter = sparse.csc_array(
                 (np.ones(len(neighbors), self.dtype), neighbors, np.arange(len(neighbors) + 1)),
@@ -261,16 +272,10 @@ class Cascade:
             sigma_gradient[:, :n_inputs] += scatter @ gathered.reshape(-1, n_inputs)
         for maps in self._first():
             step, block = maps.step, maps.block
-            weights = cotangent[step.paths] * (step.paths >= 0)[:, None]
-            slope = self.powers.slope(maps.u, weights)
+            slope = self._slope(maps, cotangent)
             kept = step.columns >= 0
             if kept.any():
                 above = sigma_gradient[block.atoms, step.columns[kept]]
                 slope[:, kept] += above / (2 * np.sqrt(maps.u[:, kept]))
-            self._pull_vectors(maps, maps.pull(slope, inputs=False)[0], gradient)
+            gradient[block.pairs] += maps.pull(slope, inputs=False)[0].T
         return sums, gradient
-
-    def _pull_vectors(self, maps: Maps, psi_cotangent: np.ndarray, gradient: np.ndarray) -> None:
-        block = maps.block
-        pulled = maps.filters.pull(self._vectors(block), block.unpad(psi_cotangent))
-        gradient[block.pairs] += pulled.T

@@ -30,8 +30,8 @@ class PointEvaluator:
         Atomic numbers of the rows of ``weights``, in increasing order.
     weights : ndarray of shape (n_elements, n_channels)
         Channel weights.
-    paths : ndarray of shape (n_paths, 6)
-        See ``scattering_paths``.
+    paths : ndarray of shape (n_paths, 7)
+        See ``resolve_centers``.
     columns : tuple of (ndarray, ndarray)
         Path and power of every feature.
     powers : tuple of float
@@ -58,14 +58,14 @@ class PointEvaluator:
 
     def features(self, structure: Structure) -> np.ndarray:
         """Return the features, of shape (n_features,)."""
-        sums = self._cascade(structure).sums() + self._zero_order(structure)
+        sums = self._by_path(self._cascade(structure).sums()) + self._zero_order(structure)
         return self._normalization.features(sums, len(structure)).astype(self.dtype)
 
     def atom_features(self, structure: Structure) -> np.ndarray:
         """Return what every atom adds to the sums, of shape (N, n_features)."""
-        table = self._cascade(structure).atoms()
-        zero = self.paths[:, 0] == 0
-        table[:, zero] = self._zero_powers(structure)
+        table = self._cascade(structure).atoms()[:, make_plan(self.paths)[1]]
+        table *= self._summed_over(structure)[:, :, None]
+        table[:, self.paths[:, 0] == 0] = self._zero_powers(structure)
         return table[:, self.columns[0], self.columns[1]]
 
     def tangents(
@@ -73,7 +73,8 @@ class PointEvaluator:
     ) -> np.ndarray:
         """Return derivatives along directions, of shape (n_directions, n_features)."""
         sums, derivatives = self._cascade(structure).tangents(displacements, strains)
-        sums += self._zero_order(structure)
+        sums = self._by_path(sums) + self._zero_order(structure)
+        derivatives = np.stack([self._by_path(d) for d in derivatives])
         tangents = self._normalization.tangents(sums, derivatives, len(structure))
         return tangents.astype(self.dtype)
 
@@ -84,28 +85,59 @@ class PointEvaluator:
         cascade, zero = self._cascade(structure), self._zero_order(structure)
         normalization = self._normalization
         # The weights of the sums depend on the values of those one order lower.
-        sums = cascade.sums() + zero if self.normalize == "lower_order" else zero
+        sums = zero
+        if self.normalize == "lower_order":
+            sums = self._by_path(cascade.sums()) + zero
         weights = normalization.cotangents(cotangent, sums, len(structure))
-        sums, gradient = cascade.gradients(weights)
-        features = normalization.features(sums + zero, len(structure)).astype(self.dtype)
+        table = np.zeros(cascade.shape)
+        table[self._places] = weights
+        sums, gradient = cascade.gradients(table)
+        sums = self._by_path(sums) + zero
+        features = normalization.features(sums, len(structure)).astype(self.dtype)
         return features, *cascade.hoods.pull(gradient)
 
     # -- parts -------------------------------------------------------------------------------
 
     @property
+    def lower(self) -> np.ndarray:
+        """The path that each path is divided by, -1 for none, of shape (n_paths,)."""
+        if self.normalize == "lower_order":
+            return lower_paths(self.paths)
+        return np.full(len(self.paths), -1)
+
+    @property
     def _normalization(self) -> Normalization:
-        lower = lower_paths(self.paths) if self.normalize == "lower_order" else np.empty(0, int)
-        return Normalization(self.normalize, lower, self.columns)
+        return Normalization(self.normalize, self.lower, self.columns)
+
+    @property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the sum of each path stands among those of the cascade."""
+        return make_plan(self.paths)[1], np.maximum(self.paths[:, 6], 0)
+
+    def _by_path(self, sums: np.ndarray) -> np.ndarray:
+        """Return the sums (n_paths, n_powers) from those (n_maps, n_groups, n_powers)."""
+        return sums[self._places]
+
+    def _groups(self, structure: Structure) -> np.ndarray:
+        """Return whose sums are taken: all atoms, or the atoms of every element."""
+        if self.paths[:, 6].max() < 0:
+            return np.ones((1, len(structure)))
+        return structure.numbers == np.array(self.elements)[:, None]
+
+    def _summed_over(self, structure: Structure) -> np.ndarray:
+        """Return whether an atom is among those of a path, of shape (N, n_paths)."""
+        kinds = np.searchsorted(self.elements, structure.numbers)
+        return (self.paths[:, 6] < 0) | (self.paths[:, 6] == kinds[:, None])
 
     def _cascade(self, structure: Structure) -> Cascade:
         return Cascade(
-            make_plan(self.paths),
+            make_plan(self.paths)[0],
             self.bank,
             Neighborhoods(structure, max(self.bank.reaches)),
             self._atom_weights(structure),
             self._floors(),
             AtomPowers(self.powers),
-            len(self.paths),
+            self._groups(structure),
             self.dtype,
         )
 

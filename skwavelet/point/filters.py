@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import genlaguerre
@@ -48,49 +49,13 @@ class Filters:
         self.beta = beta
         self.squared_reach = (reach / self.dilation) ** 2
         ends = np.cumsum([0, *(2 * l + 1 for _, l in self.wavelets)]).tolist()
-        self.rows = [slice(*pair) for pair in zip(ends[:-1], ends[1:], strict=True)]
+        self.rows = [slice(*pair) for pair in pairwise(ends)]
         self.n_rows = ends[-1]
 
-    def values(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the wavelets (n_rows, E) at ``vectors`` (3, E); all m of a wavelet in a row."""
-        x = self._scaled(vectors)
-        harmonics = {l: solid_harmonics(x, l) for _, l in self.wavelets}
-        values = np.empty((self.n_rows, x.shape[1]), dtype=x.dtype)
-        radial = self._radial((x**2).sum(axis=0))
-        for rows, (_, l), (height, _) in zip(self.rows, self.wavelets, radial, strict=True):
-            np.multiply(harmonics[l], height, out=values[rows])
-        return values
-
-    def push(self, vectors: np.ndarray, moves: np.ndarray) -> np.ndarray:
-        """Return the derivatives (n_rows, E) of the values along ``moves`` (3, E)."""
-        x, dx = self._scaled(vectors), self._scaled(moves)
-        along = 2 * (x * dx).sum(axis=0)
-        harmonics = {l: solid_harmonics(x, l) for _, l in self.wavelets}
-        turned = {l: (solid_harmonic_gradients(x, l) * dx[:, None]).sum(axis=0) for l in harmonics}
-        tangent = np.empty((self.n_rows, x.shape[1]), dtype=x.dtype)
-        radial = self._radial((x**2).sum(axis=0))
-        for rows, (_, l), (height, slope) in zip(self.rows, self.wavelets, radial, strict=True):
-            tangent[rows] = harmonics[l] * (slope * along) + turned[l] * height
-        return tangent
-
-    def pull(self, vectors: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
-        """Return the gradient (3, E) in the vectors for a cotangent (n_rows, E) of the values."""
-        x = self._scaled(vectors)
-        harmonics = {l: solid_harmonics(x, l) for _, l in self.wavelets}
-        pulled = {l: np.zeros_like(value) for l, value in harmonics.items()}
-        along = np.zeros_like(x[0])
-        radial = self._radial((x**2).sum(axis=0))
-        for rows, (_, l), (height, slope) in zip(self.rows, self.wavelets, radial, strict=True):
-            pulled[l] += height * cotangent[rows]
-            along += slope * np.einsum("me,me->e", harmonics[l], cotangent[rows])
-        gradient = 2 * along * x
-        for l, weights in pulled.items():
-            if l:
-                gradient += np.einsum("ame,me->ae", solid_harmonic_gradients(x, l), weights)
-        return gradient / x.dtype.type(self.dilation)
-
-    def _scaled(self, vectors: np.ndarray) -> np.ndarray:
-        return vectors / vectors.dtype.type(self.dilation)
+    def at(self, vectors: np.ndarray) -> WaveletsAt:
+        """Return the wavelets at ``vectors`` (3, E)."""
+        x = vectors / vectors.dtype.type(self.dilation)
+        return WaveletsAt(self, x, self._radial((x**2).sum(axis=0)))
 
     def _radial(self, square: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return Q_nl / r^l with the switch, and its derivative in the square of r, per wavelet."""
@@ -107,6 +72,64 @@ class Filters:
             poly, slope = _horner(_coefficients(n, l, self.beta, self.dilation), t)
             radial.append((poly * switched, (slope * switched + poly * falling) * half))
         return radial
+
+
+class WaveletsAt:
+    """The wavelets of one scale at given vectors, and their derivatives.
+
+    Parameters
+    ----------
+    filters : Filters
+    x : ndarray of shape (3, E)
+        Vectors divided by the dilation.
+    radial : list of (ndarray of shape (E,), ndarray of shape (E,))
+        For every wavelet Q_nl / r^l, and its derivative in the square of r.
+    """
+
+    def __init__(self, filters: Filters, x: np.ndarray, radial):
+        self.filters, self.x, self.radial = filters, x, radial
+        self.harmonics = {l: solid_harmonics(x, l) for _, l in filters.wavelets}
+
+    def values(self) -> np.ndarray:
+        """Return the wavelets (n_rows, E); all m of a wavelet in a row."""
+        values = np.empty((self.filters.n_rows, self.x.shape[1]), dtype=self.x.dtype)
+        for rows, l, height, _ in self._wavelets():
+            np.multiply(self.harmonics[l], height, out=values[rows])
+        return values
+
+    def push(self, moves: np.ndarray) -> np.ndarray:
+        """Return the derivatives (n_rows, E) of the values along ``moves`` (3, E)."""
+        dx = moves / moves.dtype.type(self.filters.dilation)
+        along = 2 * (self.x * dx).sum(axis=0)
+        turned = {l: np.einsum("ame,ae->me", g, dx) for l, g in self._harmonic_gradients.items()}
+        tangent = np.empty((self.filters.n_rows, self.x.shape[1]), dtype=self.x.dtype)
+        for rows, l, height, slope in self._wavelets():
+            np.multiply(self.harmonics[l], slope * along, out=tangent[rows])
+            tangent[rows] += turned[l] * height
+        return tangent
+
+    def pull(self, cotangent: np.ndarray) -> np.ndarray:
+        """Return the gradient (3, E) in the vectors for a cotangent (n_rows, E) of the values."""
+        pulled = {l: np.zeros_like(value) for l, value in self.harmonics.items()}
+        along = np.zeros_like(self.x[0])
+        for rows, l, height, slope in self._wavelets():
+            pulled[l] += height * cotangent[rows]
+            along += slope * np.einsum("me,me->e", self.harmonics[l], cotangent[rows])
+        gradient = 2 * along * self.x
+        for l, weights in pulled.items():
+            if l:
+                gradient += np.einsum("ame,me->ae", self._harmonic_gradients[l], weights)
+        return gradient / self.x.dtype.type(self.filters.dilation)
+
+    def _wavelets(self):
+        """Yield rows, degree, radial part and its slope of every wavelet."""
+        filters = self.filters
+        for rows, (_, l), pair in zip(filters.rows, filters.wavelets, self.radial, strict=True):
+            yield rows, l, *pair
+
+    @cached_property
+    def _harmonic_gradients(self) -> dict[int, np.ndarray]:
+        return {l: solid_harmonic_gradients(self.x, l) for l in self.harmonics}
 
 
 def _switch(square: np.ndarray, end: float) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ class Step:
     entries : ndarray of shape (M,)
         Places of the needed moduli in the raveled (wavelets, inputs).
     paths : ndarray of shape (M,)
-        Rows of the table of paths, -1 for none.
+        Maps (paths whatever their centre), -1 for none.
     columns : ndarray of shape (M,)
         Where the modulus stands among the inputs of the second layer, -1 for nowhere.
     """
@@ -53,21 +53,45 @@ class Plan:
     inputs : ndarray of shape (n_inputs, 3)
         Channel, wavelet and scale of the first-order moduli that enter the second layer, by
         increasing scale.
+    n_maps : int
+        Paths whatever their centre, of order zero too.
     """
 
     first: tuple[Step, ...]
     second: tuple[Step, ...]
     inputs: np.ndarray
+    n_maps: int
 
 
-def make_plan(paths: np.ndarray) -> Plan:
-    """Arrange ``scattering_paths``, or some of them, into steps."""
+def resolve_centers(paths: np.ndarray, n_elements: int) -> np.ndarray:
+    """Append the column of centres to ``scattering_paths``.
+
+    Paths beyond order zero are repeated for the atoms of every element 0, 1, ...; -1 stands for
+    all atoms, also where there is one element only.
+    """
+    repeats = np.where(paths[:, 0] > 0, n_elements, 1)
+    centers = np.concatenate([np.arange(r) for r in repeats])
+    paths = np.repeat(paths, repeats, axis=0)
+    centers[(paths[:, 0] == 0) | (n_elements == 1)] = -1
+    return np.column_stack([paths, centers])
+
+
+def make_plan(paths: np.ndarray) -> tuple[Plan, np.ndarray]:
+    """Arrange paths (n_paths, 7), see ``resolve_centers``, into steps.
+
+    Returns the plan and the map (a path whatever its centre) of every path.
+    """
     return _make_plan(np.ascontiguousarray(paths, dtype=np.int64).tobytes())
 
 
 @lru_cache(maxsize=32)
-def _make_plan(raw: bytes) -> Plan:
-    paths = np.frombuffer(raw, dtype=np.int64).reshape(-1, 6)
+def _make_plan(raw: bytes) -> tuple[Plan, np.ndarray]:
+    paths = np.frombuffer(raw, dtype=np.int64).reshape(-1, 7)
+    maps, places = np.unique(paths[:, :6], axis=0, return_inverse=True)
+    return _plan_maps(maps), places
+
+
+def _plan_maps(paths: np.ndarray) -> Plan:
     first, second = (np.flatnonzero(paths[:, 0] == order) for order in (1, 2))
     inputs = np.unique(paths[second][:, [3, 2, 1]], axis=0)
     column = {tuple(key): i for i, key in enumerate(inputs.tolist())}
@@ -89,7 +113,7 @@ def _make_plan(raw: bytes) -> Plan:
         rows = second[paths[second, 5] == scale]
         parents = [column[tuple(key)] for key in paths[rows][:, [3, 2, 1]].tolist()]
         second_steps.append(_step(scale, paths[rows, 4], parents, rows, np.full(len(rows), -1)))
-    return Plan(tuple(first_steps), tuple(second_steps), inputs[:, ::-1])
+    return Plan(tuple(first_steps), tuple(second_steps), inputs[:, ::-1], len(paths))
 
 
 def _step(scale, wavelets, inputs, paths, columns) -> Step:

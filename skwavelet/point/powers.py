@@ -22,16 +22,17 @@ class AtomPowers:
 
     def __init__(self, powers):
         self.powers = tuple(float(q) for q in powers)
+        self._cubic = [bool(np.isclose(q, (4 / 3, 5 / 3)).any()) for q in self.powers]
 
     def terms(self, u: np.ndarray) -> Iterator[np.ndarray]:
         """Yield u^(q/2) for every q; ``u`` must be positive."""
         r, c = np.sqrt(u), None
-        for q in self.powers:
+        for q, cubic in zip(self.powers, self._cubic, strict=True):
             if q == 1:
                 yield r
             elif q == 2:
                 yield u
-            elif np.isclose(q, 4 / 3) or np.isclose(q, 5 / 3):
+            elif cubic:
                 c = np.cbrt(u) if c is None else c
                 yield c * c if q < 1.5 else r * c
             else:
@@ -42,16 +43,8 @@ class AtomPowers:
         for term, constant in zip(self.terms(u), self.terms(floor), strict=True):
             yield term - constant
 
-    def sums(self, u: np.ndarray, floor: np.ndarray) -> np.ndarray:
-        """Return the sums (M, n_powers) of ``rises`` over atoms."""
-        sums = [rise.sum(axis=0) for rise in self.rises(u, floor)]
-        return np.stack(sums, axis=-1).astype(np.float64)
-
-    def slope(self, u: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return sum_q weights_q d u^(q/2) / du of shape (n_atoms, M); weights (M, n_powers)."""
-        cast = (weights * np.array(self.powers) / 2).astype(u.dtype)
-        slope = np.zeros_like(u)
-        for column, term in enumerate(self.terms(u)):
-            if cast[:, column].any():
-                slope += cast[:, column] * term
-        return slope / u
+    def slopes(self, u: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the derivatives of the terms in ``u``."""
+        inverse = 1 / u
+        for q, term in zip(self.powers, self.terms(u), strict=True):
+            yield u.dtype.type(q / 2) * term * inverse

@@ -5,16 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from ase import Atoms
+from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._validation import Interval, StrOptions
-from skwavelet.base import StructureTransformer
+from skwavelet.base import StructureTransformer, feature_names
 from skwavelet.channels import ChannelSpec
+from skwavelet.normalization import restrict
 from skwavelet.point.cascade import Bank
 from skwavelet.point.evaluator import PointEvaluator
 from skwavelet.point.filters import natural_reach
+from skwavelet.point.plan import resolve_centers
 from skwavelet.structures import Structure
 from skwavelet.voxel.plan import path_table, scattering_paths
 from skwavelet.voxel.resolution import learn_beta, learn_n_scales
@@ -41,7 +46,7 @@ class PointScattering(StructureTransformer):
 
     Parameters
     ----------
-    n : int or sequence of int, default=3
+    n : int or sequence of int, default=(1, 2, 3)
         Radial orders.
     max_l : int, default=2
         Largest degree; every (n, l) has l < n.
@@ -58,7 +63,7 @@ class PointScattering(StructureTransformer):
         which resolves the midpoints between atoms; here nothing closer than Delta is looked at.
     n_scales : int, default=None
         Number of scales. None takes all that fit the smallest structure of X.
-    scale_step : float, default=1.0
+    scale_step : float, default=0.5
         Step of the scales j = 0, scale_step, ...; 0.5 means half octaves.
     min_scale_step : float, default=-1
         Second-order paths have j2 - j1 of at least this.
@@ -72,6 +77,9 @@ class PointScattering(StructureTransformer):
         continuous derivatives, between 0.71 and 1 times their reach.
     pairs : {"all", "increasing"}, default="all"
         Whether second-order paths have any (n2, l2) or only (n2, l2) > (n1, l1).
+    centers : {"elements", "all"}, default="elements"
+        Sum over the atoms i of every element apart, or over all atoms as in (5.6). The modulus
+        does not know which element it is of.
     normalize : {"atoms", "lower_order"} or None, default="atoms"
         Divide by the number of atoms, by the corresponding sum of one order lower, or not.
     smoothing : float, default=1e-4
@@ -99,7 +107,8 @@ class PointScattering(StructureTransformer):
     channels_ : DataFrame
         Weights, element by channel.
     feature_table_ : DataFrame
-        One row per feature: channel, order, n1, l1, j1, n2, l2, j2, q.
+        One row per feature: channel, center (element whose atoms are summed over, where they
+        are told apart), order, n1, l1, j1, n2, l2, j2, q.
     n_features_out_ : int
         Number of features.
 
@@ -119,11 +128,11 @@ class PointScattering(StructureTransformer):
     >>> from ase.build import bulk
     >>> from skwavelet import PointScattering
     >>> structures = [bulk("Si", a=a, cubic=True) for a in (5.3, 5.4, 5.5)]
-    >>> scattering = PointScattering((1, 2, 3), max_l=2).fit(structures)
+    >>> scattering = PointScattering(order=1).fit(structures)
     >>> scattering.transform(structures).shape
-    (3, 976)
-    >>> scattering.get_feature_names_out()[[0, 100]]
-    array(['Si_q1', 'Si_n1l0j0_n2l1j0_q1'], dtype=object)
+    (3, 112)
+    >>> scattering.get_feature_names_out()[[0, 20]]
+    array(['Si_q1', 'Si_atSi_n2l0j0_q1'], dtype=object)
     """
 
     _parameter_constraints = {
@@ -140,6 +149,7 @@ class PointScattering(StructureTransformer):
         "tolerance": [Interval(Real, 0, 1, closed="neither")],
         "reach": [None, Interval(Real, 0, None, closed="neither")],
         "pairs": [StrOptions({"all", "increasing"})],
+        "centers": [StrOptions({"all", "elements"})],
         "normalize": [None, StrOptions({"atoms", "lower_order"})],
         "smoothing": [Interval(Real, 0, 1, closed="neither")],
         "dtype": [StrOptions({"float32", "float64"})],
@@ -149,7 +159,7 @@ class PointScattering(StructureTransformer):
 
     def __init__(
         self,
-        n: int | Sequence[int] = 3,
+        n: int | Sequence[int] = (1, 2, 3),
         max_l: int = 2,
         *,
         channels: ChannelSpec = "auto",
@@ -157,12 +167,13 @@ class PointScattering(StructureTransformer):
         powers: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
         beta: float | None = None,
         n_scales: int | None = None,
-        scale_step: float = 1.0,
+        scale_step: float = 0.5,
         min_scale_step: float = -1,
         overlap: float = 0.1,
         tolerance: float = 1e-3,
         reach: float | None = None,
         pairs: str = "all",
+        centers: str = "elements",
         normalize: str | None = "atoms",
         smoothing: float = 1e-4,
         dtype: str = "float32",
@@ -182,11 +193,31 @@ class PointScattering(StructureTransformer):
         self.tolerance = tolerance
         self.reach = reach
         self.pairs = pairs
+        self.centers = centers
         self.normalize = normalize
         self.smoothing = smoothing
         self.dtype = dtype
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features, made from the rows of ``feature_table_``.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str of shape (n_features_out_,)
+            Such as ``Li_atSi_n1l0j0_n2l1j1_q4/3``: channel Li seen from the silicon atoms.
+        """
+        check_is_fitted(self)
+        table = self.feature_table_
+        if "center" in table:
+            seen_from = ("_at" + table["center"]).fillna("")
+            table = table.assign(channel=table["channel"] + seen_from)
+        return np.asarray(feature_names(table), dtype=object)
 
     def transform_atoms(self, X: Iterable[Atoms]) -> list[np.ndarray]:
         """Compute the features of every atom, before they are summed.
@@ -199,8 +230,8 @@ class PointScattering(StructureTransformer):
         -------
         list of ndarray of shape (N, n_features_out_)
             One array per structure, in the order of its atoms. Whatever ``normalize``, these are
-            the powers sigma(i)^q themselves: their mean over the atoms is what ``transform``
-            returns for ``normalize="atoms"``.
+            the powers sigma(i)^q themselves (0 where atom i is not of the feature's element):
+            their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.
         """
         structures = self._check(X)
         results = dict(self._map("atom_features", structures))
@@ -233,9 +264,8 @@ class PointScattering(StructureTransformer):
             min_scale_step=self.min_scale_step,
             increasing=self.pairs == "increasing",
         )
-        self.feature_table_ = path_table(
-            paths, self.channels_.columns, wavelets, scales, tuple(powers)
-        )
+        paths = resolve_centers(paths, len(self.elements_) if self.centers == "elements" else 1)
+        self.feature_table_ = self._table(paths, wavelets, scales, powers)
         self._evaluator = PointEvaluator(
             bank=Bank(wavelets, scales, self.beta_, tuple(self.reaches_.tolist())),
             elements=self._atomic_numbers,
@@ -247,6 +277,19 @@ class PointScattering(StructureTransformer):
             normalize=self.normalize,
             dtype=self.dtype,
         )
+
+    def _table(self, paths, wavelets, scales, powers) -> pd.DataFrame:
+        table = path_table(
+            paths[:, :6], self.channels_.columns, wavelets, scales, tuple(powers.tolist())
+        )
+        if self.centers == "elements":
+            centers = pd.array(self.elements_, dtype="string")[paths[:, 6]]
+            centers[paths[:, 0] == 0] = pd.NA
+            table.insert(1, "center", centers.repeat(len(powers)))
+        return table
+
+    def _restricted_evaluator(self, columns: np.ndarray) -> PointEvaluator:
+        return restrict(self._evaluator, columns, self._evaluator.lower)
 
     def _wavelets(self) -> tuple[tuple[int, int], ...]:
         orders = np.unique(np.asarray(self.n))

@@ -1,0 +1,244 @@
+"""Features of one structure and their derivatives: neighbours, sums, powers, normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skwavelet.angular.angles import GaussianAngles, LegendreAngles
+from skwavelet.angular.radial import RadialBasis, SignedPowers
+from skwavelet.neighborhoods import Block, Neighborhoods, check_memory
+from skwavelet.normalization import Normalization
+from skwavelet.structures import Structure
+
+# Neighbour list, vectors, radial functions and their gradients in float64.
+BYTES_PER_PAIR = 400
+
+
+@dataclass(frozen=True, eq=False)
+class AngularEvaluator:
+    """The fitted state of an ``AngularFeatures`` on plain arrays.
+
+    Attributes
+    ----------
+    radial : RadialBasis
+    angles : tuple of float
+        Centres of the Gaussians of the cosine; empty for Legendre polynomials.
+    n_angular : int
+        Number of angular functions.
+    angle_width : float
+        Standard deviation of the Gaussians of the cosine.
+    elements : tuple of int
+        Atomic numbers of the rows of ``weights``, in increasing order.
+    weights : ndarray of shape (n_elements, n_channels)
+        Channel weights.
+    paths : ndarray of shape (n_paths, 6)
+        Order, centre, channel of k, radial function, channel of j, angular function, as places
+        in their lists; -1 where the order has none.
+    columns : tuple of (ndarray, ndarray)
+        Path and power of every feature.
+    powers : tuple of float
+    smoothing : float
+        Floor of the powers relative to the largest contribution of a pair or triplet.
+    normalize : {"atoms"} or None
+    dtype : str
+    """
+
+    radial: RadialBasis
+    angles: tuple[float, ...]
+    n_angular: int
+    angle_width: float
+    elements: tuple[int, ...]
+    weights: np.ndarray
+    paths: np.ndarray
+    columns: tuple[np.ndarray, np.ndarray]
+    powers: tuple[float, ...]
+    smoothing: float
+    normalize: str | None
+    dtype: str
+
+    def check(self, structure: Structure) -> None:
+        """Raise ``ValueError`` if the neighbours of a structure would not fit into memory."""
+        check_memory(structure, self.radial.reach, BYTES_PER_PAIR, "set a smaller reach")
+
+    def features(self, structure: Structure) -> np.ndarray:
+        """Return the features, of shape (n_features,)."""
+        sums = self._zero_order(structure)
+        for block in self._blocks(Neighborhoods(structure, self.radial.reach), structure):
+            self._add_sums(block, sums)
+        return self._normalization.features(sums, len(structure)).astype(self.dtype)
+
+    def tangents(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> np.ndarray:
+        """Return derivatives along directions, of shape (n_directions, n_features)."""
+        hoods = Neighborhoods(structure, self.radial.reach)
+        sums = self._zero_order(structure)
+        derivatives = np.zeros((len(strains), *sums.shape))
+        for block in self._blocks(hoods, structure):
+            self._add_sums(block, sums)
+            slopes = [slope for _, slope in self._powers(block)]
+            for direction, pair in enumerate(zip(displacements, strains, strict=True)):
+                moves = hoods.moves(*pair)[block.block.pairs].astype(self.dtype)
+                dv = block.push(moves)
+                for power, slope in enumerate(slopes):
+                    self._add_by_center(block, slope * dv, derivatives[direction, :, power])
+        tangents = self._normalization.tangents(sums, derivatives, len(structure))
+        return tangents.astype(self.dtype)
+
+    def gradients(
+        self, structure: Structure, cotangent: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the features and the gradients of ``cotangent @ features``."""
+        hoods = Neighborhoods(structure, self.radial.reach)
+        sums = self._zero_order(structure)
+        weights = self._normalization.cotangents(cotangent, sums, len(structure))
+        gradient = np.zeros((len(hoods.vectors), 3))
+        for block in self._blocks(hoods, structure):
+            slope = np.zeros_like(block.values)
+            for power, (value, derivative) in enumerate(self._powers(block)):
+                self._add_by_center(block, value, sums[:, power])
+                table = np.zeros((len(self.elements), slope.shape[1]), dtype=slope.dtype)
+                centers, entries, rows = self._entries
+                table[centers, entries] = weights[rows, power]
+                slope += table[block.centers] * derivative
+            gradient[block.block.pairs] = block.pull(slope)
+        features = self._normalization.features(sums, len(structure)).astype(self.dtype)
+        return features, *hoods.pull(gradient)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    @property
+    def lower(self) -> np.ndarray:
+        """The path that each path is divided by: -1 for none, of shape (n_paths,)."""
+        return np.full(len(self.paths), -1)
+
+    @property
+    def _normalization(self) -> Normalization:
+        return Normalization(self.normalize, self.lower, self.columns)
+
+    @property
+    def _entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return centre, place among the values of an atom, and row of every path."""
+        rows = np.flatnonzero(self.paths[:, 0] > 0)
+        order, center, channel, radial, partner, angle = self.paths[rows].T
+        n_channels, n_radial = self.weights.shape[1], len(self.radial.centers)
+        pairs = channel * n_radial + radial
+        n_pairs = n_channels * n_radial
+        triplets = n_pairs + (angle * n_channels + partner) * n_pairs + pairs
+        return center, np.where(order == 1, pairs, triplets), rows
+
+    def _floors(self) -> np.ndarray:
+        """Return the floors of the values of an atom, pairs first."""
+        sizes = np.sqrt((self.weights**2).mean(axis=0))
+        sizes[sizes == 0] = 1  # a channel such as the ionic one of hydrogen
+        pairs = np.repeat(sizes, len(self.radial.centers))
+        triplets = np.tile(np.outer(sizes, pairs).ravel(), self.n_angular)
+        return self.smoothing * np.concatenate([pairs, triplets])
+
+    def _blocks(self, hoods: Neighborhoods, structure: Structure) -> Iterator[_AtomBlock]:
+        kinds = np.searchsorted(self.elements, structure.numbers)
+        if not (self.paths[:, 0] > 0).any():
+            return
+        triplets = bool((self.paths[:, 0] == 2).any())
+        floats = self.weights.shape[1] * len(self.radial.centers) * 4
+        per_pair = 2 * self.n_angular if triplets and self.angles else 0
+        for block in hoods.blocks(self.radial.reach, floats, per_pair):
+            yield _AtomBlock(self, hoods, block, kinds, triplets)
+
+    def _powers(self, block: _AtomBlock) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        floors = self._floors()[: block.values.shape[1]]
+        powers = SignedPowers(self.powers)
+        for q in powers.powers:
+            yield powers.value_and_slope(block.values, floors, q)
+
+    def _add_sums(self, block: _AtomBlock, sums: np.ndarray) -> None:
+        for power, (value, _) in enumerate(self._powers(block)):
+            self._add_by_center(block, value, sums[:, power])
+
+    def _add_by_center(self, block: _AtomBlock, values: np.ndarray, sums: np.ndarray) -> None:
+        """Add the sums over the atoms of every element of ``values`` (n_atoms, M) to the paths."""
+        members = block.centers == np.arange(len(self.elements))[:, None]
+        centers, entries, rows = self._entries
+        sums[rows] += (members.astype(values.dtype) @ values)[centers, entries]
+
+    def _zero_order(self, structure: Structure) -> np.ndarray:
+        """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""
+        table = np.zeros((len(self.paths), len(self.powers)))
+        zero = self.paths[:, 0] == 0
+        weights = np.abs(self.weights[np.searchsorted(self.elements, structure.numbers)])
+        powered = weights[:, self.paths[zero, 2], None] ** np.array(self.powers)
+        table[zero] = powered.sum(axis=0)
+        return table
+
+
+class _AtomBlock:
+    """The pair and triplet sums of a block of atoms, ``values`` (n_atoms, M)."""
+
+    def __init__(self, evaluator, hoods: Neighborhoods, block: Block, kinds, triplets: bool):
+        self.block, self.triplets = block, triplets
+        self.centers = kinds[block.atoms]
+        radial: RadialBasis = evaluator.radial
+        dtype = np.dtype(evaluator.dtype)
+        self.r = hoods.distances[block.pairs].astype(dtype)
+        self.unit = (hoods.vectors[block.pairs] / hoods.distances[block.pairs, None]).astype(dtype)
+        weights = evaluator.weights[kinds[hoods.neighbors[block.pairs]]].T.astype(dtype)
+        cutoff, cutoff_slope = radial.cutoff(self.r)
+        gauss, gauss_slope = radial.gaussians(self.r)
+        # Per pair: (C, E) weights of j, (C R, E) of k, and their derivatives in r.
+        self.left, self.left_slope = weights * cutoff, weights * cutoff_slope
+        shape = (-1, len(self.r))
+        self.right = (self.left[:, None] * gauss).reshape(shape)
+        self.right_slope = self.left_slope[:, None] * gauss + self.left[:, None] * gauss_slope
+        self.right_slope = self.right_slope.reshape(shape)
+        right = self._padded(self.right)
+        values = [right.sum(axis=2)]
+        if triplets:
+            left, unit = self._padded(self.left), np.moveaxis(block.pad(self.unit.T), 0, 2)
+            self.sums = (
+                GaussianAngles(evaluator.angles, evaluator.angle_width, unit, left, right)
+                if evaluator.angles
+                else LegendreAngles(evaluator.n_angular, unit, left, right)
+            )
+            values.append(self.sums.values().reshape(len(right), -1))
+        self.values = np.concatenate(values, axis=1)
+
+    def push(self, moves: np.ndarray) -> np.ndarray:
+        """Return the derivatives (n_atoms, M) of the values along ``moves`` (E, 3)."""
+        dr = np.vecdot(self.unit, moves)
+        dright = self._padded(self.right_slope * dr)
+        tangents = [dright.sum(axis=2)]
+        if self.triplets:
+            turn = (moves - self.unit * dr[:, None]) / self.r[:, None]
+            du, dleft = (
+                np.moveaxis(self.block.pad(turn.T), 0, 2),
+                self._padded(self.left_slope * dr),
+            )
+            tangents.append(self.sums.push(du, dleft, dright).reshape(len(dright), -1))
+        return np.concatenate(tangents, axis=1)
+
+    def pull(self, cotangent: np.ndarray) -> np.ndarray:
+        """Return the gradient (E, 3) in the vectors for a cotangent (n_atoms, M) of the values."""
+        n_pairs, width = len(self.right), self.block.neighbors.shape[1]
+        dright = np.repeat(cotangent[:, :n_pairs, None], width, axis=2)
+        along = np.zeros_like(self.r)
+        turn = 0.0
+        if self.triplets:
+            n_atoms, n_left = len(cotangent), len(self.left)
+            shaped = cotangent[:, n_pairs:].reshape(n_atoms, -1, n_left, n_pairs)
+            du, dleft, from_triplets = self.sums.pull(shaped)
+            dright += from_triplets
+            along += np.vecdot(self._unpadded(dleft), self.left_slope, axis=0)
+            turn = self.block.unpad(np.moveaxis(du, 2, 0)).T
+            turn = (turn - self.unit * np.vecdot(turn, self.unit)[:, None]) / self.r[:, None]
+        along += np.vecdot(self._unpadded(dright), self.right_slope, axis=0)
+        return turn + along[:, None] * self.unit
+
+    def _padded(self, values: np.ndarray) -> np.ndarray:
+        """Spread (S, E) over (n_atoms, S, K), contiguous."""
+        return np.ascontiguousarray(np.moveaxis(self.block.pad(values), 0, 1))
+
+    def _unpadded(self, values: np.ndarray) -> np.ndarray:
+        return self.block.unpad(np.moveaxis(values, 1, 0))

@@ -1,0 +1,63 @@
+"""Radial functions with a smooth cutoff, and powers that keep the sign (6.6 and 6.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class RadialBasis:
+    """Gaussians exp(-(r - mu)^2 / 2 sigma^2) on evenly spaced centres, cut off smoothly.
+
+    Neighbouring Gaussians meet at one standard deviation: their spacing is 2 sigma.
+
+    Attributes
+    ----------
+    centers : tuple of float
+        Centres mu (Å).
+    width : float
+        Standard deviation sigma (Å).
+    reach : float
+        Where the cutoff (1 + cos(pi r / reach)) / 2 falls to zero (Å).
+    """
+
+    centers: tuple[float, ...]
+    width: float
+    reach: float
+
+    def cutoff(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cutoff at distances ``r`` (E,) and its derivative."""
+        angle = r * r.dtype.type(np.pi / self.reach)
+        return 0.5 * (1 + np.cos(angle)), r.dtype.type(-0.5 * np.pi / self.reach) * np.sin(angle)
+
+    def gaussians(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the Gaussians (n_radial, E) at distances ``r`` (E,) and their derivatives."""
+        offsets = r - np.array(self.centers, dtype=r.dtype)[:, None]
+        scaled = offsets * r.dtype.type(1 / self.width**2)
+        values = np.exp(-0.5 * scaled * offsets)
+        return values, -scaled * values
+
+
+class SignedPowers:
+    """Powers v (v^2 + e^2)^((q - 1) / 2): v^q for v > 0, smooth and odd, v itself for q = 1.
+
+    Parameters
+    ----------
+    powers : sequence of float
+        Exponents q.
+    """
+
+    def __init__(self, powers):
+        self.powers = tuple(float(q) for q in powers)
+
+    def value_and_slope(self, values: np.ndarray, floor: np.ndarray, q: float):
+        """Return the power q of ``values`` (n_atoms, M) with floors e (M,), and its derivative."""
+        cast = values.dtype.type
+        if q == 1:
+            return values, np.ones_like(values)
+        square = values**2
+        total = square + np.maximum(floor**2, np.finfo(cast).tiny).astype(cast)
+        power = np.sqrt(total) if q == 2 else total ** cast((q - 1) / 2)
+        return values * power, power * (1 + cast(q - 1) * square / total)
