@@ -1,0 +1,80 @@
+"""Voxel scattering by its definition, in space and with complex harmonics: slow and independent.
+
+Wavelets of (2.6)-(2.9) of the dissertation summed over periodic images, and the second
+convolution as a double sum over voxels. Nothing of skwavelet is used.
+"""
+
+from math import factorial, pi, sqrt
+
+import numpy as np
+from scipy.special import eval_genlaguerre, sph_harm_y
+
+
+def psi(points, n, l, m, beta, j):
+    """psi_nlm at scale j, at points (..., 3)."""
+    points = points / 2.0**j
+    r = np.linalg.norm(points, axis=-1)
+    theta = np.arccos(np.divide(points[..., 2], r, out=np.ones_like(r), where=r > 0).clip(-1, 1))
+    phi = np.arctan2(points[..., 1], points[..., 0])
+    k = (
+        2.0 ** (n - l - 1) * factorial(n - l - 1) * sqrt(4 * pi / (2 * l + 1))
+        / ((2 * pi) ** 1.5 * beta ** (2 * n + 1))
+    )  # fmt: skip
+    x = r**2 / (2 * beta**2)
+    radial = k * r**l * eval_genlaguerre(n - l - 1, l + 0.5, x) * np.exp(-x)
+    return 2.0 ** (-3 * j) * radial * sph_harm_y(l, m, theta, phi)
+
+
+def grid_points(cell, shape):
+    axes = [np.arange(length) / length for length in shape]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) @ cell
+
+
+def periodic_psi(points, cell, n, l, m, beta, j):
+    """Sum of psi over the lattice translations within eight widths, at points (..., 3)."""
+    reach = 8 * beta * 2.0**j
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    farthest = np.linalg.norm(points, axis=-1).max()
+    most = np.ceil((reach + farthest) / heights).astype(int)
+    total = np.zeros(points.shape[:-1], dtype=complex)
+    for shift in np.ndindex(*(2 * most + 1)):
+        moved = points - (np.array(shift) - most) @ cell
+        near = np.linalg.norm(moved, axis=-1) < reach
+        if near.any():
+            total[near] += psi(moved[near], n, l, m, beta, j)
+    return total
+
+
+def first_order(positions, weights, cell, shape, n, l, beta, j):
+    """sigma(rho * psi) on the grid, with rho a sum of weighted delta functions."""
+    points = grid_points(cell, shape)
+    squares = 0
+    for m in range(-l, l + 1):
+        f = sum(
+            c * periodic_psi(points - R, cell, n, l, m, beta, j)
+            for R, c in zip(positions, weights, strict=True)
+        )
+        squares = squares + abs(f) ** 2
+    return np.sqrt(squares)
+
+
+def second_order(sigma, cell, n, l, beta, j):
+    """sigma(sigma * psi) on the grid of ``sigma``, by a double sum over voxels."""
+    shape = sigma.shape
+    voxel = abs(np.linalg.det(cell)) / sigma.size
+    differences = [(np.arange(k)[:, None] - np.arange(k)) % k for k in shape]
+    squares = 0
+    for m in range(-l, l + 1):
+        kernel = periodic_psi(grid_points(cell, shape), cell, n, l, m, beta, j)
+        f = np.empty(shape, dtype=complex)
+        for row in range(shape[0]):
+            block = kernel[differences[0][row]]  # all v0, then all differences of the others
+            block = block[:, differences[1]][..., differences[2]]  # v0, u1, v1, u2, v2
+            f[row] = voxel * np.einsum("abcde,ace->bd", block, sigma, optimize=True)
+        squares = squares + abs(f) ** 2
+    return np.sqrt(squares)
+
+
+def integral(sigma, q, cell):
+    """Left Riemann sum of sigma^q over the cell."""
+    return (sigma**q).mean() * abs(np.linalg.det(cell))
