@@ -7,39 +7,13 @@ import pandas as pd
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from neighbor_pairs import pairs_within
 from scipy.special import genlaguerre, sph_harm_y
 from small_structures import CELLS
 
 from skwavelet import PointScattering
 
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
-
-
-def pairs_within(atoms, reach):
-    """All (i, k, R_i - R_k) over images, by explicit loops over lattice vectors."""
-    cell, pbc = atoms.cell.array, atoms.pbc
-    heights = np.full(3, np.inf)
-    if pbc.all():
-        heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    elif pbc.any():
-        heights[pbc] = 2.5  # below the heights of the cells of these tests
-    spread = np.ptp(atoms.positions, axis=0).max() * 2 if len(atoms) > 1 else 0
-    counts = [
-        int(np.ceil((reach + spread) / h)) if p else 0 for h, p in zip(heights, pbc, strict=True)
-    ]
-    pairs = []
-    for s0 in range(-counts[0], counts[0] + 1):
-        for s1 in range(-counts[1], counts[1] + 1):
-            for s2 in range(-counts[2], counts[2] + 1):
-                shift = np.array([s0, s1, s2]) @ cell
-                for i, here in enumerate(atoms.positions):
-                    for k, there in enumerate(atoms.positions):
-                        if (i, s0, s1, s2) == (k, 0, 0, 0):
-                            continue
-                        vector = here - there - shift
-                        if np.linalg.norm(vector) < reach:
-                            pairs.append((i, k, vector))
-    return pairs
 
 
 def reference_wavelet(vectors, n, l, j, beta, reach):
@@ -64,7 +38,7 @@ def reference_features(atoms, fitted):
     """Evaluate every row of the feature table from its definition; no smoothing, not divided."""
     pairs = pairs_within(atoms, max(fitted.reaches_))
     centers, others = (np.array([p[side] for p in pairs], dtype=int) for side in (0, 1))
-    vectors = np.array([p[2] for p in pairs]).reshape(-1, 3)
+    vectors = -np.array([p[2] for p in pairs]).reshape(-1, 3)  # R_i - R_k
 
     @cache
     def psi(n, l, j):
@@ -94,7 +68,7 @@ def reference_features(atoms, fitted):
 
 
 def fitted(**options):
-    defaults = {"n": (1, 2, 3), "beta": 0.7, "n_scales": 2, "smoothing": 1e-20}
+    defaults = {"n": (1, 2, 3), "beta": 0.7, "n_scales": 2, "scale_step": 1.0, "smoothing": 1e-20}
     options = defaults | {"dtype": "float64", "normalize": None, "tolerance": 0.05} | options
     return PointScattering(**options).fit(ELEMENTS)
 

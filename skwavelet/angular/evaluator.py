@@ -189,7 +189,7 @@ class _AtomBlock:
         gauss, gauss_slope = radial.gaussians(self.r)
         # Per pair: (C, E) weights of j, (C R, E) of k, and their derivatives in r.
         self.left, self.left_slope = weights * cutoff, weights * cutoff_slope
-        shape = (-1, len(self.r))
+        shape = (len(weights) * len(gauss), len(self.r))
         self.right = (self.left[:, None] * gauss).reshape(shape)
         self.right_slope = self.left_slope[:, None] * gauss + self.left[:, None] * gauss_slope
         self.right_slope = self.right_slope.reshape(shape)
