@@ -1,0 +1,136 @@
+"""Measure the accuracy of VoxelScattering's default settings on real Li-Si cells.
+
+    python benchmarks/voxel_accuracy.py            # about three minutes
+    python benchmarks/voxel_accuracy.py --quick    # seconds, one structure
+
+Resolution is learned from all packaged paths, as a user would; then, for structures spread over
+the compositions and relative to every feature's own value:
+
+- discretization: the deviation from converged features (float64, half the voxel size, full
+  resolution), in float32 and float64, for several values of ``oversampling``;
+- translation: the spread (standard deviation) when all atoms move by random fractions of a voxel;
+- rotation: the spread over the 48 symmetries of the cube applied to the cubic cell, an exact
+  symmetry of the continuous features and of the grid;
+- supercell: the deviation of a cell doubled along one axis from the single cell;
+- smoothing: how much the smooth modulus itself changes the features, against smoothing = 1e-8.
+
+Zero-order features are exact and left out.
+"""
+
+import argparse
+import itertools
+import warnings
+
+import numpy as np
+import threadpoolctl
+from timing import machine, table
+
+from skwavelet import VoxelScattering
+from skwavelet.datasets import load_lisi
+
+
+def statistics(relative, orders):
+    """Return median and largest value of first and second order, as text."""
+    return [
+        f"{statistic(relative[:, orders == order]):.1e}"
+        for order in (1, 2)
+        for statistic in (np.median, np.max)
+    ]
+
+
+def relative_deviation(features, reference):
+    return np.abs(features / reference - 1)
+
+
+def relative_spread(features):
+    """Return std over the first axis relative to the mean, keeping a row."""
+    features = features.astype(np.float64)
+    return (features.std(axis=0) / features.mean(axis=0))[None]
+
+
+def translated(atoms, voxel, rng):
+    moved = atoms.copy()
+    moved.translate(rng.uniform(0, voxel, 3))
+    return moved
+
+
+def rotated(atoms):
+    """Return the 48 images of a structure in a cubic cell."""
+    images = []
+    for axes in itertools.permutations(range(3)):
+        for signs in itertools.product((-1, 1), repeat=3):
+            image = atoms.copy()
+            image.positions = atoms.positions[:, axes] * signs
+            images.append(image)
+    return images
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one structure")
+    arguments = parser.parse_args()
+    structures = load_lisi().structures
+    count = 1 if arguments.quick else 6
+    chosen = [structures[i] for i in np.linspace(0, len(structures) - 1, count + 2).astype(int)]
+    chosen = chosen[1:-1]
+    print(machine("numpy", "pyFFTW"))
+
+    def fitted(**parameters):
+        return VoxelScattering(**parameters).fit(structures)
+
+    default = fitted()
+    orders = default.feature_table_["order"].to_numpy()
+    full = 2.0 ** (default.n_scales_ - 1)
+    print(
+        f"\n{', '.join(str(a.symbols) for a in chosen)}; beta {default.beta_:.3f} Å, "
+        f"{default.n_scales_} scales, spacing {default.spacing_:.3f} Å, "
+        f"{default.n_features_out_} features\n"
+    )
+    rows = []
+
+    def add(name, relative):
+        rows.append([name, *statistics(relative, orders)])
+
+    converged = fitted(spacing=default.spacing_ / 2, oversampling=full, dtype="float64")
+    reference = converged.transform(chosen)
+    features = default.transform(chosen)
+    add("discretization: default", relative_deviation(features, reference))
+    for name, parameters in {
+        "float64": {"dtype": "float64"},
+        "oversampling=1": {"oversampling": 1.0},
+        "oversampling=2": {"oversampling": 2.0},
+        f"oversampling={full:g}, full resolution": {"oversampling": full},
+    }.items():
+        found = fitted(**parameters).transform(chosen)
+        add(f"discretization: {name}", relative_deviation(found, reference))
+
+    rng = np.random.default_rng(0)
+    images = 4 if arguments.quick else 16
+    spreads = [
+        relative_spread(
+            default.transform([translated(a, default.spacing_, rng) for _ in range(images)])
+        )
+        for a in chosen
+    ]
+    add(f"translation: spread over {images}", np.concatenate(spreads))
+    spreads = [relative_spread(default.transform(rotated(a))) for a in chosen[:2]]
+    add("rotation: spread over 48", np.concatenate(spreads))
+    doubled = default.transform([a.repeat((2, 1, 1)) for a in chosen])
+    add("supercell: 2x1x1 against 1x1x1", relative_deviation(doubled, features))
+    sharp = fitted(smoothing=1e-8, dtype="float64").transform(chosen)
+    for smoothing in (1e-3, 1e-4, 1e-5, 1e-6):
+        found = fitted(smoothing=smoothing, dtype="float64").transform(chosen)
+        mark = ", the default" if smoothing == default.smoothing else ""
+        add(f"smoothing={smoothing:g}{mark}", relative_deviation(found, sharp))
+    header = ["relative deviation", "median, order 1", "largest", "median, order 2", "largest"]
+    print(table(header, rows))
+    discretization = relative_deviation(features, reference).max(axis=0)
+    worst = default.get_feature_names_out()[np.argsort(-discretization)[:3]]
+    print(f"\nLargest discretization errors of the default: {', '.join(worst)}")
+
+
+if __name__ == "__main__":
+    with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
+        # Spacings and scales set by hand draw warnings that are meant for users.
+        warnings.simplefilter("ignore", UserWarning)
+        main()
