@@ -93,7 +93,7 @@ UNUSABLE = {
     "no atoms": ([bulk("Si"), Atoms(cell=[3] * 3)], ValueError, "Structure 1 has no atoms; remove"),
     "dummy": ([Atoms("XSi")], ValueError, r"Structure 0 has atomic number \[?0\]?, which is no"),
     "unknown": ([Atoms(numbers=[150])], ValueError, "Structure 0 has atomic number 150"),
-    "nan": ([triclinic(), with_nan(triclinic())], ValueError, r"1 has NaN or infinite .*\(atom 1\)"),
+    "nan": ([triclinic(), with_nan(triclinic())], ValueError, r"1 has NaN .*\(atom 1\)"),
     "inf": ([with_nan(triclinic(), -np.inf)], ValueError, "Structure 0 has NaN or infinite pos"),
     "nan cell": ([with_cell([np.nan, 3, 3], True)], ValueError, "0 has a NaN or infinite cell"),
     "no cell": ([with_cell(None, True)], ValueError, "cell has no volume; set atoms.cell, or"),
@@ -200,11 +200,14 @@ def test_the_door_lets_in_only_what_is_usable(numbers, values, cell, pbc):
     atoms.numbers = numbers
     atoms.positions = np.reshape(values[: 3 * len(numbers)], (-1, 3))
     atoms.set_cell(np.reshape(cell, (3, 3)))
+    message, record = "", None
     try:
         (record,) = check_structures([atoms])
     except ValueError as error:
-        assert str(error).startswith("Structure 0 ")
-        assert "\n" not in str(error)
+        message = str(error)
+    if record is None:
+        assert message.startswith("Structure 0 ")
+        assert "\n" not in message
         return
     assert len(record) > 0
     assert ((record.numbers > 0) & (record.numbers < 119)).all()
