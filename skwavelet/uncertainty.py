@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skwavelet._versioning import VersionedMixin
 from skwavelet.chaining import model_chain
 
-# Share of the variance of predicted forces that the kept deviations of an ensemble carry.
-_KEPT_SHARE = 0.99
+# Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
+_KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
 # Variance, relative to that of a feature, of directions without extent in the training set.
 _REGULARIZATION = 0.01
 
@@ -65,7 +65,7 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
     -------
     ndarray of shape (r, n_members) or None
         The sum over rows of (mixture @ members' deviations)² is the variance over members, on
-        average over ``rows``. None where there are no rows or no ensemble.
+        average over ``rows``. None where there are no rows, no ensemble or no spread.
     """
     members = getattr(regressor, "estimators_", None)
     if members is None or not len(rows):
@@ -77,10 +77,12 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
         gram += predicted.T @ predicted
     variance, axes = eigh(gram)
     variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
-    share = np.cumsum(variance) / max(variance.sum(), np.finfo(float).tiny)
-    kept = min(int(np.searchsorted(share, _KEPT_SHARE)) + 1, len(members))
+    if not variance.any():
+        return None
+    share = np.cumsum(variance) / variance.sum()
+    kept = min(int(np.searchsorted(share, _KEPT_SHARE)) + 1, _KEPT_DEVIATIONS, len(members))
     # What is left out is made up for on average, so that the spread is not too small.
-    return axes[:, :kept].T / np.sqrt(len(members) * max(share[kept - 1], _KEPT_SHARE))
+    return axes[:, :kept].T / np.sqrt(len(members) * share[kept - 1])
 
 
 class ExtrapolationScore(VersionedMixin, BaseEstimator):
