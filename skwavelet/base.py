@@ -294,10 +294,43 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
     def _learn(self, structures: list[Structure]) -> None:
         raise NotImplementedError
 
+    def __getstate__(self):
+        # Tables as plain columns: skops cannot store a DataFrame.
+        state = super().__getstate__()
+        tables = {k: _columns(v) for k, v in state.items() if isinstance(v, pd.DataFrame)}
+        return {k: v for k, v in state.items() if k not in tables} | {"_tables": tables}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        tables = state.pop("_tables", {})
+        super().__setstate__(state | {name: _table(**parts) for name, parts in tables.items()})
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _columns(table: pd.DataFrame) -> dict[str, Any]:
+    plain = isinstance(table.index, pd.RangeIndex)
+    return {
+        "index": None if plain else table.index.tolist(),
+        "index_name": table.index.name,
+        "dtypes": {name: str(column.dtype) for name, column in table.items()},
+        "values": {
+            name: column.astype(object).where(column.notna(), None).tolist()
+            for name, column in table.items()
+        },
+    }
+
+
+def _table(
+    values: dict[str, list], dtypes: dict[str, str], index: list | None, index_name: str | None
+) -> pd.DataFrame:
+    columns = {name: pd.array(column, dtype=dtypes[name]) for name, column in values.items()}
+    if index is not None:
+        index = pd.Index(index, name=index_name)
+    return pd.DataFrame(columns, index=index)
 
 
 class _SelectedFeatures:
