@@ -6,8 +6,8 @@
 DIR/lisi: energies along unseen relaxation paths of amorphous Li-Si, 12 frames per path, five folds
 of whole paths, the same BaggedOLSEnsemble for all. Labels are those of the pretrained potential
 CHGNet v0.3.0, not of density functional theory. All representations reach 6 Å but VoxelScattering
-(defaults) and are computed on one thread; the time per structure is CPU time. DScribe's features are
-those of the atoms, averaged over the atoms of each element, and once over all atoms.
+(defaults) and are computed on one thread; the time per structure is CPU time. DScribe's features
+are those of the atoms, averaged over the atoms of each element, and once over all atoms.
 
 DIR/mlearn: silicon of Zuo et al. 2020 (PBE) with its published split, energies and forces by
 EnergyForceRegressor; mean absolute errors, comparable with the published ones.
@@ -66,9 +66,11 @@ class Averaged:
         self.descriptor, self.by_element = descriptor, by_element
 
     def __repr__(self):
-        return f"{self.by_element} {self.descriptor.__class__.__name__} {vars(self.descriptor)}"
+        size = self.descriptor.get_number_of_features()
+        return f"{type(self.descriptor).__name__} {size} {self.by_element}"
 
     def transform(self, structures):
+        """Return the averages of structures."""
         return np.array([self._average(atoms) for atoms in structures], dtype=np.float32)
 
     def _average(self, atoms):
@@ -98,7 +100,7 @@ def dscribe_descriptors():
 
 
 def cached_features(name, transformer, structures, cache):
-    """Return features and CPU seconds per structure, from ``cache`` if the settings are the same."""
+    """Return features and CPU seconds per structure, kept in ``cache`` under their settings."""
     stamp = f"{skwavelet.__version__} {len(structures)} {transformer!r}"
     file = cache / f"lisi_{name.replace(', ', '_').replace(' ', '-')}.npz"
     if file.exists():
@@ -114,10 +116,8 @@ def cached_features(name, transformer, structures, cache):
 
 
 def lisi(options):
-    if options.quick:
-        data = load_lisi()
-    else:
-        data = load_lisi(data_home=options.data, steps=LISI_STEPS)
+    full = {"data_home": options.data, "steps": LISI_STEPS}
+    data = load_lisi(**({} if options.quick else full))
     structures, y, paths = data.structures, data.energies, data.paths
     folds = list(RelaxationPathGroupKFold(5, random_state=0).split(structures, groups=paths))
     representations = dscribe_descriptors()
@@ -150,7 +150,8 @@ def lisi(options):
 
 
 def mlearn(options):
-    structures = read(open(options.data / "mlearn/Si.extxyz"), ":", format="extxyz")
+    with open(options.data / "mlearn/Si.extxyz") as file:
+        structures = read(file, ":", format="extxyz")
     train, test = ([a for a in structures if a.info["split"] == s] for s in ("train", "test"))
     # One element: all channels are multiples of one.
     settings = {"channels": ["number"]}

@@ -133,7 +133,6 @@ class AngularEvaluator:
     def _floors(self) -> np.ndarray:
         """Return the floors of the values of an atom, pairs first."""
         sizes = np.sqrt((self.weights**2).mean(axis=0))
-        sizes[sizes == 0] = 1  # a channel such as the ionic one of hydrogen
         pairs = np.repeat(sizes, len(self.radial.centers))
         triplets = np.tile(np.outer(sizes, pairs).ravel(), self.n_angular)
         return self.smoothing * np.concatenate([pairs, triplets])

@@ -149,6 +149,7 @@ class Cascade:
             yield from self._maps(step, sigma, self._squared(below[column] * gain))
 
     def _squared(self, floor: np.ndarray) -> np.ndarray:
+        # Not zero for channels without weight, such as the ionic one of hydrogen.
         return np.maximum(floor**2, np.finfo(self.dtype).tiny).astype(self.dtype)
 
     def _add_sums(self, maps: Maps, sums: np.ndarray) -> None:

@@ -158,7 +158,6 @@ class PointEvaluator:
         )  # fmt: skip
         gains = sizes[:, None] * 2.0 ** (-3 * np.array(bank.scales))
         weights = np.sqrt((self.weights**2).mean(axis=0))
-        weights[weights == 0] = 1  # a channel such as the ionic one of hydrogen
         return self.smoothing * weights[:, None, None] * gains, gains
 
     def _zero_powers(self, structure: Structure) -> np.ndarray:
