@@ -400,6 +400,10 @@ def _check_directions(
                 f"(n_directions, {shape[1]}, 3), the same n_directions for both kinds; "
                 f"got shape {array.shape}."
             )
+        if not len(array):
+            raise ValueError(
+                f"{name} of structure {structure.index} hold no direction; pass at least one."
+            )
         checked.append(array)
     return tuple(checked)
 
