@@ -8,20 +8,14 @@ import warnings
 
 import numpy as np
 import pytest
+from check_helpers import error_of, fitted, small_set
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_structures import cubic, triclinic
-from transformer_checks import (
-    CHECKS,
-    check_set_params_then_refit,
-    check_version_is_stored,
-    error_of,
-    fitted,
-    small_set,
-)
+from transformer_checks import CHECKS, check_set_params_then_refit, check_version_is_stored
 
 from skwavelet import (
     AngularFeatures,

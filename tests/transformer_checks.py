@@ -19,6 +19,8 @@ import pandas as pd
 import pytest
 import skops.io
 from ase import Atoms
+from bad_input_checks import BAD_INPUT_CHECKS
+from check_helpers import error_of, fitted, small_set
 from finite_differences import check_derivatives
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -31,26 +33,8 @@ import skwavelet._versioning as versioning
 RTOL = {"float32": 2e-5, "float64": 1e-12}
 
 
-def small_set():
-    """Structures of different cells and sizes; two of one size follow each other."""
-    return [triclinic(), three_elements(), cubic(), triclinic().repeat((2, 1, 1)), cubic()]
-
-
-def fitted(transformer, X=None):
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "n_scales=")
-        return clone(transformer).fit(small_set() if X is None else X)
-
-
 def assert_same(one, other, transformer):
     np.testing.assert_allclose(one, other, rtol=RTOL[transformer.dtype], atol=1e-30)
-
-
-def error_of(call, kind, pattern):
-    """Assert that a call raises one line that matches."""
-    with pytest.raises(kind, match=pattern) as caught:
-        call()
-    assert "\n" not in str(caught.value)
 
 
 # -- scikit-learn's protocol ---------------------------------------------------------------------
@@ -387,92 +371,9 @@ def check_values_beside_gradients(transformer):
             assert one.dtype == np.float64
 
 
-# -- bad input -----------------------------------------------------------------------------------
-
-
-def with_position(atoms, value):
-    atoms.positions[1] = value
-    return atoms
-
-
-BAD_STRUCTURES = {
-    "single": (lambda: cubic(), TypeError, "single structure; pass a list"),
-    "matrix": (lambda: np.zeros((3, 4)), TypeError, "must be a sequence of ase.Atoms"),
-    "empty": (list, ValueError, "X holds no structures"),
-    "no atoms": (lambda: [cubic(), Atoms()], ValueError, "Structure 1 has no atoms"),
-    "item": (lambda: [cubic(), 3], TypeError, "Structure 1 is int"),
-    "nan": (lambda: [with_position(cubic(), np.nan)], ValueError, r"Structure 0 has NaN.*atom 1"),
-    "no cell": (lambda: [Atoms("Si", pbc=True)], ValueError, "Structure 0 .* has no volume"),
-}
-
-
-def check_bad_structures(transformer):
-    instance = fitted(transformer)
-    for make, kind, pattern in BAD_STRUCTURES.values():
-        error_of(lambda make=make: clone(transformer).fit(make()), kind, pattern)
-        error_of(lambda make=make: instance.transform(make()), kind, pattern)
-        error_of(lambda make=make: instance.vjp(make(), np.zeros((1, 1))), kind, pattern)
-
-
-def check_bad_fits(transformer):
-    twice = with_position(cubic(), cubic().positions[0])
-    error_of(
-        lambda: fitted(transformer, [cubic(), twice]),
-        ValueError,
-        "Structure 1 has two atoms at the same place",
-    )
-    error_of(
-        lambda: fitted(clone(transformer).set_params(channels=["nonsense"])),
-        ValueError,
-        "Unknown channel 'nonsense'",
-    )
-
-
-def check_unseen_elements(transformer):
-    instance = fitted(transformer, [cubic(), triclinic()])
-    for call in (
-        lambda: instance.transform([cubic(), three_elements()]),
-        lambda: instance.jvp([cubic(), three_elements()], [np.zeros((1, 2, 3))] * 2),
-        lambda: instance.vjp([cubic(), three_elements()], np.zeros((2, instance.n_features_out_))),
-    ):
-        error_of(call, ValueError, "Structure 1 contains O, not seen in fit")
-
-
-def check_bad_directions(transformer):
-    X = [triclinic(), cubic()]
-    instance = fitted(transformer)
-    good = [np.zeros((2, 3, 3)), np.zeros((2, 2, 3))]
-    strains = [np.zeros((2, 3, 3))] * 2
-    wrong = {
-        "missing": (None, None, "Pass displacements, strains or both"),
-        "count": (good[:1], None, "displacements has 1 entries for 2 structures"),
-        "atoms": ([good[0], good[0]], None, "displacements of structure 1 must be finite and of"),
-        "flat": ([good[0][0], good[1]], None, "displacements of structure 0 must be finite"),
-        "nan": ([good[0], good[1] + np.nan], None, "displacements of structure 1 must be finite"),
-        "strain": (None, [strains[0], np.zeros((2, 6))], "strains of structure 1 must be finite"),
-        "none": ([good[0][:0], good[1]], None, "displacements of structure 0 hold no direction"),
-        "pair": (good, [strains[0][:1], strains[1]], "strains of structure 0 must be finite"),
-    }
-    for displacements, strain, pattern in wrong.values():
-        error_of(
-            lambda d=displacements, s=strain: instance.jvp(X, d, s),
-            ValueError,
-            pattern,
-        )
-    n = instance.n_features_out_
-    for cotangents, pattern in (
-        (np.zeros(n), rf"cotangents has shape \({n},\); pass shape \(2, {n}\)"),
-        (np.zeros((2, n + 1)), r"cotangents has shape"),
-        (np.zeros((1, n)), r"cotangents has shape"),
-        (np.full((2, n), np.inf), "cotangents holds NaN or infinite"),
-    ):
-        error_of(lambda c=cotangents: instance.vjp(X, c), ValueError, pattern)
-        error_of(lambda c=cotangents: instance.value_and_vjp(X, c), ValueError, pattern)
-
-
 _NEED_MORE = {"check_set_params_then_refit", "check_version_is_stored"}
 CHECKS = [
     check
     for name, check in list(globals().items())
     if name.startswith("check_") and name not in _NEED_MORE and name != "check_derivatives"
-]
+] + BAD_INPUT_CHECKS
