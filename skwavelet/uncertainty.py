@@ -249,8 +249,8 @@ def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_structures,)
-        Indices into X, most informative first. An ensemble of M models tells at most the first
-        M - 1 apart in this way; all others follow by their own spread.
+        Indices into X, most informative first. What M models disagree about is exhausted after
+        M - 1 structures; the ranking of the others then starts afresh.
 
     Raises
     ------
@@ -266,18 +266,27 @@ def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
     predictions = model_chain(model).values(list(X))[:, 1:]
     if predictions.shape[1] < 2:
         raise TypeError("ranking needs an ensemble such as BaggedOLSEnsemble() as linear model")
-    deviations = predictions - predictions.mean(axis=1, keepdims=True)
-    spread = np.square(deviations).sum(axis=1)
-    left, ranked = spread.copy(), []
-    for _ in range(min(len(spread), predictions.shape[1] - 1)):
-        best = int(np.argmax(left))
-        if left[best] <= 1e-12 * spread.max():
-            break
-        axis = deviations[best] / np.linalg.norm(deviations[best])
-        deviations = deviations - np.outer(deviations @ axis, axis)
-        left = np.square(deviations).sum(axis=1)
-        left[[*ranked, best]] = -1
-        ranked.append(best)
-    rest = np.setdiff1d(np.arange(len(spread)), ranked)
-    rest = rest[np.argsort(-spread[rest], kind="stable")]
-    return np.concatenate([np.array(ranked, dtype=int), rest])
+    return rank_by_disagreement(predictions)
+
+
+def rank_by_disagreement(predictions: np.ndarray) -> np.ndarray:
+    """Rank rows of members' predictions (n, n_members) as `rank_structures` does."""
+    everyone = predictions - predictions.mean(axis=1, keepdims=True)
+    ranked: list[int] = []
+    unranked = np.ones(len(predictions), dtype=bool)
+    while unranked.any():
+        # Members minus one structures exhaust what the members disagree about; then once more.
+        deviations = everyone.copy()
+        start = np.square(deviations).sum(axis=1)
+        for _ in range(max(predictions.shape[1] - 1, 1)):
+            left = np.where(unranked, np.square(deviations).sum(axis=1), -1.0)
+            best = int(np.argmax(left))
+            if left[best] < 0:
+                break
+            ranked.append(best)
+            unranked[best] = False
+            if left[best] <= 1e-12 * start.max():
+                break
+            axis = deviations[best] / np.linalg.norm(deviations[best])
+            deviations -= np.outer(deviations @ axis, axis)
+    return np.array(ranked)

@@ -3,9 +3,11 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase import Atoms
 from emt_data import copper_crystals, small_scattering
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import RandomForestRegressor
@@ -17,7 +19,7 @@ from sklearn.linear_model import (
     OrthogonalMatchingPursuit,
     Ridge,
 )
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
@@ -207,6 +209,20 @@ def test_forces_repeat_in_a_supercell(copper):
     np.testing.assert_allclose(double, np.tile(single, (2, 1)), atol=1e-3 * rms(single))
     stress = model.predict_stress([atoms, atoms * (2, 1, 1)])
     np.testing.assert_allclose(stress[1], stress[0], atol=1e-3 * rms(stress[0]))
+
+
+def test_single_precision(copper):
+    double = fitted(copper, features=small_scattering(smoothing=0.01), n_directions=2)
+    single = fitted(
+        copper, features=small_scattering(smoothing=0.01, dtype="float32"), n_directions=2
+    )
+    single.regressor_ = double.regressor_
+    X = copper.structures[:3]
+    np.testing.assert_allclose(single.predict(X), double.predict(X), atol=1e-4)
+    forces = double.predict_forces(X)
+    np.testing.assert_allclose(single.predict_forces(X), forces, atol=1e-3 * rms(forces))
+    stress = double.predict_stress(X)
+    np.testing.assert_allclose(single.predict_stress(X), stress, atol=1e-3 * rms(stress))
 
 
 def test_three_elements_at_once(alloy):
@@ -422,6 +438,36 @@ def test_cross_validation_passes_forces_and_groups(copper):
         error_score="raise",
     )
     assert np.isfinite(scores["test_score"]).all()
+
+
+def test_metadata_routing_passes_forces_and_groups(copper):
+    with config_context(enable_metadata_routing=True):
+        regressor = GreedyOLSRegressor(8, random_state=0)
+        model = EnergyForceRegressor(small_scattering(order=1), regressor, n_directions=2)
+        model.set_fit_request(forces=True, groups=True)
+        scores = cross_validate(
+            model,
+            copper.structures,
+            copper.energies,
+            cv=GroupKFold(3),
+            params={"forces": copper.forces, "groups": np.repeat(np.arange(6), 4)},
+            error_score="raise",
+        )
+    assert np.isfinite(scores["test_score"]).all()
+
+
+@pytest.mark.parametrize("container", [tuple, pd.Series, "array"])
+def test_containers_of_structures(copper, container):
+    model = fitted(copper, features=small_scattering(order=1), n_directions=1)
+    X = copper.structures[:3]
+    if container == "array":
+        held = np.empty(3, dtype=object)
+        held[:] = X
+    else:
+        held = container(X)
+    np.testing.assert_array_equal(model.predict(held), model.predict(X))
+    np.testing.assert_array_equal(model.predict_forces(held), model.predict_forces(X))
+    np.testing.assert_array_equal(model.extrapolation_score(held), model.extrapolation_score(X))
 
 
 # -- bad input -------------------------------------------------------------------------------
