@@ -262,13 +262,13 @@ def part_scaling(structures, quick):
 
 
 def part_jobs(structures, quick):
-    chosen = spread(structures, 16 if quick else 120)
+    chosen = spread(structures, 16 if quick else 100)
     models = {
         f"n_jobs={n}": fitted(structures, n_scales=3 if quick else 5, n_jobs=n) for n in (1, 2)
     }
     timings = alternate(
         {name: partial(model.transform, chosen) for name, model in models.items()},
-        2 if quick else 5,
+        2 if quick else 3,
     )
     one = timings["n_jobs=1"].best
     rows = [
