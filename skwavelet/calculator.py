@@ -9,11 +9,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
+from skwavelet.boxes import bounding_cell
 from skwavelet.chaining import LinearChain, model_chain
 from skwavelet.labels import to_voigt
 from skwavelet.structures import check_structures
 from skwavelet.uncertainty import spread_cotangents
-from skwavelet.voxel.grid import bounding_cell
 
 # Relative change of a cell vector up to which the grid of the first structure is kept, ...
 _KEPT_STRAIN = 0.05

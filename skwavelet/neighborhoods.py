@@ -13,9 +13,10 @@ from math import pi
 
 import numpy as np
 import psutil
+from scipy import sparse
 
+from skwavelet.boxes import bounding_cell
 from skwavelet.structures import COINCIDENT, Structure
-from skwavelet.voxel.grid import bounding_cell
 
 # Floats per block of neighbourhoods: the arrays of a block stay in a core's own cache.
 BLOCK_FLOATS = 2**18
@@ -119,6 +120,19 @@ class Block:
     def unpad(self, padded: np.ndarray) -> np.ndarray:
         """Collect values (..., n_pairs) from (..., n_atoms, width): the adjoint of ``pad``."""
         return padded.reshape(*padded.shape[:-2], -1)[..., self.slots]
+
+    def add_to_neighbors(self, values: np.ndarray, target: np.ndarray) -> None:
+        """Add values (n_atoms, width, P) to the rows of ``target`` (N, P) of the neighbours."""
+        rows, places = slice(None), self.neighbors.ravel()
+        n_rows = len(target)
+        if n_rows > len(places):  # touch the block's neighbours only, or cost would grow as N^2
+            rows, places = np.unique(places, return_inverse=True)
+            n_rows = len(rows)
+        ends = np.arange(len(places) + 1)
+        scatter = sparse.csc_array(
+            (np.ones(len(places), values.dtype), places, ends), shape=(n_rows, len(places))
+        )
+        target[rows] += scatter @ values.reshape(len(places), -1)
 
 
 def check_memory(structure: Structure, reach: float, bytes_per_pair: float, remedy: str) -> None:

@@ -45,4 +45,6 @@ def label(structures):
 def small_scattering(**changes):
     """About a hundred features of a few milliseconds in float64."""
     settings = {"n": [1, 2], "max_l": 1, "beta": 0.6, "n_scales": 1, "spacing": 0.5}
+    # Differences resolve this smoothing of the modulus, not the default.
+    settings["smoothing"] = 1e-4
     return VoxelScattering(**settings | {"dtype": "float64"} | changes)

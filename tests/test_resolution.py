@@ -4,15 +4,16 @@ from ase import Atoms
 from small_structures import CELLS, cubic, molecule, triclinic
 
 from skwavelet import VoxelScattering
+from skwavelet.boxes import bounding_cell
+from skwavelet.scattering import learn_beta, learn_n_scales
 from skwavelet.structures import check_structures
 from skwavelet.voxel.grid import (
     add_embedded,
-    bounding_cell,
     fast_length,
+    learn_spacing,
     make_grid,
     truncate,
 )
-from skwavelet.voxel.resolution import learn_beta, learn_n_scales, learn_spacing
 
 WAVELETS = ((3, 0), (3, 1), (3, 2))
 

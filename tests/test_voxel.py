@@ -338,7 +338,7 @@ def test_vacuum_padding(cell, monkeypatch):
     parameters = {"n": (3,), "max_l": 1, "spacing": 0.3, "oversampling": 2, "channels": "valence"}
     transformer = fitted(atoms, **parameters)
     values = transformer.transform([atoms])[0]
-    monkeypatch.setattr(transformer_module, "PADDING_WIDTHS", 16.0)
+    monkeypatch.setattr(transformer_module, "PADDING_WIDTHS", (16.0,) * 3)
     deviation = relative(values, features(atoms, **parameters))
     second = transformer.feature_table_["order"] == 2
     assert deviation[~second].max() <= 1e-3

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,17 @@ from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._validation import Interval, StrOptions
-from skwavelet.base import StructureTransformer, feature_names
+from skwavelet.base import feature_names
 from skwavelet.channels import ChannelSpec
-from skwavelet.normalization import restrict
 from skwavelet.point.cascade import Bank
 from skwavelet.point.evaluator import PointEvaluator
 from skwavelet.point.filters import natural_reach
 from skwavelet.point.plan import resolve_centers
+from skwavelet.scattering import ScatteringTransformer, path_table
 from skwavelet.structures import Structure
-from skwavelet.voxel.plan import path_table, scattering_paths
-from skwavelet.voxel.resolution import learn_beta, learn_n_scales
 
 
-class PointScattering(StructureTransformer):
+class PointScattering(ScatteringTransformer):
     r"""Wavelet scattering at the atoms: linear cost, exact derivatives.
 
     The wavelets :math:`\psi_{nlm,j}(u) = 2^{-3j}\psi_{nlm}(2^{-j}u)` of ``VoxelScattering``,
@@ -136,25 +133,10 @@ class PointScattering(StructureTransformer):
     """
 
     _parameter_constraints = {
-        "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "max_l": [Interval(Integral, 0, None, closed="left")],
-        "channels": [str, "array-like", dict],
-        "order": [Interval(Integral, 0, 2, closed="both")],
-        "powers": ["array-like"],
-        "beta": [None, Interval(Real, 0, None, closed="neither")],
-        "n_scales": [None, Interval(Integral, 1, None, closed="left")],
-        "scale_step": [Interval(Real, 0, None, closed="neither")],
-        "min_scale_step": [Interval(Real, None, None, closed="neither")],
-        "overlap": [Interval(Real, 0, 1, closed="neither")],
+        **ScatteringTransformer._parameter_constraints,
         "tolerance": [Interval(Real, 0, 1, closed="neither")],
         "reach": [None, Interval(Real, 0, None, closed="neither")],
-        "pairs": [StrOptions({"all", "increasing"})],
         "centers": [StrOptions({"all", "elements"})],
-        "normalize": [None, StrOptions({"atoms", "lower_order"})],
-        "smoothing": [Interval(Real, 0, 1, closed="neither")],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "n_jobs": [None, Integral],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -238,32 +220,11 @@ class PointScattering(StructureTransformer):
         return [results[index] for index in range(len(structures))]
 
     def _learn(self, structures: list[Structure]) -> None:
-        wavelets = self._wavelets()
-        powers = np.asarray(self.powers, dtype=float)
-        if powers.ndim != 1 or len(powers) == 0 or not (np.isfinite(powers) & (powers > 0)).all():
-            raise ValueError(f"powers must be positive numbers, not {self.powers!r}.")
-        self.beta_ = float(self.beta or learn_beta(2 * self.min_distance_, self.overlap))
-        fitting = learn_n_scales(structures, self.beta_, self.scale_step)
-        self.n_scales_ = self.n_scales or fitting
-        if self.n_scales_ > fitting and any(s.pbc.any() for s in structures):
-            warnings.warn(
-                f"n_scales={self.n_scales_}, but only {fitting} fit the smallest cell of X: the "
-                "wider wavelets describe the box rather than the structure and do not carry over "
-                "to other cells.",
-                UserWarning,
-                stacklevel=3,
-            )
-        scales = tuple(self.scale_step * k for k in range(self.n_scales_))
+        wavelets, powers = self._wavelets(), self._powers()
+        scales = self._learn_scales(structures, 2 * self.min_distance_)
         natural = natural_reach(wavelets, self.beta_, self.tolerance)
         self.reaches_ = np.minimum(natural * 2.0 ** np.array(scales), self.reach or np.inf)
-        paths = scattering_paths(
-            self.channels_.shape[1],
-            wavelets,
-            scales,
-            order=self.order,
-            min_scale_step=self.min_scale_step,
-            increasing=self.pairs == "increasing",
-        )
+        paths = self._paths(wavelets, scales)
         paths = resolve_centers(paths, len(self.elements_) if self.centers == "elements" else 1)
         self.feature_table_ = self._table(paths, wavelets, scales, powers)
         self._evaluator = PointEvaluator(
@@ -272,27 +233,16 @@ class PointScattering(StructureTransformer):
             weights=self.channels_.to_numpy(),
             paths=paths,
             columns=tuple(np.divmod(np.arange(len(self.feature_table_)), len(powers))),
-            powers=tuple(powers.tolist()),
+            powers=powers,
             smoothing=self.smoothing,
             normalize=self.normalize,
             dtype=self.dtype,
         )
 
     def _table(self, paths, wavelets, scales, powers) -> pd.DataFrame:
-        table = path_table(
-            paths[:, :6], self.channels_.columns, wavelets, scales, tuple(powers.tolist())
-        )
+        table = path_table(paths[:, :6], self.channels_.columns, wavelets, scales, powers)
         if self.centers == "elements":
             centers = pd.array(self.elements_, dtype="string")[paths[:, 6]]
             centers[paths[:, 0] == 0] = pd.NA
             table.insert(1, "center", centers.repeat(len(powers)))
         return table
-
-    def _restricted_evaluator(self, columns: np.ndarray) -> PointEvaluator:
-        return restrict(self._evaluator, columns, self._evaluator.lower)
-
-    def _wavelets(self) -> tuple[tuple[int, int], ...]:
-        orders = np.unique(np.asarray(self.n))
-        if not np.issubdtype(orders.dtype, np.integer) or not len(orders) or orders[0] < 1:
-            raise ValueError(f"n must be a positive integer or several, not {self.n!r}.")
-        return tuple((int(n), l) for n in orders for l in range(min(n, self.max_l + 1)))

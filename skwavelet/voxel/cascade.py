@@ -63,7 +63,20 @@ class Cascade:
 
     def _first_chunk(self, node: FirstNode, density: np.ndarray, scale: int) -> Chunk:
         psi = self.bank.on(scale, scale, self.grid).spectra[node.wavelet]
-        return Chunk(density, psi, self.grid.shapes[scale], self.mix[node.channels])
+        shape = self.grid.shapes[scale]
+        if self._mixes_early(node):
+            return Chunk(self._channels(node, density), psi, shape)
+        return Chunk(density, psi, shape, self.mix[node.channels])
+
+    def _mixes_early(self, node: FirstNode) -> bool:
+        """Whether the channels are mixed before the transforms: no more of them than elements."""
+        return len(node.channels) <= self.mix.shape[1]
+
+    def _channels(self, node: FirstNode, elements: np.ndarray) -> np.ndarray:
+        """Return what enters a node's transforms, given the elements' densities or tangents."""
+        if not self._mixes_early(node):
+            return elements
+        return np.tensordot(self.mix[node.channels], elements, axes=1)
 
     def _first_floor(self, node: FirstNode, scale: int) -> np.ndarray:
         return self.floors[node.channels, node.wavelet, scale].astype(self.bank.dtype)
@@ -214,7 +227,7 @@ class Cascade:
             slopes = self.powers.slopes(roots) if len(dX) else []
             for direction, (tangent, strain) in enumerate(zip(dX, strains, strict=True)):
                 psi_tangent = None if strain is None else bank.strained(node.wavelet, strain)
-                du = chunk.push(tangent, psi_tangent)
+                du = chunk.push(self._channels(node, tangent), psi_tangent)
                 derivative = self._pushed(slopes, du)
                 derivatives[direction, node.paths[output]] = derivative[output]
                 if scale_node.second:
@@ -324,4 +337,7 @@ class Cascade:
         filter_gradient = filter_gradients.setdefault(
             (node.wavelet, scale, scale), np.zeros_like(chunk.psi)
         )
-        return chunk.pull(slope, filter_gradient)
+        pulled = chunk.pull(slope, filter_gradient)
+        if not self._mixes_early(node):
+            return pulled
+        return np.tensordot(self.mix[node.channels].T, pulled, axes=1)

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import psutil
 
+from skwavelet.boxes import box_strain, box_strain_transpose
 from skwavelet.normalization import Normalization, lower_paths
 from skwavelet.structures import Structure
 from skwavelet.voxel.cascade import Cascade
@@ -17,8 +18,9 @@ from skwavelet.voxel.density import (
     structure_factor_jvp,
     structure_factor_vjp,
 )
+from skwavelet.voxel.fft import half
 from skwavelet.voxel.filters import Bank
-from skwavelet.voxel.grid import Grid, box_strain, box_strain_transpose, half, make_grid
+from skwavelet.voxel.grid import Grid, make_grid
 from skwavelet.voxel.plan import ScaleNode, make_plan
 from skwavelet.voxel.powers import PowerSums
 from skwavelet.wavelets import radial_polynomial, spectrum_peak

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, pi
 
 import numpy as np
+from scipy.optimize import brentq
 
+from skwavelet.boxes import bounding_cell
 from skwavelet.structures import Structure
 from skwavelet.voxel.fft import half
+from skwavelet.wavelets import spectrum_magnitude, spectrum_peak
 
 # Fewer points along an axis cannot carry the modulus of even the widest wavelets.
 MIN_POINTS = 12
-
-
-def bounding_cell(structure: Structure) -> np.ndarray:
-    """Return the cell (3, 3) with unit vectors across the periods in place of non-periodic ones."""
-    cell, pbc = structure.cell.copy(), structure.pbc
-    periods = cell[pbc]
-    if len(periods) == 0:
-        return np.eye(3)
-    if len(periods) == 2:
-        normal = np.cross(*periods)
-        cell[~pbc] = normal / np.linalg.norm(normal)
-    elif len(periods) == 1:
-        cell[~pbc] = _frame(periods[0])[1:]
-    return cell
-
-
-def _frame(period: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return unit vectors along a period and across it, the latter by the most distant axis."""
-    along = period / np.linalg.norm(period)
-    across = np.eye(3)[np.abs(along).argmin()]
-    across = across - (across @ along) * along
-    across /= np.linalg.norm(across)
-    return along, across, np.cross(along, across)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,49 +96,6 @@ def _is_smooth(number: int) -> bool:
     return number == 1
 
 
-def box_strain(structure: Structure, strains: np.ndarray) -> np.ndarray:
-    """Return the strains (..., 3, 3) of the padded box when the structure is strained.
-
-    Periods follow the strain; the other box vectors keep their lengths and stay perpendicular to
-    the periods: eta = P eps - (1 - P) eps^T P with P the projector on the span of the periods.
-    The box of a wire turns about it, too, when the wire turns.
-    """
-    if structure.pbc.all():
-        return strains
-    P, (direction, turn) = _projector(structure), _turn(structure)
-    bent = P @ strains - (np.eye(3) - P) @ np.swapaxes(strains, -1, -2) @ P
-    angles = np.tensordot(strains, direction, axes=2)
-    return bent + np.multiply.outer(angles, turn)
-
-
-def box_strain_transpose(structure: Structure, gradient: np.ndarray) -> np.ndarray:
-    """Apply the adjoint of ``box_strain`` to a strain gradient (3, 3)."""
-    if structure.pbc.all():
-        return gradient
-    P, (direction, turn) = _projector(structure), _turn(structure)
-    return P @ gradient - P @ gradient.T @ (np.eye(3) - P) + (turn * gradient).sum() * direction
-
-
-def _projector(structure: Structure) -> np.ndarray:
-    """Return the projector (3, 3) on the span of the periods."""
-    basis = np.linalg.qr(structure.cell[structure.pbc].T)[0]
-    return basis @ basis.T
-
-
-def _turn(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """Return the strain that turns the box about a wire, and the turn, each of shape (3, 3).
-
-    The axis e that fixes the box across the wire a stands still: when a moves by da, the box
-    turns about a by -(e.a) (da.c) / |e - (e.a) a|, with c perpendicular to both a and e.
-    """
-    if structure.pbc.sum() != 1:
-        return np.zeros((3, 3)), np.zeros((3, 3))
-    along, _, third = _frame(structure.cell[structure.pbc][0])
-    cosine = along[np.abs(along).argmin()]
-    direction = -cosine / np.sqrt(1 - cosine**2) * np.outer(along, third)
-    return direction, np.cross(along, np.eye(3))
-
-
 def orders(shape: tuple[int, int, int]) -> list[np.ndarray]:
     """Return the integer frequencies along the three axes of a half spectrum."""
     return [
@@ -222,3 +160,22 @@ def _blocks(fine: tuple[int, int, int], coarse: tuple[int, int, int]):
     for inner0, outer0 in axes[0]:
         for inner1, outer1 in axes[1]:
             yield (..., inner0, inner1, last), (..., outer0, outer1, last)
+
+
+def learn_spacing(wavelets: Sequence[tuple[int, int]], beta: float, aliasing: float) -> float:
+    """Return the voxel size s (Å) at which every wavelet's band ends.
+
+    |psi^_nl(pi/s)| = aliasing * max |psi^_nl|, beyond the peak; the smallest over all (n, l).
+    """
+    ends = []
+    for n, l in wavelets:
+        position, peak = spectrum_peak(n, l, beta)
+        start = position + 1e-9 / beta
+        ends.append(
+            brentq(
+                lambda w, n=n, l=l, peak=peak: spectrum_magnitude(w, n, l, beta) - aliasing * peak,
+                start,
+                start + 100 / beta,
+            )
+        )
+    return pi / max(ends)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
-import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,72 +107,3 @@ def make_plan(paths: np.ndarray, channels: Sequence[int]) -> tuple[ScaleNode, ..
             second.append(SecondNode(int(wavelet), int(child_scale), rows[order], chosen[order]))
         scales.append(ScaleNode(int(scale), tuple(first), tuple(second)))
     return tuple(scales)
-
-
-def scattering_paths(
-    n_channels: int,
-    wavelets: Sequence[tuple[int, int]],
-    scales: Sequence[float],
-    *,
-    order: int,
-    min_scale_step: float,
-    increasing: bool,
-) -> np.ndarray:
-    """Return all paths of a feature set, in the form that ``make_plan`` takes.
-
-    Parameters
-    ----------
-    n_channels : int
-    wavelets : sequence of (n, l)
-        In increasing order.
-    scales : sequence of float
-    order : {0, 1, 2}
-        Highest scattering order.
-    min_scale_step : float
-        Second-order paths have j2 - j1 >= min_scale_step.
-    increasing : bool
-        Whether second-order paths have (n2, l2) > (n1, l1) only.
-
-    Returns
-    -------
-    ndarray of shape (n_paths, 6)
-        By order, then channel, then wavelets and scales.
-    """
-    channels, places = range(n_channels), (range(len(wavelets)), range(len(scales)))
-    paths = [(0, c, -1, -1, -1, -1) for c in channels]
-    if order >= 1:
-        paths += [(1, c, w, j, -1, -1) for c, w, j in product(channels, *places)]
-    if order == 2:
-        paths += [
-            (2, c, w1, j1, w2, j2)
-            for c, w1, j1, w2, j2 in product(channels, *places, *places)
-            if scales[j2] - scales[j1] >= min_scale_step - 1e-9 and (w2 > w1 or not increasing)
-        ]
-    return np.array(paths)
-
-
-def path_table(
-    paths: np.ndarray,
-    channels: Sequence[str],
-    wavelets: Sequence[tuple[int, int]],
-    scales: Sequence[float],
-    powers: Sequence[float],
-) -> pd.DataFrame:
-    """Return the readable form of paths times powers, one row per feature."""
-    rows = np.repeat(paths, len(powers), axis=0)
-    table = pd.DataFrame({"channel": np.asarray(channels, dtype=object)[rows[:, 1]]})
-    table["order"] = rows[:, 0]
-    integer = all(float(j).is_integer() for j in scales)
-    for layer, (wavelet, scale) in enumerate((rows[:, 2:4].T, rows[:, 4:6].T), start=1):
-        missing = wavelet < 0
-        columns = {
-            "n": np.array([n for n, _ in wavelets])[wavelet],
-            "l": np.array([l for _, l in wavelets])[wavelet],
-            "j": np.array(scales)[scale],
-        }
-        for name, values in columns.items():
-            kind = "Int64" if integer or name != "j" else "Float64"
-            table[f"{name}{layer}"] = pd.array(values, dtype=kind)
-            table.loc[missing, f"{name}{layer}"] = pd.NA
-    table["q"] = np.tile(np.array(powers), len(paths))
-    return table

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Self
 
 import numpy as np
 from ase import Atoms
 
-from skwavelet._validation import Interval, StrOptions
-from skwavelet.base import StructureTransformer
+from skwavelet._validation import Interval
 from skwavelet.channels import ChannelSpec
-from skwavelet.normalization import restrict
+from skwavelet.scattering import ScatteringTransformer, path_table
 from skwavelet.structures import Structure
 from skwavelet.voxel.evaluator import VoxelEvaluator
 from skwavelet.voxel.filters import Bank
-from skwavelet.voxel.plan import path_table, scattering_paths
-from skwavelet.voxel.resolution import learn_beta, learn_n_scales, learn_spacing
+from skwavelet.voxel.grid import learn_spacing
 
-# Vacuum around a molecule, in widths beta of the widest wavelet.
-PADDING_WIDTHS = 8.0
+# Vacuum between periodic images of a molecule, in widths of the widest wavelet, by order: the
+# second layer spreads the maps again.
+PADDING_WIDTHS = (8.0, 8.0, 12.0)
 
 
-class VoxelScattering(StructureTransformer):
+class VoxelScattering(ScatteringTransformer):
     r"""Voxel scattering: wavelet moduli of an atomic density, integrated over the unit cell.
 
     Every channel c turns a structure into a density rho_c(u) = sum_k c(Z_k) delta(u - R_k). Its
@@ -81,9 +79,9 @@ class VoxelScattering(StructureTransformer):
     normalize : {"atoms", "lower_order"} or None, default="atoms"
         Divide by the number of atoms; or by the corresponding feature one order lower (by the
         number of atoms at order zero; 0 where that feature is 0); or not at all.
-    smoothing : float, default=1e-4
-        Rounding of the modulus at zero, sqrt(u + eps^2) - eps, relative to the map of a single
-        atom. It makes the features differentiable and changes them by less than 1e-6.
+    smoothing : float, default=1e-6
+        Rounding eps of the modulus at zero, sqrt(u + eps^2) - eps, relative to the map of a single
+        atom. It makes the features differentiable.
     dtype : {"float32", "float64"}, default="float32"
         Precision of maps and features; sums over voxels are in float64.
     n_jobs : int, optional
@@ -137,25 +135,10 @@ class VoxelScattering(StructureTransformer):
     """
 
     _parameter_constraints = {
-        "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
-        "max_l": [Interval(Integral, 0, None, closed="left")],
-        "channels": [str, "array-like", dict],
-        "order": [Interval(Integral, 0, 2, closed="both")],
-        "powers": ["array-like"],
-        "beta": [None, Interval(Real, 0, None, closed="neither")],
-        "n_scales": [None, Interval(Integral, 1, None, closed="left")],
-        "scale_step": [Interval(Real, 0, None, closed="neither")],
-        "min_scale_step": [Interval(Real, None, None, closed="neither")],
+        **ScatteringTransformer._parameter_constraints,
         "spacing": [None, Interval(Real, 0, None, closed="neither")],
-        "overlap": [Interval(Real, 0, 1, closed="neither")],
         "aliasing": [Interval(Real, 0, 1, closed="neither")],
-        "pairs": [StrOptions({"all", "increasing"})],
         "oversampling": [Interval(Real, 1, None, closed="left")],
-        "normalize": [None, StrOptions({"atoms", "lower_order"})],
-        "smoothing": [Interval(Real, 0, 1, closed="neither")],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "n_jobs": [None, Integral],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -176,7 +159,7 @@ class VoxelScattering(StructureTransformer):
         pairs: str = "all",
         oversampling: float = 1.25,
         normalize: str | None = "atoms",
-        smoothing: float = 1e-4,
+        smoothing: float = 1e-6,
         dtype: str = "float32",
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -253,9 +236,6 @@ class VoxelScattering(StructureTransformer):
         kept._evaluator = replace(self._evaluator, shapes=shapes)
         return kept
 
-    def _restricted_evaluator(self, columns: np.ndarray) -> VoxelEvaluator:
-        return restrict(self._evaluator, columns, self._evaluator.lower)
-
     def _place(self, path: tuple[int, int, float]) -> tuple[int, int]:
         """Return the places of (n, l) and j in their lists."""
         n, l, j = path
@@ -267,50 +247,21 @@ class VoxelScattering(StructureTransformer):
         return wavelets.index((n, l)), int(np.isclose(scales, j).argmax())
 
     def _learn(self, structures: list[Structure]) -> None:
-        wavelets = self._wavelets()
-        powers = np.asarray(self.powers, dtype=float)
-        if powers.ndim != 1 or len(powers) == 0 or not (np.isfinite(powers) & (powers > 0)).all():
-            raise ValueError(f"powers must be positive numbers, not {self.powers!r}.")
-        self.beta_ = float(self.beta or learn_beta(self.min_distance_, self.overlap))
-        fitting = learn_n_scales(structures, self.beta_, self.scale_step)
-        self.n_scales_ = self.n_scales or fitting
-        if self.n_scales_ > fitting and any(s.pbc.any() for s in structures):
-            warnings.warn(
-                f"n_scales={self.n_scales_}, but only {fitting} fit the smallest cell of X: the "
-                "wider wavelets describe the box rather than the structure and do not carry over "
-                "to other cells.",
-                UserWarning,
-                stacklevel=3,
-            )
+        wavelets, powers = self._wavelets(), self._powers()
+        scales = self._learn_scales(structures, self.min_distance_)
         self.spacing_ = float(self.spacing or learn_spacing(wavelets, self.beta_, self.aliasing))
-        scales = tuple(self.scale_step * k for k in range(self.n_scales_))
-        paths = scattering_paths(
-            self.channels_.shape[1],
-            wavelets,
-            scales,
-            order=self.order,
-            min_scale_step=self.min_scale_step,
-            increasing=self.pairs == "increasing",
-        )
-        self.feature_table_ = path_table(
-            paths, self.channels_.columns, wavelets, scales, tuple(powers)
-        )
+        paths = self._paths(wavelets, scales)
+        self.feature_table_ = path_table(paths, self.channels_.columns, wavelets, scales, powers)
         spacings = [self.spacing_ * max(1.0, 2.0**j / self.oversampling) for j in scales]
         self._evaluator = VoxelEvaluator(
             bank=Bank(wavelets, scales, self.beta_, np.dtype(self.dtype)),
             spacings=tuple(spacings),
-            padding=PADDING_WIDTHS * self.beta_ * 2.0 ** scales[-1],
+            padding=PADDING_WIDTHS[self.order] * self.beta_ * 2.0 ** scales[-1],
             elements=self._atomic_numbers,
             weights=self.channels_.to_numpy(),
             paths=paths,
             columns=tuple(np.divmod(np.arange(len(self.feature_table_)), len(powers))),
-            powers=tuple(powers),
+            powers=powers,
             smoothing=self.smoothing,
             normalize=self.normalize,
         )
-
-    def _wavelets(self) -> tuple[tuple[int, int], ...]:
-        orders = np.unique(np.asarray(self.n))
-        if not np.issubdtype(orders.dtype, np.integer) or not len(orders) or orders[0] < 1:
-            raise ValueError(f"n must be a positive integer or several, not {self.n!r}.")
-        return tuple((int(n), l) for n in orders for l in range(min(n, self.max_l + 1)))
