@@ -111,7 +111,7 @@ def _check_labels(labels, shapes, name, described) -> list[np.ndarray | None]:
             f"{name} must hold one entry (an array or None) per structure, {len(shapes)} in all; "
             f"got {got}"
         )
-    checked = []
+    checked: list[np.ndarray | None] = []
     for index, (label, shape) in enumerate(zip(labels, shapes, strict=True)):
         if label is None:
             checked.append(None)
@@ -141,7 +141,7 @@ def random_directions(n_components: int, n_directions: int | str, rng) -> np.nda
     All components where ``n_directions`` is "all" or at least as many; otherwise so many
     orthonormal random ones, times sqrt(n_components / n_directions).
     """
-    if n_directions == "all" or n_directions >= n_components:
+    if isinstance(n_directions, str) or n_directions >= n_components:
         return np.eye(n_components)
     basis = np.linalg.qr(rng.standard_normal((n_components, n_directions)))[0]
     # QR fixes the signs of the basis; they do not matter for squares.
@@ -184,9 +184,8 @@ def build_rows(
     ValueError
         If the rows do not fit into memory.
     """
-    moves, strains, targets, structure, kind = [], [], [y], [np.arange(len(X))], []
-    kind.append(np.full(len(X), ENERGY))
-    factors, labelled = [], []
+    moves, strains, factors, labelled = [], [], [], []
+    targets, structure, kind = [y], [np.arange(len(X))], [np.full(len(X), ENERGY)]
     for index, (atoms, force, virial) in enumerate(zip(X, forces, stress, strict=True)):
         if force is None and virial is None:
             continue
@@ -208,9 +207,9 @@ def build_rows(
         kind.append(np.repeat([FORCE, STRESS], [n_moves, n_strains]))
         structure.append(np.full(n_moves + n_strains, index))
         labelled.append(index)
-    targets, structure, kind = map(np.concatenate, (targets, structure, kind))
-    _check_memory(len(targets), features)
-    design = np.empty((len(targets), features.shape[1]), dtype=features.dtype)
+    n_rows = sum(map(len, targets))
+    _check_memory(n_rows, features)
+    design = np.empty((n_rows, features.shape[1]), dtype=features.dtype)
     design[: len(X)] = features
     row = len(X)
     for start in range(0, len(labelled), _BATCH):
@@ -220,8 +219,16 @@ def build_rows(
         for tangent, factor in zip(tangents, factors[part], strict=True):
             design[row : row + len(factor)] = factor[:, None] * tangent
             row += len(factor)
-    counts = (len(X), *(sum(x.size for x in kind if x is not None) for kind in (forces, stress)))
-    return Rows(design, targets, structure, kind, counts)
+    n_forces, n_stresses = (
+        sum(label.size for label in labels if label is not None) for labels in (forces, stress)
+    )
+    return Rows(
+        design,
+        np.concatenate(targets),
+        np.concatenate(structure),
+        np.concatenate(kind),
+        (len(X), n_forces, n_stresses),
+    )
 
 
 def _check_memory(n_rows: int, features: np.ndarray) -> None:
