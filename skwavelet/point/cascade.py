@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from skwavelet.neighborhoods import Block, Neighborhoods
 from skwavelet.point.filters import Filters, WaveletsAt
@@ -264,13 +263,7 @@ class Cascade:
             self._add_sums(maps, sums)
             vectors, gathered = maps.pull(self._slope(maps, cotangent), inputs=True)
             gradient[maps.block.pairs] += vectors.T
-            neighbors = maps.block.neighbors.ravel()
-            scatter = sparse.csc_array(
-                (np.ones(len(neighbors), self.dtype), neighbors, np.arange(len(neighbors) + 1)),
-                shape=(len(sigma), len(neighbors)),
-            )
-            n_inputs = maps.step.n_inputs
-            sigma_gradient[:, :n_inputs] += scatter @ gathered.reshape(-1, n_inputs)
+            maps.block.add_to_neighbors(gathered, sigma_gradient[:, : maps.step.n_inputs])
         for maps in self._first():
             step, block = maps.step, maps.block
             slope = self._slope(maps, cotangent)
