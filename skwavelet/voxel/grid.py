@@ -65,10 +65,10 @@ def make_grid(
     extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + padding
     lengths[~pbc] = extents[~pbc]
     if shapes is None:
-        shapes = ((_fast(lengths, spacings[0], 1)),)
-        for spacing in spacings[1:]:
-            coarse = _fast(lengths, spacing, MIN_POINTS)
-            shapes = (*shapes, tuple(min(pair) for pair in zip(coarse, shapes[0], strict=True)))
+        base = _fast(lengths, spacings[0], 1)
+        lengths[~pbc] = np.array(base)[~pbc] * spacings[0]
+        coarse = [_fast(lengths, spacing, MIN_POINTS) for spacing in spacings[1:]]
+        shapes = (base, *(tuple(np.minimum(c, base).tolist()) for c in coarse))
     base = np.array(shapes[0])
     cell[~pbc] *= (base[~pbc] * spacings[0])[:, None]
     return Grid(cell, shapes)
