@@ -117,8 +117,10 @@ class PointScattering(ScatteringTransformer):
     Notes
     -----
     Cost and memory are proportional to the number of atoms times their neighbours within the
-    reach. Coefficients, not only features, are smooth functions of the positions; the first
-    derivative is exact, ``jvp`` and ``vjp`` differentiate the very numbers ``transform`` returns.
+    reach. ``jvp`` and ``vjp`` differentiate the very numbers that ``transform`` returns.
+
+    The second order multiplies the number of features by about twenty, and does not always pay:
+    on few structures compare ``order=1`` (``benchmarks/point_angular_accuracy.py``).
 
     Examples
     --------
