@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from vesin import NeighborList
 
 # Two atoms closer than this (Å) stand at the same place.
 COINCIDENT = 1e-2
@@ -53,6 +52,9 @@ class Structure:
         ``quantities`` are vesin's: indices ``i`` and ``j``, vectors ``D`` (from i to j),
         distances ``d``, periodic shifts ``S``.
         """
+        # vesin imports torch where it is installed: only those who need neighbours wait for it.
+        from vesin import NeighborList
+
         finder = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
         return finder.compute(self.positions, self.cell, self.pbc, quantities)
 
