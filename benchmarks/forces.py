@@ -4,6 +4,8 @@
     python benchmarks/forces.py --cache DIR --parts 2    # a quarter of them
     python benchmarks/forces.py --cache DIR --data DATA  # all paths, 12 frames each: a day
 
+A cache belongs to one choice of data, --directions and --smoothing.
+
 Labels are CHGNet v0.3.0's, not those of density functional theory. Training structures are drawn
 at random from four fifths of the paths of each composition; errors are those of the other paths.
 Errors of forces and stresses are estimated from random directions (unbiased). Resolution and
@@ -64,6 +66,19 @@ def time_derivatives(data, transformer):
         print(f"| {name} | {1e3 * seconds:.0f} | {seconds / energy:.2f} |")
 
 
+def net_forces(data, transformer, model):
+    """Print how large forces are that the discretization makes up: their sums should be zero."""
+    X = data.structures[:: len(data.structures) // 8][:8]
+    cotangents = np.array([len(atoms) * model.coef_ for atoms in X])
+    forces = [gradient for gradient, _ in transformer.vjp(X, cotangents)]
+    net = np.sqrt(np.mean([np.mean(f.sum(axis=0) ** 2) / len(f) for f in forces]))
+    print(
+        f"\nSum of the predicted forces over sqrt(N) atoms: rms {1e3 * net:.0f} meV/Å; the forces "
+        f"themselves: {1e3 * np.sqrt(np.mean(np.concatenate(forces) ** 2)):.0f} meV/Å "
+        f"(smoothing {transformer.smoothing:g})"
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
@@ -73,10 +88,12 @@ def main():
     parser.add_argument("--directions", type=int, default=4)
     parser.add_argument("--bags", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3, help="random draws per training size")
+    parser.add_argument("--smoothing", type=float, default=1e-4, help="of the modulus")
     parser.add_argument("--n-jobs", type=int, default=None)
     args = parser.parse_args()
     data = load(None if args.packaged else args.data)
-    transformer = VoxelScattering(n_jobs=args.n_jobs).fit(data.structures)
+    transformer = VoxelScattering(smoothing=args.smoothing, n_jobs=args.n_jobs)
+    transformer.fit(data.structures)
     rows = lisi_rows(
         data, transformer, args.cache, n_parts=args.parts, n_directions=args.directions
     )
@@ -126,6 +143,7 @@ def main():
         factor, table = calibrate_spread((predicted - test.targets)[at], spread, n_bins=5)
         print(f"\n{name}: rms(error / spread) = {factor:.2f}")
         print((table * [1, 1e3, 1e3]).round(2).to_string(index=False))
+    net_forces(data, transformer, model)
     time_derivatives(data, transformer)
 
 

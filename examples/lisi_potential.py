@@ -38,7 +38,7 @@ def main() -> None:
     unseen = lisi.paths[here] == lisi.paths[here][-1]
     train, test = here[~unseen], here[unseen]
     # Forces enter as projections on random directions of all atoms at once. A larger `smoothing`
-    # of the modulus than the default makes them less rough. Frames of a path are correlated, so
+    # of the modulus than the default makes them less rough. Frames of a path are correlated:
     # paths are what the ensemble draws.
     model = EnergyForceRegressor(
         VoxelScattering(smoothing=0.1),
