@@ -264,7 +264,7 @@ def features_in_budget(
 
     At each step the feature is taken that lowers the squared error most relative to the time that
     it adds plus a tenth of the budget. (Without the latter, a crowd of features that cost and
-    tell next to nothing would be taken first: on Li-Si, twice the error at the same time.)
+    tell next to nothing would be taken first.)
 
     Parameters
     ----------

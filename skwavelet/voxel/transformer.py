@@ -114,6 +114,10 @@ class VoxelScattering(ScatteringTransformer):
 
     Notes
     -----
+    The modulus has a kink where a map vanishes, which makes gradients of the features depend on
+    where the voxels lie. A larger ``smoothing``, 0.01 to 0.1, gives smooth forces, and features
+    that differ from the dissertation's but describe structures as well.
+
     A structure that is not periodic in some direction is surrounded by vacuum there, as wide as
     the widest wavelet asks for.
 
