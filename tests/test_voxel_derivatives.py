@@ -243,3 +243,27 @@ def test_several_structures_come_back_in_order():
     for i, a in enumerate(atoms):
         np.testing.assert_array_equal(together[i], transformer.jvp([a], [displacements[i]])[0])
         np.testing.assert_array_equal(pairs[i][0], transformer.vjp([a], cotangents[[i]])[0][0])
+
+
+def test_streamed_maps_give_the_same(monkeypatch):
+    """Maps that are recomputed one by one, where memory asks for it: equal to rounding."""
+    atoms = triclinic()
+    transformer = fitted(atoms)
+    directions = [[d] for d in random_directions(atoms, 3)]
+    cotangents = np.random.default_rng(0).normal(size=(1, transformer.n_features_out_))
+
+    def results():
+        features, gradient, strain = transformer.value_and_vjp([atoms], cotangents)[0]
+        return (
+            transformer.transform([atoms])[0],
+            features,
+            gradient,
+            strain,
+            *transformer.jvp([atoms], *directions),
+        )
+
+    together = results()
+    monkeypatch.setattr("skwavelet.voxel.chunk.KEEP_BYTES", 0)
+    monkeypatch.setattr("skwavelet.voxel.cascade.CHUNK_BYTES", 0)
+    for streamed, expected in zip(results(), together, strict=True):
+        np.testing.assert_allclose(streamed, expected, rtol=1e-9, atol=1e-12 * abs(expected).max())

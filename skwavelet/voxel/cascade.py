@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from skwavelet.voxel.chunk import Chunk
-from skwavelet.voxel.fft import workspace
+from skwavelet.voxel.fft import half, workspace
 from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.voxel.plan import FirstNode, ScaleNode, SecondNode
@@ -119,7 +119,7 @@ class Cascade:
     def _parent_spectra(self, modulus: np.ndarray, floor: np.ndarray | None = None) -> np.ndarray:
         """Return the Fourier coefficients of maps (B, grid)."""
         spectra = np.empty(
-            (len(modulus), *modulus.shape[1:3], modulus.shape[3] // 2 + 1),
+            (len(modulus), *half(modulus.shape[1:])),
             dtype=np.result_type(self.bank.dtype, np.complex64),
         )
         work = workspace(1, modulus.shape[1:], self.bank.dtype, slot=2)

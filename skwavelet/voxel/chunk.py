@@ -72,7 +72,7 @@ class Chunk:
                     u += np.multiply(maps[:, m], maps[:, m], out=scratch)
         return u
 
-    def push(self, tangent: np.ndarray | None, psi_tangent: np.ndarray | None) -> np.ndarray:
+    def push(self, tangent: np.ndarray, psi_tangent: np.ndarray | None) -> np.ndarray:
         """Return du = 2 sum_m f_m df_m for tangents of the spectra and of the filters.
 
         Valid until the next call.
@@ -81,10 +81,7 @@ class Chunk:
         for m, _, maps in self.blocks():
             work = workspace(len(self.spectra) * (m.stop - m.start), self.shape, self.dtype, slot=1)
             products = work.spectra.reshape(len(self.spectra), -1, *self.spectra.shape[1:])
-            if tangent is None:
-                products[:] = 0
-            else:
-                np.multiply(tangent[:, None], self.psi[m], out=products)
+            np.multiply(tangent[:, None], self.psi[m], out=products)
             if psi_tangent is not None:
                 products += self.spectra[:, None] * psi_tangent[m]
             moved = work.inverse().reshape(len(self.spectra), -1, *self.shape)

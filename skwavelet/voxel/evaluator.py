@@ -14,6 +14,7 @@ from skwavelet.structures import Structure
 from skwavelet.voxel.cascade import Cascade
 from skwavelet.voxel.chunk import KEEP_BYTES
 from skwavelet.voxel.density import (
+    pair_weights,
     structure_factor,
     structure_factor_jvp,
     structure_factor_vjp,
@@ -250,9 +251,7 @@ class VoxelEvaluator:
     def _pairing(self, a: np.ndarray, b: np.ndarray, grid: Grid) -> float:
         """Return Re sum_G a b over the full lattice."""
         products = (a.real * b.real - a.imag * b.imag).sum(axis=(0, 1, 2), dtype=np.float64)
-        weights = np.full(len(products), 2.0)
-        weights[0] = 1
-        return float(products @ weights)
+        return float(products @ pair_weights(grid.shapes[0], products.dtype))
 
 
 @lru_cache(maxsize=32)
