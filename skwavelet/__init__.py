@@ -1,31 +1,9 @@
 """Wavelet scattering features of atomic structures and sparse models of their energy."""
 
+import lazy_loader
+
 __version__ = "0.1.0"
 
-from skwavelet.angular import AngularFeatures
-from skwavelet.budget import FeatureCosts, fit_to_budget
-from skwavelet.calculator import ScatteringCalculator
-from skwavelet.linear import BaggedOLSEnsemble, GreedyOLSRegressor
-from skwavelet.model_selection import RelaxationPathGroupKFold
-from skwavelet.point import PointScattering
-from skwavelet.potential import EnergyForceRegressor
-from skwavelet.pruning import prune
-from skwavelet.uncertainty import ExtrapolationScore, calibrate_spread, rank_structures
-from skwavelet.voxel import VoxelScattering
-
-__all__ = [
-    "AngularFeatures",
-    "BaggedOLSEnsemble",
-    "EnergyForceRegressor",
-    "ExtrapolationScore",
-    "FeatureCosts",
-    "GreedyOLSRegressor",
-    "PointScattering",
-    "RelaxationPathGroupKFold",
-    "ScatteringCalculator",
-    "VoxelScattering",
-    "calibrate_spread",
-    "fit_to_budget",
-    "prune",
-    "rank_structures",
-]
+# Names are loaded when they are first used: scikit-learn and pandas take about a second. Which
+# ones there are stands in ``__init__.pyi``, where type checkers look too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
