@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from fractions import Fraction
 from itertools import chain
 from typing import Any, Protocol, Self
 
@@ -25,7 +24,9 @@ from tqdm.auto import tqdm
 from skwavelet._validation import check_parameters
 from skwavelet._versioning import VersionedMixin
 from skwavelet.channels import channel_weights
+from skwavelet.directions import check_directions
 from skwavelet.structures import Structure, check_elements, check_structures, smallest_distance
+from skwavelet.tables import feature_names, plain_table, rebuilt_table
 
 
 class Evaluator(Protocol):
@@ -148,11 +149,7 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
             If both kinds of direction are missing or a shape does not fit.
         """
         structures = self._check(X)
-        directions = [
-            _check_directions(s, _pick(displacements, s, "displacements", len(structures)),
-                              _pick(strains, s, "strains", len(structures)))
-            for s in structures
-        ]  # fmt: skip
+        directions = check_directions(structures, displacements, strains)
         return _in_order(self._map("tangents", structures, directions), len(structures))
 
     def vjp(
@@ -295,42 +292,21 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     def __getstate__(self):
-        # Tables as plain columns: skops cannot store a DataFrame.
         state = super().__getstate__()
-        tables = {k: _columns(v) for k, v in state.items() if isinstance(v, pd.DataFrame)}
+        tables = {k: plain_table(v) for k, v in state.items() if isinstance(v, pd.DataFrame)}
         return {k: v for k, v in state.items() if k not in tables} | {"_tables": tables}
 
     def __setstate__(self, state):
         state = dict(state)
         tables = state.pop("_tables", {})
-        super().__setstate__(state | {name: _table(**parts) for name, parts in tables.items()})
+        super().__setstate__(
+            state | {name: rebuilt_table(**parts) for name, parts in tables.items()}
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def _columns(table: pd.DataFrame) -> dict[str, Any]:
-    plain = isinstance(table.index, pd.RangeIndex)
-    return {
-        "index": None if plain else table.index.tolist(),
-        "index_name": table.index.name,
-        "dtypes": {name: str(column.dtype) for name, column in table.items()},
-        "values": {
-            name: column.astype(object).where(column.notna(), None).tolist()
-            for name, column in table.items()
-        },
-    }
-
-
-def _table(
-    values: dict[str, list], dtypes: dict[str, str], index: list | None, index_name: str | None
-) -> pd.DataFrame:
-    columns = {name: pd.array(column, dtype=dtypes[name]) for name, column in values.items()}
-    if index is not None:
-        index = pd.Index(index, name=index_name)
-    return pd.DataFrame(columns, index=index)
 
 
 class _SelectedFeatures:
@@ -369,59 +345,3 @@ def _in_order(results: Iterator[tuple[int, Any]], length: int) -> list:
 
 def _cell_key(structure: Structure) -> tuple:
     return (structure.elements, structure.pbc.tobytes(), structure.cell.tobytes())
-
-
-def _pick(arrays: Sequence | None, structure: Structure, name: str, expected: int):
-    if arrays is None:
-        return None
-    if len(arrays) != expected:
-        raise ValueError(
-            f"{name} has {len(arrays)} entries for {expected} structures; pass one array each."
-        )
-    return arrays[structure.index]
-
-
-def _check_directions(
-    structure: Structure, displacements: np.ndarray | None, strains: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    if displacements is None and strains is None:
-        raise ValueError("Pass displacements, strains or both.")
-    given = displacements if displacements is not None else strains
-    shapes = {
-        "displacements": (len(given), len(structure), 3),
-        "strains": (len(given), 3, 3),
-    }
-    checked = []
-    for (name, shape), array in zip(shapes.items(), (displacements, strains), strict=True):
-        array = np.zeros(shape) if array is None else np.asarray(array, dtype=np.float64)
-        if array.shape != shape or not np.isfinite(array).all():
-            raise ValueError(
-                f"{name} of structure {structure.index} must be finite and of shape "
-                f"(n_directions, {shape[1]}, 3), the same n_directions for both kinds; "
-                f"got shape {array.shape}."
-            )
-        if not len(array):
-            raise ValueError(
-                f"{name} of structure {structure.index} hold no direction; pass at least one."
-            )
-        checked.append(array)
-    return tuple(checked)
-
-
-def feature_names(table: pd.DataFrame) -> list[str]:
-    """Return one readable name per row of a feature table, such as ``Si_n3l1j0_n3l2j1_q4/3``.
-
-    Paths (n1, l1, j1), (n2, l2, j2) and powers appear where a row has them.
-    """
-    names = table["channel"].astype(str)
-    for layer in "12":
-        if f"n{layer}" not in table:
-            continue
-        present = table[f"n{layer}"].notna()
-        part = "_"
-        for symbol in "nlj":
-            values = table[f"{symbol}{layer}"]
-            part = part + symbol + values.map(lambda v: f"{v:g}" if pd.notna(v) else "")
-        names = names + part.where(present, "")
-    powers = {q: str(Fraction(q).limit_denominator(24)) for q in table["q"].unique()}
-    return (names + "_q" + table["q"].map(powers)).tolist()

@@ -1,0 +1,51 @@
+"""Feature tables: the names of their rows, and their form in stored models."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pandas as pd
+
+
+def feature_names(table: pd.DataFrame) -> list[str]:
+    """Return one readable name per row of a feature table, such as ``Si_n3l1j0_n3l2j1_q4/3``.
+
+    Paths (n1, l1, j1), (n2, l2, j2) and powers appear where a row has them.
+    """
+    names = table["channel"].astype(str)
+    for layer in "12":
+        if f"n{layer}" not in table:
+            continue
+        present = table[f"n{layer}"].notna()
+        part = "_"
+        for symbol in "nlj":
+            values = table[f"{symbol}{layer}"]
+            part = part + symbol + values.map(lambda v: f"{v:g}" if pd.notna(v) else "")
+        names = names + part.where(present, "")
+    powers = {q: str(Fraction(q).limit_denominator(24)) for q in table["q"].unique()}
+    return (names + "_q" + table["q"].map(powers)).tolist()
+
+
+def plain_table(table: pd.DataFrame) -> dict[str, Any]:
+    """Return a table as lists and strings; skops cannot store a DataFrame."""
+    plain = isinstance(table.index, pd.RangeIndex)
+    return {
+        "index": None if plain else table.index.tolist(),
+        "index_name": table.index.name,
+        "dtypes": {name: str(column.dtype) for name, column in table.items()},
+        "values": {
+            name: column.astype(object).where(column.notna(), None).tolist()
+            for name, column in table.items()
+        },
+    }
+
+
+def rebuilt_table(
+    values: dict[str, list], dtypes: dict[str, str], index: list | None, index_name: str | None
+) -> pd.DataFrame:
+    """Return the table of the parts that `plain_table` took it apart to."""
+    columns = {name: pd.array(column, dtype=dtypes[name]) for name, column in values.items()}
+    if index is not None:
+        index = pd.Index(index, name=index_name)
+    return pd.DataFrame(columns, index=index)
