@@ -213,6 +213,15 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
             }
         )
 
+    def _path_weight_norms(self):
+        """Norm of the weights, per standard deviation of each feature, of every prefix."""
+        weights = PrefixWeights(self._path_factor, self._path_projection)
+        n_columns, n_features = len(self._path_factor), len(self._path_support)
+        first = n_columns - n_features
+        return np.array(
+            [np.linalg.norm(weights.solve(first + m)[first:]) for m in range(1, n_features + 1)]
+        )
+
     def predict(self, X):
         """Predict with the selected number of features.
 

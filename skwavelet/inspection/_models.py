@@ -1,0 +1,93 @@
+"""What displays ask of fitted models, whatever they are wrapped in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from scipy import sparse
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skwavelet.chaining import LinearChain, feature_chain, model_chain
+from skwavelet.linear import BaggedOLSEnsemble, GreedyOLSRegressor
+
+
+def split_model(estimator: Any) -> tuple[Any | None, Any]:
+    """Return (features, regressor) of a fitted model; features are None for a bare regressor."""
+    check_is_fitted(estimator)
+    if isinstance(estimator, Pipeline):
+        features = estimator[:-1] if len(estimator.steps) > 1 else None
+        return features, estimator.steps[-1][1]
+    if hasattr(estimator, "features_") and hasattr(estimator, "regressor_"):
+        return estimator.features_, estimator.regressor_
+    return None, estimator
+
+
+def greedy_models(regressor: Any) -> list[GreedyOLSRegressor]:
+    """Return the greedy models that a fitted regressor consists of."""
+    if isinstance(regressor, GreedyOLSRegressor):
+        return [regressor]
+    if isinstance(regressor, BaggedOLSEnsemble):
+        return regressor.estimators_
+    raise TypeError(
+        f"{type(regressor).__name__} has no path of models of 1, 2, ... features: use "
+        "GreedyOLSRegressor or BaggedOLSEnsemble"
+    )
+
+
+def staged_predictions(estimator: Any, X: Any) -> Iterable[np.ndarray]:
+    """Yield predictions with 1, 2, ... features of a model of rows or of structures."""
+    features, regressor = split_model(estimator)
+    greedy_models(regressor)
+    return regressor.staged_predict(X if features is None else features.transform(X))
+
+
+def predictions_of_members(
+    estimator: Any, X: Sequence[Atoms], keep_grid: Atoms | None = None
+) -> np.ndarray:
+    """Predict structures with every member of an ensemble; a single model is one member.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted model of structures.
+    X : sequence of ase.Atoms
+    keep_grid : ase.Atoms, optional
+        Whose grid to compute all structures on.
+
+    Returns
+    -------
+    ndarray of shape (n_members, n_structures)
+        eV/atom. The mean over members is the prediction.
+    """
+    chain: LinearChain = model_chain(estimator)
+    if keep_grid is not None:
+        chain = chain.map_leaves(lambda leaf: leaf.keep_grid(keep_grid))
+    outputs = chain.values(list(X)).T
+    return outputs[1:] if len(outputs) > 1 else outputs
+
+
+def table_of_features(features: Any) -> pd.DataFrame:
+    """Return the rows of ``feature_table_`` that the columns of fitted features stand for.
+
+    Raises
+    ------
+    ValueError
+        If a column mixes several features.
+    """
+    chain = feature_chain(features)
+    tables = [
+        leaf.feature_table_.assign(representation=type(leaf).__name__) for leaf in chain.leaves
+    ]
+    table = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+    matrix = sparse.csc_array(sparse.vstack([sparse.csc_array(m) for m in chain.matrices]))
+    if (np.diff(matrix.indptr) != 1).any():
+        raise ValueError(
+            "the columns behind a projection (PCA, ...) mix features: nothing tells which are "
+            "selected"
+        )
+    return table.iloc[matrix.indices].reset_index(drop=True)
