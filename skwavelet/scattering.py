@@ -46,17 +46,20 @@ class ScatteringTransformer(StructureTransformer):
     def _learn_scales(self, structures: list[Structure], distance: float) -> tuple[float, ...]:
         """Learn ``beta_`` from a distance between neighbours (Å), then ``n_scales_``."""
         self.beta_ = float(self.beta or learn_beta(distance, self.overlap))
+        self.n_scales_ = self._learn_n_scales(structures)
+        return tuple(self.scale_step * k for k in range(self.n_scales_))
+
+    def _learn_n_scales(self, structures: list[Structure]) -> int:
         fitting = learn_n_scales(structures, self.beta_, self.scale_step)
-        self.n_scales_ = self.n_scales or fitting
-        if self.n_scales_ > fitting and any(s.pbc.any() for s in structures):
+        if (self.n_scales or fitting) > fitting and any(s.pbc.any() for s in structures):
             warnings.warn(
-                f"n_scales={self.n_scales_}, but only {fitting} fit the smallest cell of X: the "
+                f"n_scales={self.n_scales}, but only {fitting} fit the smallest cell of X: the "
                 "wider wavelets describe the box rather than the structure and do not carry over "
                 "to other cells.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        return tuple(self.scale_step * k for k in range(self.n_scales_))
+        return self.n_scales or fitting
 
     def _paths(self, wavelets: tuple[tuple[int, int], ...], scales: tuple[float, ...]):
         """Return all paths of the parameters, see ``scattering_paths``."""

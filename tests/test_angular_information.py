@@ -11,7 +11,7 @@ from skwavelet.wavelets import wavelet
 
 def point(**options):
     """Point scattering whose reach is far beyond the clusters here, so that no wavelet is cut."""
-    defaults = {"n": (1, 2, 3, 4), "max_l": 3, "beta": 1.2, "n_scales": 1, "tolerance": 1e-12}
+    defaults = {"order": 2, "beta": 1.2, "n_scales": 1, "tolerance": 1e-12, "reach": None}
     defaults |= {"channels": ["kinetic"], "smoothing": 1e-14, "dtype": "float64"}
     return PointScattering(**(defaults | options))
 

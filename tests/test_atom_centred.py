@@ -26,7 +26,8 @@ from skwavelet.structures import check_structures
 
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
 
-POINT = {"n": (1, 2, 3), "beta": 0.7, "n_scales": 2, "scale_step": 1.0, "channels": ["kinetic"]}
+POINT = {"n": (1, 2, 3), "max_l": 2, "order": 2, "channels": ["kinetic"]}
+POINT |= {"beta": 0.7, "n_scales": 2, "scale_step": 1.0, "reach": None}
 ANGULAR = {"n_radial": 3, "n_angular": 4, "reach": 4.2}
 KINDS = {
     "point": PointScattering(**POINT, dtype="float64"),
@@ -263,7 +264,7 @@ def test_union_with_voxels_trains_prunes_and_drives_a_calculator():
     energies = np.array([(a.get_volume() / 160 - 1) ** 2 - 4.6 for a in structures])
     union = FeatureUnion([
         ("voxel", VoxelScattering(order=1, channels=["number"], spacing=0.5, dtype="float64")),
-        ("point", PointScattering(order=1, channels=["number"], dtype="float64")),
+        ("point", PointScattering(channels=["number"], dtype="float64")),
         ("angular", AngularFeatures(3, 3, channels=["number"], powers=(1,), dtype="float64")),
     ])  # fmt: skip
     model = make_pipeline(

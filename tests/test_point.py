@@ -68,8 +68,9 @@ def reference_features(atoms, fitted):
 
 
 def fitted(**options):
-    defaults = {"n": (1, 2, 3), "beta": 0.7, "n_scales": 2, "scale_step": 1.0, "smoothing": 1e-20}
-    options = defaults | {"dtype": "float64", "normalize": None, "tolerance": 0.05} | options
+    defaults = {"n": (1, 2, 3), "max_l": 2, "order": 2, "beta": 0.7, "n_scales": 2, "reach": None}
+    defaults |= {"scale_step": 1.0, "tolerance": 0.05, "smoothing": 1e-20, "normalize": None}
+    options = defaults | {"dtype": "float64"} | options
     return PointScattering(**options).fit(ELEMENTS)
 
 
@@ -151,7 +152,7 @@ def test_lower_order_normalization_divides_by_the_sum_one_order_lower():
 
 def test_resolution_is_learned_from_distances_and_cells():
     structures = [bulk("Si", a=a, cubic=True) for a in (5.2, 5.6)]
-    scattering = PointScattering((2, 3), tolerance=0.01).fit(structures)
+    scattering = PointScattering((2, 3), tolerance=0.01, reach=None).fit(structures)
     nearest = np.sqrt(3) / 4 * 5.2
     assert np.exp(-(nearest**2) / (2 * scattering.beta_**2)) == pytest.approx(0.1)
     assert scattering.n_scales_ == 1 + np.floor(np.log2(5.2 / 2 / (2 * scattering.beta_)))
@@ -168,6 +169,34 @@ def test_resolution_is_learned_from_distances_and_cells():
     np.testing.assert_allclose(
         scattering.reaches_, scattering.reaches_[0] * 2.0 ** np.arange(scattering.n_scales_)
     )
+
+
+@pytest.mark.parametrize("scale_step", [0.25, 0.5, 1.0])
+def test_scales_go_on_until_one_spans_the_reach(scale_step):
+    structures = [bulk("Si", a=5.2)]  # cells do not matter
+    alone = PointScattering(reach=None, n_scales=1).fit(structures)
+    for reach in (1.0, 5.0, 6.0, 9.0):
+        scattering = PointScattering(reach=reach, scale_step=scale_step).fit(structures)
+        natural = alone.reaches_[0] * 2.0 ** (scale_step * np.arange(scattering.n_scales_))
+        assert natural[-1] >= reach
+        assert (natural[:-1] < reach).all()
+        np.testing.assert_allclose(scattering.reaches_, np.minimum(natural, reach))
+    assert PointScattering(n_scales=4).fit(structures).n_scales_ == 4
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("centers", ["elements", "all"])
+@pytest.mark.parametrize("pairs", ["all", "increasing"])
+def test_number_of_features_follows_the_formula(order, centers, pairs):
+    options = {"n_scales": 3, "powers": (1, 2), "channels": "auto", "pairs": pairs}
+    scattering = fitted(order=order, centers=centers, **options)
+    Q, C, E, W, J, P = 2, 6, 3 if centers == "elements" else 1, 6, 3, 8
+    terms = [1, E * W * J, E * (W**2 if pairs == "all" else W * (W - 1) // 2) * P]
+    assert scattering.n_features_out_ == Q * C * sum(terms[: order + 1])
+
+
+def test_default_number_of_features_is_the_documented_one(lisi):
+    assert PointScattering().fit(lisi.structures).n_features_out_ == 1220
 
 
 def test_features_of_atoms_add_up():
@@ -201,10 +230,10 @@ def test_parameters_out_of_range_are_refused():
 def test_scales_wider_than_the_cells_are_warned_of():
     structures = [bulk("Si", cubic=True)]
     with pytest.warns(UserWarning, match="describe the box"):
-        PointScattering(n_scales=4, order=1, max_l=0).fit(structures)
+        PointScattering(n_scales=4, max_l=0, reach=None).fit(structures)
 
 
 def test_too_many_neighbors_are_refused_before_they_fill_the_memory():
-    scattering = PointScattering(beta=1000.0, order=1).fit([molecule("H2O")])
+    scattering = PointScattering(beta=1000.0, reach=None).fit([molecule("H2O")])
     with pytest.raises(ValueError, match=r"Structure 0 has about .* smaller reach"):
         scattering.transform([bulk("O", "fcc", a=3.0)])

@@ -31,7 +31,7 @@ TRANSFORMERS = {
     "voxel float64": VoxelScattering(
         2, 1, spacing=0.4, dtype="float64", normalize="lower_order", **QUICK
     ),
-    "point": PointScattering(2, 1, centers="all", **QUICK),
+    "point": PointScattering(2, 1, order=2, centers="all", **QUICK),
     "angular": AngularFeatures(3, 4, reach=4.0),
 }
 """Unfitted and quick on small_set()."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import ceil, log2
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,6 @@ from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._validation import Interval, StrOptions
-from skwavelet.base import feature_names
 from skwavelet.channels import ChannelSpec
 from skwavelet.point.cascade import Bank
 from skwavelet.point.evaluator import PointEvaluator
@@ -20,6 +20,7 @@ from skwavelet.point.filters import natural_reach
 from skwavelet.point.plan import resolve_centers
 from skwavelet.scattering import ScatteringTransformer, path_table
 from skwavelet.structures import Structure
+from skwavelet.tables import feature_names
 
 
 class PointScattering(ScatteringTransformer):
@@ -41,16 +42,22 @@ class PointScattering(ScatteringTransformer):
     :math:`\sigma_1^2 = \frac{2l+1}{4\pi}\sum_{jk} q_j q_k P_l(\cos\theta_{jik})` with
     :math:`q_k = c(Z_k) Q_{nl}(|R_i - R_k|)`.
 
+    With E elements (1 for ``centers="all"``), C channels, W wavelets (n, l), J scales and Q powers
+    there are Q C (1 + E W J) features of orders 0 and 1: 1,220 for Li-Si with the default
+    parameters, W = 10 and J = 3. The second order adds Q C E W² P, with P pairs of scales whose
+    j2 - j1 is at least ``min_scale_step`` (W (W - 1) / 2 instead of W² for
+    ``pairs="increasing"``).
+
     Parameters
     ----------
-    n : int or sequence of int, default=(1, 2, 3)
+    n : int or sequence of int, default=(1, 2, 3, 4)
         Radial orders.
-    max_l : int, default=2
+    max_l : int, default=3
         Largest degree; every (n, l) has l < n.
     channels : "auto", sequence of str or mapping, default="auto"
         What each density channel weighs an atom by, see ``channel_weights``.
-    order : {0, 1, 2}, default=2
-        Highest scattering order.
+    order : {0, 1, 2}, default=1
+        Highest scattering order. See Notes for what the second one is worth.
     powers : sequence of float, default=(1, 4/3, 5/3, 2)
         Powers q of the modulus.
     beta : float, default=None
@@ -59,7 +66,9 @@ class PointScattering(ScatteringTransformer):
         beta = Delta / sqrt(2 ln(1/overlap)). This is twice the width of ``VoxelScattering``,
         which resolves the midpoints between atoms; here nothing closer than Delta is looked at.
     n_scales : int, default=None
-        Number of scales. None takes all that fit the smallest structure of X.
+        Number of scales. None takes all up to the first whose wavelets reach ``reach`` by
+        themselves; without a ``reach``, all that fit the smallest structure of X, as
+        ``VoxelScattering`` does.
     scale_step : float, default=0.5
         Step of the scales j = 0, scale_step, ...; 0.5 means half octaves.
     min_scale_step : float, default=-1
@@ -68,7 +77,7 @@ class PointScattering(ScatteringTransformer):
         See ``beta``.
     tolerance : float, default=1e-3
         A scale's reach is where its wavelets have fallen to this part of their maximum.
-    reach : float, default=None
+    reach : float, default=6.0
         Largest distance (Å) at which atoms act on each other; wavelets that reach further are
         cut. None leaves the reaches to ``tolerance``. Wavelets fall to zero smoothly, with two
         continuous derivatives, between 0.71 and 1 times their reach.
@@ -119,19 +128,21 @@ class PointScattering(ScatteringTransformer):
     Cost and memory are proportional to the number of atoms times their neighbours within the
     reach. ``jvp`` and ``vjp`` differentiate the very numbers that ``transform`` returns.
 
-    The second order multiplies the number of features by about twenty, and does not always pay:
-    on few structures compare ``order=1`` (``benchmarks/point_angular_accuracy.py``).
+    The second order multiplies the number of features by about twenty and the time by two to
+    five. More wavelets, scales and reach of the first order were worth more on all data tried
+    (``benchmarks/mlearn.py``), and the first order already knows angles, so that it is the
+    default. It is a sum over triplets: what no three-body term tells apart, only the second does.
 
     Examples
     --------
     >>> from ase.build import bulk
     >>> from skwavelet import PointScattering
     >>> structures = [bulk("Si", a=a, cubic=True) for a in (5.3, 5.4, 5.5)]
-    >>> scattering = PointScattering(order=1).fit(structures)
+    >>> scattering = PointScattering(channels=["number"]).fit(structures)
     >>> scattering.transform(structures).shape
-    (3, 112)
+    (3, 84)
     >>> scattering.get_feature_names_out()[[0, 20]]
-    array(['Si_q1', 'Si_atSi_n2l0j0_q1'], dtype=object)
+    array(['number_q1', 'number_atSi_n2l1j0_q1'], dtype=object)
     """
 
     _parameter_constraints = {
@@ -143,11 +154,11 @@ class PointScattering(ScatteringTransformer):
 
     def __init__(
         self,
-        n: int | Sequence[int] = (1, 2, 3),
-        max_l: int = 2,
+        n: int | Sequence[int] = (1, 2, 3, 4),
+        max_l: int = 3,
         *,
         channels: ChannelSpec = "auto",
-        order: int = 2,
+        order: int = 1,
         powers: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
         beta: float | None = None,
         n_scales: int | None = None,
@@ -155,7 +166,7 @@ class PointScattering(ScatteringTransformer):
         min_scale_step: float = -1,
         overlap: float = 0.1,
         tolerance: float = 1e-3,
-        reach: float | None = None,
+        reach: float | None = 6.0,
         pairs: str = "all",
         centers: str = "elements",
         normalize: str | None = "atoms",
@@ -224,8 +235,8 @@ class PointScattering(ScatteringTransformer):
     def _learn(self, structures: list[Structure]) -> None:
         wavelets, powers = self._wavelets(), self._powers()
         scales = self._learn_scales(structures, 2 * self.min_distance_)
-        natural = natural_reach(wavelets, self.beta_, self.tolerance)
-        self.reaches_ = np.minimum(natural * 2.0 ** np.array(scales), self.reach or np.inf)
+        natural = natural_reach(wavelets, self.beta_, self.tolerance) * 2.0 ** np.array(scales)
+        self.reaches_ = np.minimum(natural, self.reach or np.inf)
         paths = self._paths(wavelets, scales)
         paths = resolve_centers(paths, len(self.elements_) if self.centers == "elements" else 1)
         self.feature_table_ = self._table(paths, wavelets, scales, powers)
@@ -240,6 +251,14 @@ class PointScattering(ScatteringTransformer):
             normalize=self.normalize,
             dtype=self.dtype,
         )
+
+    def _learn_n_scales(self, structures: list[Structure]) -> int:
+        if self.reach is None:
+            return super()._learn_n_scales(structures)
+        # Images within the reach are neighbours like others: small cells are no limit.
+        natural = natural_reach(self._wavelets(), self.beta_, self.tolerance)
+        octaves = max(0.0, log2(self.reach / natural))
+        return self.n_scales or 1 + ceil(octaves / self.scale_step)
 
     def _table(self, paths, wavelets, scales, powers) -> pd.DataFrame:
         table = path_table(paths[:, :6], self.channels_.columns, wavelets, scales, powers)
