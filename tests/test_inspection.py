@@ -350,7 +350,9 @@ def test_path_energy_by_number_of_features_and_shifted(ensemble, copper):
         np.testing.assert_allclose(drawn(display.lines_[name])[1], curve, atol=1e-9)
     assert "reference" not in display.lines_
     assert display.reference_barrier is None
-    with pytest.raises(ValueError, match="one number of atoms"):
+    with pytest.raises(ValueError, match="must hold positive integers"):
+        PathEnergyDisplay.from_estimator(ensemble, images, n_features=(0, 1))
+    with pytest.raises(ValueError, match=r"one number of atoms; got \[4, 8\]"):
         PathEnergyDisplay.from_estimator(ensemble, [images[0], images[1] * (2, 1, 1)])
     with pytest.raises(ValueError, match=r"model must have shape \(3,\)"):
         PathEnergyDisplay.from_predictions([0.0, 1.0, 2.0], [0.0, 1.0], n_atoms=1)

@@ -10,8 +10,8 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
-from skwavelet.inspection._models import predictions_of_members
-from skwavelet.inspection.physics import check_curve, fit_parabola
+from skwavelet.inspection._models import common_size, predictions_of_members
+from skwavelet.inspection.physics import Parabola, check_curve, fit_parabola
 
 
 class EnergyVolumeDisplay(Display):
@@ -77,7 +77,7 @@ class EnergyVolumeDisplay(Display):
         if self.energies is not None:
             self._fits["reference"] = self._fit(self.energies)
 
-    def _fit(self, energies):
+    def _fit(self, energies: np.ndarray) -> Parabola:
         return fit_parabola(self.volumes, energies, self.max_strain, self.reference_volume)
 
     @property
@@ -103,11 +103,7 @@ class EnergyVolumeDisplay(Display):
         estimator: Any,
         X: Sequence[Atoms],
         y: ArrayLike | None = None,
-        *,
-        max_strain: float = 0.04,
-        reference_volume: float | None = None,
-        shifted: bool = False,
-        ax: Any = None,
+        **kwargs: Any,
     ) -> Self:
         """Predict strained cells, and draw.
 
@@ -122,33 +118,17 @@ class EnergyVolumeDisplay(Display):
             One structure at several volumes.
         y : array-like of shape (n,), default=None
             Reference energies, eV/atom.
-        max_strain, reference_volume : float
-            What the parabolas are fitted to, see `bulk_modulus`.
-        shifted : bool, default=False
-            Whether energies are drawn relative to the minimum of their parabola.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+        **kwargs
+            For `from_predictions`: ``max_strain``, ``reference_volume``, ``shifted`` and ``ax``.
 
         Returns
         -------
         display : EnergyVolumeDisplay
         """
         X = list(X)
-        sizes = {len(atoms) for atoms in X}
-        if len(sizes) != 1:
-            raise ValueError(f"one cell has one number of atoms, not {sorted(sizes)}")
         volumes = np.array([atoms.get_volume() for atoms in X])
         predictions = predictions_of_members(estimator, X, X[int(np.argmax(volumes))])
-        return cls.from_predictions(
-            volumes,
-            y,
-            predictions,
-            n_atoms=sizes.pop(),
-            max_strain=max_strain,
-            reference_volume=reference_volume,
-            shifted=shifted,
-            ax=ax,
-        )
+        return cls.from_predictions(volumes, y, predictions, n_atoms=common_size(X), **kwargs)
 
     @classmethod
     def from_predictions(
@@ -177,10 +157,8 @@ class EnergyVolumeDisplay(Display):
             Number of atoms in the cell.
         max_strain, reference_volume : float
             What the parabolas are fitted to, see `bulk_modulus`.
-        shifted : bool, default=False
-            Whether energies are drawn relative to the minimum of their parabola.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+        ax, shifted
+            For `plot`.
 
         Returns
         -------
@@ -210,7 +188,7 @@ class EnergyVolumeDisplay(Display):
         self
         """
         ax = self._take_axes(ax)
-        self.lines_ = {}
+        self.lines_: dict[str, Any] = {}
         if self.energies is not None:
             label = f"reference, K = {self.reference_bulk_modulus:.3g} GPa"
             self._draw(ax, "reference", self.energies[None], shifted, label, color="k", marker="o")
@@ -222,7 +200,9 @@ class EnergyVolumeDisplay(Display):
         ax.legend()
         return self
 
-    def _draw(self, ax, name, curves, shifted, label, **style):
+    def _draw(
+        self, ax: Any, name: str, curves: np.ndarray, shifted: bool, label: str, **style: Any
+    ) -> None:
         if shifted:
             curves = curves - curves.min(axis=1, keepdims=True)
         self.lines_[name] = draw_band(ax, self.volumes, curves, ls="", label=label, **style)

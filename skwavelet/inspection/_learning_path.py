@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
@@ -51,7 +52,7 @@ class LearningPathDisplay(Display):
         self.errors = {
             name: as_curves(curve, np.shape(curve)[-1], name) for name, curve in errors.items()
         }
-        self.weight_norms = weight_norms
+        self.weight_norms: np.ndarray | None = None
         if weight_norms is not None:
             length = np.shape(weight_norms)[-1]
             self.weight_norms = as_curves(weight_norms, length, "weight_norms")
@@ -97,7 +98,7 @@ class LearningPathDisplay(Display):
         }
         if np.isnan(errors["validation"]).any():
             del errors["validation"]
-        if X is not None:
+        if y is not None:
             errors["test"] = _rmse(y, staged_predictions(estimator, X))
         display = cls(
             errors,
@@ -150,11 +151,13 @@ class LearningPathDisplay(Display):
         """
         if quantity not in ("error", "weights"):
             raise ValueError(f"quantity={quantity!r} must be 'error' or 'weights'")
-        if quantity == "weights" and self.weight_norms is None:
-            raise ValueError("there are no norms of weights: use from_estimator")
-        curves = self.errors if quantity == "error" else {"weights": self.weight_norms}
+        curves = self.errors
+        if quantity == "weights":
+            if self.weight_norms is None:
+                raise ValueError("there are no norms of weights: use from_estimator")
+            curves = {"weights": self.weight_norms}
         ax = self._take_axes(ax)
-        self.lines_ = {}
+        self.lines_: dict[str, Any] = {}
         for name, values in curves.items():
             n_features = np.arange(1, values.shape[1] + 1)
             self.lines_[name] = draw_band(ax, n_features, 1000 * values, label=name)
@@ -173,8 +176,7 @@ def _rmse(y_true: ArrayLike, staged: Iterable[ArrayLike]) -> np.ndarray:
     return np.array([np.sqrt(np.mean((np.asarray(y) - y_true) ** 2)) for y in staged])
 
 
-def _side_by_side(curves: Sequence[ArrayLike]) -> np.ndarray:
+def _side_by_side(curves: Sequence[np.ndarray | pd.Series]) -> np.ndarray:
     """Stack curves of different lengths, continued by their last value."""
-    curves = [np.asarray(curve) for curve in curves]
     length = max(map(len, curves))
     return np.array([np.pad(curve, (0, length - len(curve)), mode="edge") for curve in curves])

@@ -43,7 +43,10 @@ def staged_predictions(estimator: Any, X: Any) -> Iterable[np.ndarray]:
     """Yield predictions with 1, 2, ... features of a model of rows or of structures."""
     features, regressor = split_model(estimator)
     greedy_models(regressor)
-    return regressor.staged_predict(X if features is None else features.transform(X))
+    staged: Iterable[np.ndarray] = regressor.staged_predict(
+        X if features is None else features.transform(X)
+    )
+    return staged
 
 
 def predictions_of_members(
@@ -71,6 +74,14 @@ def predictions_of_members(
     return outputs[1:] if len(outputs) > 1 else outputs
 
 
+def common_size(X: Sequence[Atoms]) -> int:
+    """Return the number of atoms that structures of one system share."""
+    sizes = sorted({len(atoms) for atoms in X})
+    if len(sizes) != 1:
+        raise ValueError(f"X must be one system, of one number of atoms; got {sizes}")
+    return sizes[0]
+
+
 def table_of_features(features: Any) -> pd.DataFrame:
     """Return the rows of ``feature_table_`` that the columns of fitted features stand for.
 
@@ -90,4 +101,5 @@ def table_of_features(features: Any) -> pd.DataFrame:
             "the columns behind a projection (PCA, ...) mix features: nothing tells which are "
             "selected"
         )
-    return table.iloc[matrix.indices].reset_index(drop=True)
+    rows: pd.DataFrame = table.iloc[matrix.indices].reset_index(drop=True)
+    return rows

@@ -44,8 +44,8 @@ class ParityDisplay(Display):
     Examples
     --------
     >>> from skwavelet.inspection import ParityDisplay
-    >>> ParityDisplay([-3.5, -3.0], [-3.4, -3.2], quantity="energy").mae.round(2)
-    np.float64(0.15)
+    >>> round(ParityDisplay([-3.5, -3.0], [-3.4, -3.2]).mae, 2)
+    0.15
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class ParityDisplay(Display):
     @property
     def rmse(self) -> float:
         """Root mean square error."""
-        return np.sqrt(np.mean((self.y_pred - self.y_true) ** 2))
+        return float(np.sqrt(np.mean((self.y_pred - self.y_true) ** 2)))
 
     @property
     def mae(self) -> float:
         """Mean absolute error."""
-        return np.mean(np.abs(self.y_pred - self.y_true))
+        return float(np.mean(np.abs(self.y_pred - self.y_true)))
 
     @classmethod
     def from_estimator(
@@ -85,8 +85,6 @@ class ParityDisplay(Display):
         y: Any,
         *,
         quantity: str = "energy",
-        name: str | None = None,
-        ax: Any = None,
         **kwargs: Any,
     ) -> Self:
         """Predict, and draw.
@@ -103,12 +101,8 @@ class ParityDisplay(Display):
             stresses (n_samples, 6) in eV/Å³.
         quantity : {"energy", "forces", "stress"}, default="energy"
             What to predict.
-        name : str, default=None
-            Entry of the legend.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
         **kwargs
-            For ``Axes.plot``.
+            For `from_predictions`: ``name``, ``ax`` and what it passes on.
 
         Returns
         -------
@@ -123,8 +117,7 @@ class ParityDisplay(Display):
                 "from_predictions"
             )
         predicted = getattr(estimator, method)(X)
-        display = cls(y, predicted, quantity=quantity, unit=unit, name=name)
-        return display.plot(ax, **kwargs)
+        return cls.from_predictions(y, predicted, quantity=quantity, unit=unit, **kwargs)
 
     @classmethod
     def from_predictions(
@@ -151,10 +144,8 @@ class ParityDisplay(Display):
             What they are.
         name : str, default=None
             Entry of the legend.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-        **kwargs
-            For ``Axes.plot``.
+        ax, **kwargs
+            For `plot`.
 
         Returns
         -------
@@ -171,7 +162,7 @@ class ParityDisplay(Display):
         ax : matplotlib Axes, default=None
             Where to draw, maybe over others; None makes a figure.
         **kwargs
-            For ``Axes.plot``.
+            For ``Axes.plot``, which draws the points.
 
         Returns
         -------
@@ -180,8 +171,8 @@ class ParityDisplay(Display):
         ax = self._take_axes(ax)
         factor, unit = in_small_units(self.unit)
         errors = f"RMSE {factor * self.rmse:.3g}, MAE {factor * self.mae:.3g} {unit}"
-        style = {"label": f"{self.name}: {errors}" if self.name else errors}
-        style |= {"linestyle": "", "marker": ".", "markersize": 4} | kwargs
+        label = f"{self.name}: {errors}" if self.name else errors
+        style = {"linestyle": "", "marker": ".", "markersize": 4, "label": label} | kwargs
         (self.points_,) = ax.plot(self.y_true, self.y_pred, **style)
         if self.std is not None:
             ax.errorbar(

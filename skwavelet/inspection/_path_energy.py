@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
-from skwavelet.inspection._models import predictions_of_members, staged_predictions
+from skwavelet.inspection._models import common_size, predictions_of_members, staged_predictions
 from skwavelet.inspection.physics import barrier
 
 
@@ -49,12 +49,12 @@ class PathEnergyDisplay(Display):
 
     def __init__(self, predictions: Mapping[str, ArrayLike], energies: ArrayLike | None = None):
         self.energies = None if energies is None else np.asarray(energies, dtype=np.float64)
-        curves = [] if energies is None else [self.energies]
-        curves += [np.atleast_2d(curve)[0] for curve in predictions.values()]
-        if not curves:
+        given = [curve for curve in (self.energies, *predictions.values()) if curve is not None]
+        if not given:
             raise ValueError("nothing to draw: pass predictions or energies")
+        n_images = np.shape(given[0])[-1]
         self.predictions = {
-            name: as_curves(curve, len(curves[0]), name) for name, curve in predictions.items()
+            name: as_curves(curve, n_images, name) for name, curve in predictions.items()
         }
 
     @property
@@ -78,8 +78,7 @@ class PathEnergyDisplay(Display):
         y: ArrayLike | None = None,
         *,
         n_features: Sequence[int] | None = None,
-        shifted: bool = False,
-        ax: Any = None,
+        **kwargs: Any,
     ) -> Self:
         """Predict a path, and draw it.
 
@@ -95,25 +94,22 @@ class PathEnergyDisplay(Display):
             Draw the predictions with so many features per model (those of ``staged_predict``;
             models with fewer use what they have) rather than that of the whole model with its
             spread.
-        shifted : bool, default=False
-            Whether every curve starts at zero.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+        **kwargs
+            For `from_predictions`: ``shifted`` and ``ax``.
 
         Returns
         -------
         display : PathEnergyDisplay
         """
         X = list(X)
-        sizes = {len(atoms) for atoms in X}
-        if len(sizes) != 1:
-            raise ValueError(f"the images of a path have one number of atoms, not {sorted(sizes)}")
         if n_features is None:
             predictions = {"model": predictions_of_members(estimator, X)}
         else:
+            if min(n_features, default=0) < 1:
+                raise ValueError(f"n_features={n_features!r} must hold positive integers")
             stages = list(islice(staged_predictions(estimator, X), max(n_features)))
             predictions = {f"M = {m}": stages[min(m, len(stages)) - 1] for m in n_features}
-        return cls.from_predictions(y, predictions, n_atoms=sizes.pop(), shifted=shifted, ax=ax)
+        return cls.from_predictions(y, predictions, n_atoms=common_size(X), **kwargs)
 
     @classmethod
     def from_predictions(
@@ -136,10 +132,8 @@ class PathEnergyDisplay(Display):
             the models of an ensemble.
         n_atoms : int
             Number of atoms of every image.
-        shifted : bool, default=False
-            Whether every curve starts at zero.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+        ax, shifted
+            For `plot`.
 
         Returns
         -------
@@ -168,7 +162,7 @@ class PathEnergyDisplay(Display):
         ax = self._take_axes(ax)
         curves = {} if self.energies is None else {"reference": self.energies[None]}
         styles = {"reference": {"color": "k", "marker": "o"}}
-        self.lines_ = {}
+        self.lines_: dict[str, Any] = {}
         for name, energies in (curves | self.predictions).items():
             drawn = energies - energies[:, :1] if shifted else energies
             style = styles.get(name, {"marker": "."})

@@ -60,10 +60,6 @@ class ReliabilityDisplay(Display):
         estimator: Any,
         X: Any,
         y: ArrayLike,
-        *,
-        n_bins: int = 10,
-        name: str | None = None,
-        ax: Any = None,
         **kwargs: Any,
     ) -> Self:
         """Predict with spread, and draw.
@@ -77,21 +73,15 @@ class ReliabilityDisplay(Display):
             Samples of groups that it was not trained on.
         y : array-like of shape (n_samples,)
             Their energies, eV/atom.
-        n_bins : int, default=10
-            Number of bins.
-        name : str, default=None
-            Entry of the legend.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
         **kwargs
-            For ``Axes.plot``.
+            For `from_predictions`: ``n_bins``, ``name``, ``ax`` and what it passes on.
 
         Returns
         -------
         display : ReliabilityDisplay
         """
         predicted, std = estimator.predict(X, return_std=True)
-        return cls.from_predictions(y, predicted, std, n_bins=n_bins, name=name, ax=ax, **kwargs)
+        return cls.from_predictions(y, predicted, std, **kwargs)
 
     @classmethod
     def from_predictions(
@@ -114,14 +104,10 @@ class ReliabilityDisplay(Display):
             Reference, prediction and its standard deviation.
         n_bins : int, default=10
             Number of bins.
-        unit : str, default="eV/atom"
-            Their unit.
-        name : str, default=None
-            Entry of the legend.
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-        **kwargs
-            For ``Axes.plot``.
+        unit, name : str
+            Their unit, and the entry of the legend.
+        ax, **kwargs
+            For `plot`.
 
         Returns
         -------
@@ -139,9 +125,9 @@ class ReliabilityDisplay(Display):
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Where to draw, maybe over another model's; None makes a figure.
         **kwargs
-            For ``Axes.plot``.
+            For ``Axes.plot``, which draws the line through the bins.
 
         Returns
         -------

@@ -139,7 +139,7 @@ class SelectionDisplay(Display):
             self._draw_bars(ax, shares, by)
         return self
 
-    def _draw_bars(self, ax, shares, by):
+    def _draw_bars(self, ax: Any, shares: pd.DataFrame, by: str) -> None:
         places = np.arange(len(shares))
         ax.bar(places, shares["selected"], label="selected")
         ax.plot(places, shares["available"], "k_", ms=20, label="of all features")
@@ -147,7 +147,7 @@ class SelectionDisplay(Display):
         ax.set(xlabel=by, ylabel="share (%)")
         ax.legend()
 
-    def _draw_map(self, ax, shares, by):
+    def _draw_map(self, ax: Any, shares: pd.DataFrame, by: str) -> None:
         # Categories are ordered, and so are the rows and columns that come of them.
         selected, available = (shares[column].unstack() for column in ("selected", "available"))
         image = ax.imshow(selected, cmap="Blues", vmin=0)
@@ -175,6 +175,6 @@ def _labels(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     return pd.Series(pd.Categorical(labels, categories, ordered=True), index=table.index)
 
 
-def _label(values: tuple) -> str:
-    parts = [value if isinstance(value, str) else f"{value:.3g}" for value in values]
-    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+def _label(values: tuple[Any, ...]) -> str:
+    parts = ", ".join(value if isinstance(value, str) else format(value, ".3g") for value in values)
+    return parts if len(values) == 1 else f"({parts})"

@@ -124,17 +124,17 @@ class Parabola:
     @property
     def curvature(self) -> np.ndarray:
         """d²E/dV², eV/Å⁶."""
-        return 2 * self.a / self.reference**2
+        return np.asarray(2 * self.a / self.reference**2)
 
     @property
     def bulk_modulus(self) -> np.ndarray:
         """V0 d²E/dV² in GPa, with dE/dV = 0 at V0: a linear function of the energies."""
-        return (2 * self.a - self.b) / self.reference / units.GPa
+        return np.asarray((2 * self.a - self.b) / self.reference / units.GPa)
 
     def __call__(self, volumes: np.ndarray) -> np.ndarray:
         """Return the energies (eV) of one curve at some volumes (Å³)."""
         x = volumes / self.reference - 1
-        return self.c + x * (self.b + x * self.a)
+        return np.asarray(self.c + x * (self.b + x * self.a))
 
 
 def fit_parabola(
