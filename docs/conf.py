@@ -1,0 +1,117 @@
+"""Configuration of the documentation: ``python -m sphinx -W -n docs docs/_build``.
+
+The gallery runs its examples; ``-D plot_gallery=0`` leaves that out. With ``SKWAVELET_DOCS_ONLINE=1``
+names of other packages link to their documentation, which asks for their inventories.
+"""
+
+import os
+import sys
+import warnings
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from sklearn.base import BaseEstimator
+
+import skwavelet
+
+here = Path(__file__).parent
+sys.path.insert(0, str(here / "_extensions"))
+
+project = "skwavelet"
+author = "The skwavelet developers"
+copyright = author  # noqa: A001, Sphinx's name
+version = release = installed_version("skwavelet")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "matplotlib.sphinxext.plot_directive",
+]
+root_doc = "index"
+exclude_patterns = ["_build", "**/.ipynb_checkpoints", "gallery/**/*.ipynb"]
+templates_path = ["_templates"]
+nitpicky = True
+default_role = "py:obj"
+
+# -- pages ----------------------------------------------------------------------------------------
+
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"skwavelet {release}"
+html_static_path = ["_static"]
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_show_sourcelink = False
+
+# -- names of other packages ----------------------------------------------------------------------
+
+intersphinx_mapping = {}
+if os.environ.get("SKWAVELET_DOCS_ONLINE"):
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "ase": ("https://ase-lib.org", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
+    }
+nitpick_ignore_regex = [
+    ("py:.*", r"(ase|joblib|matplotlib|numpy|pandas|scipy|sklearn|skops|torch)\..*"),
+]
+
+# -- reference ------------------------------------------------------------------------------------
+
+autosummary_generate = True
+autodoc_typehints = "none"  # numpydoc's sections say more
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+
+def _reference_page(estimator: BaseEstimator) -> dict[str, str]:
+    """Return where an estimator's page is, seen from a page of the gallery."""
+    name = type(estimator).__name__
+    module = "skwavelet" if name in skwavelet.__all__ else type(estimator).__module__
+    return {"page": f"{module}.{name}"}
+
+
+# -- figures and gallery --------------------------------------------------------------------------
+
+plot_basedir = str(here)
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 130)]
+plot_rcparams = {"figure.dpi": 100, "savefig.bbox": "tight", "font.size": 9}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"/(?!plot_)[^/]*\.py$",
+    "backreferences_dir": "reference/backreferences",
+    "doc_module": ("skwavelet",),
+    "reference_url": {"skwavelet": None},
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "matplotlib_animations": False,
+    "plot_gallery": "True",
+}
+
+# Examples of the gallery run with the warnings of a user's session; sphinx-gallery itself shows
+# figures on a backend that cannot.
+warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
