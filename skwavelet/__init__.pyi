@@ -9,6 +9,8 @@ from .model_selection import RelaxationPathGroupKFold as RelaxationPathGroupKFol
 from .point import PointScattering as PointScattering
 from .potential import EnergyForceRegressor as EnergyForceRegressor
 from .pruning import prune as prune
+from .storage import FeatureStore as FeatureStore
+from .storage import featurize as featurize
 from .uncertainty import ExtrapolationScore as ExtrapolationScore
 from .uncertainty import calibrate_spread as calibrate_spread
 from .uncertainty import rank_structures as rank_structures

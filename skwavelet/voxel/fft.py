@@ -13,6 +13,8 @@ from collections import OrderedDict
 import numpy as np
 import pyfftw
 
+from skwavelet.voxel.wisdom import current_file, planning
+
 # Buffers of shapes not used lately are released beyond this many bytes.
 CACHE_BYTES = 2**28
 
@@ -41,16 +43,17 @@ class Workspace:
         self.spectra = pyfftw.empty_aligned((batch, *half(shape)), dtype=complex_dtype)
         self.maps = pyfftw.empty_aligned((batch, *shape), dtype=dtype)
         common = {"axes": (1, 2, 3), "threads": threads}
-        self._inverse = pyfftw.FFTW(
-            self.spectra,
-            self.maps,
-            direction="FFTW_BACKWARD",
-            flags=("FFTW_MEASURE", "FFTW_DESTROY_INPUT"),
-            **common,
-        )
-        self._forward = pyfftw.FFTW(
-            self.maps, self.spectra, direction="FFTW_FORWARD", flags=("FFTW_MEASURE",), **common
-        )
+        with planning():
+            self._inverse = pyfftw.FFTW(
+                self.spectra,
+                self.maps,
+                direction="FFTW_BACKWARD",
+                flags=("FFTW_MEASURE", "FFTW_DESTROY_INPUT"),
+                **common,
+            )
+            self._forward = pyfftw.FFTW(
+                self.maps, self.spectra, direction="FFTW_FORWARD", flags=("FFTW_MEASURE",), **common
+            )
 
     @property
     def nbytes(self) -> int:
@@ -85,7 +88,7 @@ def buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def workspace(batch: int, shape: tuple[int, ...], dtype: np.dtype, slot: int = 0) -> Workspace:
     """Return this thread's workspace of a shape; ``slot`` tells workspaces used together apart."""
     cache: OrderedDict = _local.__dict__.setdefault("workspaces", OrderedDict())
-    key = (batch, shape, np.dtype(dtype).char, slot)
+    key = (batch, shape, np.dtype(dtype).char, slot, current_file())
     if key in cache:
         cache.move_to_end(key)
         return cache[key]
