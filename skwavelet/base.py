@@ -309,6 +309,30 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+class AtomFeaturesMixin:
+    """What transformers add whose features are sums over atoms.
+
+    Their evaluators have a method ``atom_features(structure)``.
+    """
+
+    def transform_atoms(self, X: Iterable[Atoms]) -> list[np.ndarray]:
+        """Compute the features of every atom, before they are summed.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        list of ndarray of shape (N, n_features_out_)
+            One array per structure, in the order of its atoms. Whatever ``normalize``, these are
+            the terms of the sums themselves (0 where an atom is not of the feature's element):
+            their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.
+        """
+        structures = self._check(X)
+        return _in_order(self._map("atom_features", structures), len(structures))
+
+
 class _SelectedFeatures:
     """An evaluator that keeps some columns of another one's."""
 

@@ -1,4 +1,4 @@
-"""What the sums of a representation are divided by, and the derivatives of the quotient."""
+"""The sums of order zero, what sums are divided by, and the derivatives of the quotient."""
 
 from __future__ import annotations
 
@@ -27,6 +27,32 @@ def lower_paths(paths: np.ndarray) -> np.ndarray:
             below = (order - 1, channel, -1, -1, -1, -1, *(-1 for _ in rest))
         lower.append(keys.get(below, -1))
     return np.array(lower)
+
+
+def zero_order(
+    numbers: np.ndarray,
+    elements: tuple[int, ...],
+    weights: np.ndarray,
+    channels: np.ndarray,
+    powers: tuple[float, ...],
+) -> np.ndarray:
+    """Return sum_k |c(Z_k)|^q, of shape (n_paths, n_powers).
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n_atoms,)
+        Atomic numbers.
+    elements : tuple of int
+        Atomic numbers of the rows of ``weights``, in increasing order.
+    weights : ndarray of shape (n_elements, n_channels)
+    channels : ndarray of shape (n_paths,)
+        Channel c of every path of order zero, -1 for the other paths, whose sums are 0.
+    powers : tuple of float
+        Exponents q.
+    """
+    counts = np.bincount(np.searchsorted(elements, numbers), minlength=len(elements))
+    sums = np.einsum("e,ecq->cq", counts, np.abs(weights)[:, :, None] ** np.array(powers))
+    return np.where(channels[:, None] >= 0, sums[channels], 0.0)
 
 
 def restrict(evaluator: Evaluator, columns: np.ndarray, lower: np.ndarray) -> Evaluator:

@@ -212,6 +212,24 @@ def test_large_structures_are_worked_on_in_blocks(kind, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_features_of_atoms_add_up(kind):
+    structures = [CELLS["slab"](), CELLS["molecule"](), Atoms("O")]
+    transformer = fitted(kind)
+    arrays = transformer.transform_atoms(structures)
+    assert [a.shape for a in arrays] == [(n, transformer.n_features_out_) for n in (3, 3, 1)]
+    means = fitted(kind, normalize="atoms").transform(structures)
+    np.testing.assert_allclose(
+        [a.mean(axis=0) for a in arrays], means, rtol=1e-10, atol=1e-13 * means.max()
+    )
+    # An atom knows the atoms within its reach only, and keeps its own place in the order.
+    order = [2, 0, 1]
+    (turned,) = transformer.transform_atoms([structures[1][order]])
+    np.testing.assert_allclose(turned, arrays[1][order], rtol=1e-8, atol=1e-13 * means.max())
+    part = transformer.restrict([50, 3]).transform_atoms(structures)
+    np.testing.assert_allclose(part[0], arrays[0][:, [50, 3]], rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_restricted_transformers_compute_the_same_features(kind):
     transformer, structures = fitted(kind), [CELLS["triclinic"](), CELLS["molecule"]()]
     everything = transformer.transform(structures)

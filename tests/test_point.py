@@ -199,16 +199,6 @@ def test_default_number_of_features_is_the_documented_one(lisi):
     assert PointScattering().fit(lisi.structures).n_features_out_ == 1220
 
 
-def test_features_of_atoms_add_up():
-    structures = [CELLS["slab"](), CELLS["molecule"]()]
-    scattering = fitted(normalize="atoms")
-    arrays = scattering.transform_atoms(structures)
-    assert [a.shape for a in arrays] == [(3, scattering.n_features_out_)] * 2
-    np.testing.assert_allclose(
-        [a.mean(axis=0) for a in arrays], scattering.transform(structures), rtol=1e-10, atol=1e-13
-    )
-
-
 def test_parameters_out_of_range_are_refused():
     structures = [bulk("Si", cubic=True)]
     for options, message in (

@@ -10,7 +10,7 @@ import numpy as np
 from skwavelet.angular.angles import GaussianAngles, LegendreAngles
 from skwavelet.angular.radial import RadialBasis, SignedPowers
 from skwavelet.neighborhoods import Block, Neighborhoods, check_memory
-from skwavelet.normalization import Normalization
+from skwavelet.normalization import Normalization, zero_order
 from skwavelet.structures import Structure
 
 # Neighbour list, vectors, radial functions and their gradients in float64.
@@ -69,6 +69,20 @@ class AngularEvaluator:
         for block in self._blocks(Neighborhoods(structure, self.radial.reach), structure):
             self._add_sums(block, sums)
         return self._normalization.features(sums, len(structure)).astype(self.dtype)
+
+    def atom_features(self, structure: Structure) -> np.ndarray:
+        """Return what every atom adds to the sums, of shape (N, n_features)."""
+        kinds = np.searchsorted(self.elements, structure.numbers)
+        table = np.zeros((len(structure), len(self.paths), len(self.powers)), self.dtype)
+        zero = self.paths[:, 0] == 0
+        weights = np.abs(self.weights[kinds][:, self.paths[zero, 2]])
+        table[:, zero] = weights[:, :, None] ** np.array(self.powers)
+        centers, entries, rows = self._entries
+        for block in self._blocks(Neighborhoods(structure, self.radial.reach), structure):
+            summed_over = block.centers[:, None] == centers
+            for power, (value, _) in enumerate(self._powers(block)):
+                table[block.block.atoms, rows, power] = value[:, entries] * summed_over
+        return table[:, self.columns[0], self.columns[1]]
 
     def tangents(
         self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
@@ -165,12 +179,8 @@ class AngularEvaluator:
 
     def _zero_order(self, structure: Structure) -> np.ndarray:
         """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""
-        table = np.zeros((len(self.paths), len(self.powers)))
-        zero = self.paths[:, 0] == 0
-        weights = np.abs(self.weights[np.searchsorted(self.elements, structure.numbers)])
-        powered = weights[:, self.paths[zero, 2], None] ** np.array(self.powers)
-        table[zero] = powered.sum(axis=0)
-        return table
+        channels = np.where(self.paths[:, 0] == 0, self.paths[:, 2], -1)
+        return zero_order(structure.numbers, self.elements, self.weights, channels, self.powers)
 
 
 class _AtomBlock:

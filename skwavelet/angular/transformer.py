@@ -15,13 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from skwavelet._validation import Interval, StrOptions
 from skwavelet.angular.evaluator import AngularEvaluator
 from skwavelet.angular.radial import RadialBasis
-from skwavelet.base import StructureTransformer
+from skwavelet.base import AtomFeaturesMixin, StructureTransformer
 from skwavelet.channels import ChannelSpec
 from skwavelet.normalization import restrict
 from skwavelet.structures import Structure
 
 
-class AngularFeatures(StructureTransformer):
+class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
     r"""Explicit two- and three-body terms on fixed radial and angular functions.
 
     For every central atom i, with neighbours j and k within the reach (periodic images are

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skwavelet.neighborhoods import Neighborhoods, check_memory
-from skwavelet.normalization import Normalization, lower_paths
+from skwavelet.normalization import Normalization, lower_paths, zero_order
 from skwavelet.point.cascade import Bank, Cascade
 from skwavelet.point.plan import make_plan
 from skwavelet.point.powers import AtomPowers
@@ -65,7 +65,9 @@ class PointEvaluator:
         """Return what every atom adds to the sums, of shape (N, n_features)."""
         table = self._cascade(structure).atoms()[:, make_plan(self.paths)[1]]
         table *= self._summed_over(structure)[:, :, None]
-        table[:, self.paths[:, 0] == 0] = self._zero_powers(structure)
+        zero = self.paths[:, 0] == 0
+        weights = np.abs(self._atom_weights(structure)[:, self.paths[zero, 1]])
+        table[:, zero] = weights[:, :, None] ** np.array(self.powers)
         return table[:, self.columns[0], self.columns[1]]
 
     def tangents(
@@ -160,14 +162,7 @@ class PointEvaluator:
         weights = np.sqrt((self.weights**2).mean(axis=0))
         return self.smoothing * weights[:, None, None] * gains, gains
 
-    def _zero_powers(self, structure: Structure) -> np.ndarray:
-        """Return |c(Z_k)|^q of shape (N, n_zero_paths, n_powers)."""
-        channels = self.paths[self.paths[:, 0] == 0, 1]
-        weights = np.abs(self._atom_weights(structure)[:, channels])
-        return weights[:, :, None] ** np.array(self.powers)
-
     def _zero_order(self, structure: Structure) -> np.ndarray:
         """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""
-        table = np.zeros((len(self.paths), len(self.powers)))
-        table[self.paths[:, 0] == 0] = self._zero_powers(structure).sum(axis=0)
-        return table
+        channels = np.where(self.paths[:, 0] == 0, self.paths[:, 1], -1)
+        return zero_order(structure.numbers, self.elements, self.weights, channels, self.powers)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import ceil, log2
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._validation import Interval, StrOptions
+from skwavelet.base import AtomFeaturesMixin
 from skwavelet.channels import ChannelSpec
 from skwavelet.point.cascade import Bank
 from skwavelet.point.evaluator import PointEvaluator
@@ -23,7 +23,7 @@ from skwavelet.structures import Structure
 from skwavelet.tables import feature_names
 
 
-class PointScattering(ScatteringTransformer):
+class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
     r"""Wavelet scattering at the atoms: linear cost, exact derivatives.
 
     The wavelets :math:`\psi_{nlm,j}(u) = 2^{-3j}\psi_{nlm}(2^{-j}u)` of ``VoxelScattering``,
@@ -213,24 +213,6 @@ class PointScattering(ScatteringTransformer):
             seen_from = ("_at" + table["center"]).fillna("")
             table = table.assign(channel=table["channel"] + seen_from)
         return np.asarray(feature_names(table), dtype=object)
-
-    def transform_atoms(self, X: Iterable[Atoms]) -> list[np.ndarray]:
-        """Compute the features of every atom, before they are summed.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-
-        Returns
-        -------
-        list of ndarray of shape (N, n_features_out_)
-            One array per structure, in the order of its atoms. Whatever ``normalize``, these are
-            the powers sigma(i)^q themselves (0 where atom i is not of the feature's element):
-            their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.
-        """
-        structures = self._check(X)
-        results = dict(self._map("atom_features", structures))
-        return [results[index] for index in range(len(structures))]
 
     def _learn(self, structures: list[Structure]) -> None:
         wavelets, powers = self._wavelets(), self._powers()

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 
 from skwavelet.boxes import box_strain, box_strain_transpose
-from skwavelet.normalization import Normalization, lower_paths
+from skwavelet.normalization import Normalization, lower_paths, zero_order
 from skwavelet.structures import Structure
 from skwavelet.voxel.cascade import Cascade
 from skwavelet.voxel.chunk import KEEP_BYTES
@@ -239,14 +239,9 @@ class VoxelEvaluator:
         return floors, gains
 
     def _zero_order(self, structure: Structure) -> np.ndarray:
-        """Return sum_k c(Z_k)^q in the rows (n_paths, n_powers) of the zero-order paths."""
-        counts = np.array([len(m) for m in self._members(structure)])
-        weights = self.weights[self._rows(structure)]
-        table = np.zeros((len(self.paths), len(self.powers)))
-        for path in np.flatnonzero(self.paths[:, 0] == 0):
-            channel = np.abs(weights[:, self.paths[path, 1]])
-            table[path] = counts @ channel[:, None] ** np.array(self.powers)
-        return table
+        """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""
+        channels = np.where(self.paths[:, 0] == 0, self.paths[:, 1], -1)
+        return zero_order(structure.numbers, self.elements, self.weights, channels, self.powers)
 
     def _pairing(self, a: np.ndarray, b: np.ndarray, grid: Grid) -> float:
         """Return Re sum_G a b over the full lattice."""
