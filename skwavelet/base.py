@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
+from skwavelet._parallel import unordered_results
 from skwavelet._validation import check_parameters
 from skwavelet._versioning import VersionedMixin
 from skwavelet.channels import channel_weights
@@ -278,13 +279,11 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         n_workers = joblib.effective_n_jobs(self.n_jobs)
         size = 1 if n_workers == 1 else int(np.clip(len(tasks) // (8 * n_workers), 1, 64))
         batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        parallel = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator_unordered")
+        work = (joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches)
         with tqdm(
             total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose
         ) as progress:
-            for results in parallel(
-                joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches
-            ):
+            for results in unordered_results(work, self.n_jobs):
                 yield from results
                 progress.update(len(results))
 

@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from skwavelet._validation import check_row_vector
-from skwavelet.linear.greedy import build_design
+from skwavelet.linear.design import build_design
 from skwavelet.pruning import prune
 from skwavelet.structures import check_structures
 from skwavelet.voxel import VoxelScattering

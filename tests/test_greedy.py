@@ -13,7 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor, _versioning
-from skwavelet.linear.greedy import _Basis, build_design, greedy_path, prefix_weights
+from skwavelet.linear.design import build_design
+from skwavelet.linear.greedy import _Basis, greedy_path, prefix_weights
 
 RESAMPLED = (
     "weight 2 is not the same as two rows: rows (groups) are held out or drawn at random, and"

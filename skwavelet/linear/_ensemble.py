@@ -1,20 +1,31 @@
 """`BaggedOLSEnsemble`: the average of greedy models of resampled groups."""
 
+from dataclasses import dataclass
 from numbers import Integral
+from os import PathLike
 from typing import ClassVar
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from skwavelet._parallel import unordered_results
 from skwavelet._validation import Interval, StrOptions, check_parameters
 from skwavelet._versioning import VersionedMixin
+from skwavelet.linear._checkpoint import Checkpoint
 from skwavelet.linear._regressor import GreedyOLSRegressor
-from skwavelet.linear._training import check_training_data, linear_prediction, resolve_candidates
+from skwavelet.linear._training import (
+    check_prediction_data,
+    check_training_data,
+    is_usable,
+    linear_prediction,
+    n_groups,
+    resolve_candidates,
+)
 from skwavelet.linear.greedy import greedy_path
 from skwavelet.model_selection import assign_folds
 
@@ -46,10 +57,16 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         End a path when its out-of-bag error has not improved for so many steps. None never
         does.
     n_jobs : int or None, default=None
-        Number of models fitted at a time, each by a thread on one core; None is one, -1 one
-        per core. The result does not depend on it.
+        Number of models fitted at a time, each on one core; None is one, -1 one per core. They
+        are threads, unless a `joblib.parallel_config` context says otherwise. The result does
+        not depend on it.
     random_state : int, RandomState instance or None, default=None
         Draws the groups and the candidates.
+    checkpoint : path or None, default=None
+        Directory in which to keep every model as soon as it is fitted. After an interruption,
+        `fit` with the same data and parameters reads the models that are there, and fits the
+        others; more ``n_estimators`` are added in the same way. Needs ``random_state`` to be
+        an int. The files are pickles: use a directory of your own, and delete it after use.
     verbose : int, default=0
         Nonzero shows a progress bar.
 
@@ -108,6 +125,7 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "checkpoint": [str, PathLike, None],
     }
 
     def __init__(
@@ -121,6 +139,7 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         n_jobs=None,
         random_state=None,
         verbose=0,
+        checkpoint=None,
     ):
         self.n_estimators = n_estimators
         self.max_features = max_features
@@ -130,6 +149,7 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint = checkpoint
 
     def fit(self, X, y, groups=None, sample_weight=None, intercept_column=None):
         """Fit the models.
@@ -138,7 +158,9 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             Features. Float32 is accepted; the arithmetic is float64, on one float64 copy that
-            all models share.
+            all models share. A matrix on disk (a `FeatureStore`, a memory map, or anything with
+            ``shape``, ``dtype`` and slices of rows) is read block by block, once per model, and
+            never held as a whole.
         y : array-like of shape (n_samples,)
             Targets, for example energies in eV/atom.
         groups : array-like of shape (n_samples,), default=None
@@ -168,89 +190,77 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         data = check_training_data(self, X, y, groups, sample_weight, intercept_column)
         entropy = check_random_state(self.random_state).randint(2**31 - 1, size=4)
         first, *seeds = np.random.SeedSequence(entropy.tolist()).spawn(1 + self.n_estimators)
-        draw = self._sampler(data, np.random.default_rng(first))
-        # Threads share the design. One BLAS thread each: cores are not fought over, and sums
-        # are rounded alike whatever n_jobs.
-        with threadpool_limits(limits=1, user_api="blas"):
-            fitted = Parallel(self.n_jobs, require="sharedmem", return_as="generator")(
-                delayed(self._fit_one)(data, draw, i, seed) for i, seed in enumerate(seeds)
-            )
-            fitted = list(tqdm(fitted, total=self.n_estimators, disable=not self.verbose))
+        fitter = _BagFitter(
+            n_groups(data),
+            self._folds(data, np.random.default_rng(first)),
+            self.max_features,
+            self.candidates,
+            self.patience,
+            getattr(self, "feature_names_in_", None),
+        )
+        checkpoint = self._checkpoint(data, fitter, entropy)
+        fitted = {i: bag for i in range(self.n_estimators) if (bag := checkpoint.load(i))}
+        missing = [i for i in range(self.n_estimators) if i not in fitted]
+        # One BLAS thread each: cores are not fought over, and sums are rounded alike whatever
+        # n_jobs. Threads share the matrix.
+        with (
+            threadpool_limits(limits=1, user_api="blas"),
+            tqdm(total=len(missing), disable=not self.verbose) as progress,
+        ):
+            tasks = (delayed(_fit_bag)(fitter, data, i, seeds[i]) for i in missing)
+            for i, *bag in unordered_results(tasks, self.n_jobs, prefer="threads"):
+                fitted[i] = bag
+                checkpoint.save(i, bag)
+                progress.update()
 
-        self.estimators_ = [model for model, _, _ in fitted]
+        self.estimators_ = [fitted[i][0] for i in range(self.n_estimators)]
         self.coef_ = np.mean([model.coef_ for model in self.estimators_], axis=0)
         self.intercept_ = float(np.mean([model.intercept_ for model in self.estimators_]))
-        total, count = np.zeros(len(data.y)), np.zeros(len(data.y))
-        for _, rows, prediction in fitted:
-            total[rows] += prediction
-            count[rows] += 1
-        self.oob_prediction_ = np.full(len(data.y), np.nan)
-        np.divide(total, count, out=self.oob_prediction_, where=count > 0)
-        size = sum(np.abs(model.coef_) for model in self.estimators_) * data.design.scale
+        left_out = np.column_stack([fitted[i][1] for i in range(self.n_estimators)])
+        self.oob_prediction_ = self._out_of_bag(data, left_out)
+        size = sum(np.abs(model.coef_) for model in self.estimators_) * data.scale
         self.feature_importances_ = size / size.sum() if size.any() else size
         return self
 
-    def _sampler(self, data, rng):
-        """Return draw(i, rng): how often model i draws each group."""
-        n_groups = data.n_groups
-        if n_groups < 2:
+    def _folds(self, data, rng):
+        """Return the fold of every group, None for bootstrap."""
+        count = n_groups(data)
+        if count < 2:
             raise ValueError(
                 "all rows are in one group, none would be out of bag: pass groups of at least"
                 " two labels"
             )
         if self.resampling == "bootstrap":
-            return lambda i, rng: np.bincount(
-                rng.integers(n_groups, size=n_groups), minlength=n_groups
-            )
-        if not 2 <= self.n_estimators <= n_groups:
+            return None
+        if not 2 <= self.n_estimators <= count:
             raise ValueError(
                 f"resampling='folds' needs n_estimators (the number of folds) of at least 2 and"
-                f" at most the number of groups, {n_groups}; got {self.n_estimators}"
+                f" at most the number of groups, {count}; got {self.n_estimators}"
             )
-        folds = assign_folds(np.bincount(data.groups), self.n_estimators, rng)
-        return lambda i, rng: (folds != i).astype(int)
+        return assign_folds(np.bincount(data.groups), self.n_estimators, rng)
 
-    def _fit_one(self, data, draw, i, seed):
-        """Fit model i; return it with its out-of-bag rows and their predictions."""
-        rng = np.random.default_rng(seed)
-        for _ in range(_MAX_REDRAWS):
-            counts = draw(i, rng)[data.groups]
-            weight = counts * data.weight
-            validation_weight = np.where(counts == 0, data.weight, 0.0)
-            if data.usable(weight) and validation_weight.any():
-                break
-        else:
+    def _checkpoint(self, data, fitter, entropy):
+        if self.checkpoint is None:
+            return Checkpoint(None)
+        if not isinstance(self.random_state, Integral):
             raise ValueError(
-                "no bag has rows of nonzero sample_weight (and intercept_column) both in and"
-                " out of it: too few groups have such rows"
+                "checkpoint needs random_state to be an int: the models of another draw could"
+                " not be gone on with"
             )
-        path = greedy_path(
-            data.design,
-            data.y,
-            weight,
-            max_features=self.max_features,
-            n_candidates=resolve_candidates(self.candidates, self.n_features_in_),
-            rng=rng,
-            validation_weight=validation_weight,
-            patience=self.patience,
-        )
-        model = GreedyOLSRegressor(
-            self.max_features,
-            candidates=self.candidates,
-            patience=self.patience,
-            random_state=int(seed.generate_state(1)[0]),
-        )
-        model.n_features_in_ = self.n_features_in_
-        if hasattr(self, "feature_names_in_"):
-            model.feature_names_in_ = self.feature_names_in_
-        model._set_model(data, path, weight, path.n_best)
-        rows = np.flatnonzero(counts == 0)
-        design = data.design
-        prediction = design.columns[model.support_][:, rows].T @ (
-            model.coef_[model.support_] * design.scale[model.support_]
-        )
-        level = model.intercept_ + model.coef_ @ design.center
-        return model, rows, prediction + level * design.intercept_column[rows]
+        labels = (data.y, data.weight, data.groups, data.intercept_column)
+        return Checkpoint(self.checkpoint, data.fingerprint(), labels, fitter, entropy)
+
+    def _out_of_bag(self, data, left_out):
+        """Mean prediction, for each row, of the models that left it out."""
+        coefs = np.column_stack([model.coef_ for model in self.estimators_])
+        levels = data.center @ coefs + [model.intercept_ for model in self.estimators_]
+        coefs *= data.scale[:, None]
+        total = np.empty(len(data.y))
+        for rows, block in data.blocks():
+            predictions = block @ coefs + np.outer(data.intercept_column[rows], levels)
+            total[rows] = np.where(left_out[rows], predictions, 0.0).sum(axis=1)
+        count = left_out.sum(axis=1)
+        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
     def predict(self, X, return_std=False):
         """Predict with the average model.
@@ -270,7 +280,7 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
             Standard deviation over the models, in units of y; only with ``return_std=True``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = check_prediction_data(self, X)
         mean = linear_prediction(X, self.coef_) + self.intercept_
         if not return_std:
             return mean
@@ -293,9 +303,9 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
             to the largest M*; the last one is that of `predict`.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = check_prediction_data(self, X)
         n_stages = max(model.n_features_selected_ for model in self.estimators_)
-        stages = np.zeros((n_stages, len(X)))
+        stages = np.zeros((n_stages, X.shape[0]))
         for model in self.estimators_:
             prediction = model.intercept_
             for stage, prediction in zip(stages, model._staged_predictions(X), strict=False):
@@ -303,3 +313,65 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
             stages[model.n_features_selected_ :] += prediction
         for stage in stages:
             yield stage / len(self.estimators_)
+
+
+@dataclass(frozen=True)
+class _BagFitter:
+    """What all models of an ensemble have in common."""
+
+    n_groups: int
+    folds: np.ndarray | None
+    max_features: int
+    candidates: object
+    patience: int | None
+    feature_names: np.ndarray | None
+
+    def draw(self, i, rng):
+        """Return how often model i draws each group."""
+        if self.folds is not None:
+            return (self.folds != i).astype(int)
+        return np.bincount(rng.integers(self.n_groups, size=self.n_groups), minlength=self.n_groups)
+
+    def fit(self, data, i, seed):
+        """Fit model i; return it with a mask of the rows that it left out."""
+        rng = np.random.default_rng(seed)
+        for _ in range(_MAX_REDRAWS):
+            counts = self.draw(i, rng)[data.groups]
+            weight = counts * data.weight
+            validation_weight = np.where(counts == 0, data.weight, 0.0)
+            if is_usable(data, weight) and validation_weight.any():
+                break
+        else:
+            raise ValueError(
+                "no bag has rows of nonzero sample_weight (and intercept_column) both in and"
+                " out of it: too few groups have such rows"
+            )
+        n_features = len(data.scale)
+        problem = data.problem(weight, validation_weight)
+        path = greedy_path(
+            problem.design,
+            problem.y,
+            problem.weight,
+            max_features=self.max_features,
+            n_candidates=resolve_candidates(self.candidates, n_features),
+            rng=rng,
+            validation_weight=problem.validation_weight,
+            patience=self.patience,
+        )
+        model = GreedyOLSRegressor(
+            self.max_features,
+            candidates=self.candidates,
+            patience=self.patience,
+            random_state=int(seed.generate_state(1)[0]),
+        )
+        model.n_features_in_ = n_features
+        if self.feature_names is not None:
+            model.feature_names_in_ = self.feature_names
+        model._set_model(problem, path, problem.weight, path.n_best)
+        return model, counts == 0
+
+
+def _fit_bag(fitter, data, i, seed):
+    """Fit model i, in whatever process."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        return i, *fitter.fit(data, i, seed)

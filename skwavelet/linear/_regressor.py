@@ -7,11 +7,19 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._validation import Interval, RealNotInt, StrOptions, check_parameters
 from skwavelet._versioning import VersionedMixin
-from skwavelet.linear._training import check_training_data, linear_prediction, resolve_candidates
+from skwavelet.linear._training import (
+    check_prediction_data,
+    check_training_data,
+    is_usable,
+    linear_prediction,
+    n_groups,
+    resolve_candidates,
+    take_columns,
+)
 from skwavelet.linear.greedy import PrefixWeights, greedy_path, prefix_weights
 
 
@@ -133,7 +141,9 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Features. Float32 is accepted; the arithmetic is float64.
+            Features. Float32 is accepted; the arithmetic is float64. A matrix on disk (a
+            `FeatureStore`, a memory map, or anything with ``shape``, ``dtype`` and slices of
+            rows) is read block by block, twice, and never held as a whole.
         y : array-like of shape (n_samples,)
             Targets, for example energies in eV/atom.
         groups : array-like of shape (n_samples,), default=None
@@ -168,25 +178,26 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
             held_out = _held_out_rows(data, self.validation_fraction, rng)
             weight = np.where(held_out, 0.0, data.weight)
             validation_weight = np.where(held_out, data.weight, 0.0)
+        problem = data.problem(weight, validation_weight)
         path = greedy_path(
-            data.design,
-            data.y,
-            weight,
+            problem.design,
+            problem.y,
+            problem.weight,
             max_features=self.max_features,
             n_candidates=resolve_candidates(self.candidates, self.n_features_in_),
             tol=self.tol,
             rng=rng,
-            validation_weight=validation_weight,
+            validation_weight=problem.validation_weight,
             patience=self.patience,
         )
-        self._set_model(data, path, data.weight, len(path.support))
+        self._set_model(problem, path, problem.all_weight, len(path.support))
         return self
 
-    def _set_model(self, data, path, weight, n_prefixes):
+    def _set_model(self, problem, path, weight, n_prefixes):
         """Derive the fitted attributes, keeping the first ``n_prefixes`` prefixes."""
         support = path.support[:n_prefixes]
-        design = data.design
-        weights = prefix_weights(design, data.y, weight, support)
+        design = problem.design
+        weights = prefix_weights(design, problem.y, weight, support)
         self.n_features_selected_ = path.n_best
         self.support_ = path.support[: path.n_best]
         n_columns = path.n_best + (design.intercept_column is not None)
@@ -236,7 +247,7 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
             Predictions, in units of y.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = check_prediction_data(self, X)
         return linear_prediction(X, self.coef_) + self.intercept_
 
     def staged_predict(self, X):
@@ -254,13 +265,14 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
             members of a `BaggedOLSEnsemble`, which keep no longer models, up to M*).
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = check_prediction_data(self, X)
         yield from self._staged_predictions(X)
 
     def _staged_predictions(self, X):
-        matrix = (X[:, self._path_support] - self._path_center) / self._path_scale
+        matrix = take_columns(X, self._path_support)
+        matrix = (matrix - self._path_center) / self._path_scale
         n_intercept = len(self._path_factor) - len(self._path_support)
-        matrix = np.hstack([np.ones((len(X), n_intercept)), matrix])
+        matrix = np.hstack([np.ones((len(matrix), n_intercept)), matrix])
         prefixes = PrefixWeights(self._path_factor, self._path_projection).predictions(matrix)
         for n_columns, prediction in enumerate(prefixes, start=1):
             if n_columns > n_intercept:
@@ -269,16 +281,16 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
 
 def _held_out_rows(data, fraction, rng):
     """Mask of the rows of a random fraction of the groups, at least one and not all."""
-    n_groups = data.n_groups
-    if n_groups < 2:
+    count = n_groups(data)
+    if count < 2:
         raise ValueError(
             "all rows are in one group, none is left to train on: pass groups of at least two"
             " labels, or validation_fraction=None"
         )
-    n_held_out = min(max(round(fraction * n_groups), 1), n_groups - 1)
-    order = rng.permutation(n_groups)
+    n_held_out = min(max(round(fraction * count), 1), count - 1)
+    order = rng.permutation(count)
     held_out = np.isin(data.groups, order[:n_held_out])
-    if not (data.usable(data.weight * ~held_out) and data.usable(data.weight * held_out)):
+    if not all(is_usable(data, data.weight * rows) for rows in (held_out, ~held_out)):
         raise ValueError(
             "the training or the held-out groups have no row of nonzero weight (and intercept):"
             " change sample_weight, groups or random_state"

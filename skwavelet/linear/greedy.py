@@ -16,95 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from skwavelet.linear.design import BLOCK
+
 _EPS = np.finfo(np.float64).eps
 # A squared norm kept up to date by subtraction is recomputed once it has lost this much of
 # itself: until then its relative error stays below about 1e-3.
 _STALE = 1e-12
-_BLOCK = 256  # columns handled at a time where a temporary copy of them is needed
-
-
-@dataclass(frozen=True)
-class Design:
-    """Centred and scaled columns of a design matrix, X = scale * columns.T + c center.
-
-    Attributes
-    ----------
-    columns : ndarray of shape (n_features, n_samples), float64
-        One feature per (contiguous) row.
-    center, scale : ndarray of shape (n_features,)
-        What was taken off every column, in units of c, and its root mean square afterwards.
-    rounding : ndarray of shape (n_features,)
-        Size of the rounding error of the input, in units of ``columns``.
-    intercept_column : ndarray of shape (n_samples,) or None
-        The column c; None for no intercept.
-    """
-
-    columns: np.ndarray
-    center: np.ndarray
-    scale: np.ndarray
-    rounding: np.ndarray
-    intercept_column: np.ndarray | None
-
-    def matrix(self, support):
-        """Return c (if there is one) and the selected columns side by side."""
-        selected = self.columns[support].T
-        if self.intercept_column is None:
-            return selected
-        return np.column_stack([self.intercept_column, selected])
-
-    def original_coefficients(self, support, weights):
-        """Turn weights of `matrix` into (coef, intercept) of the original features."""
-        coef = np.zeros(len(self.columns))
-        first = 0 if self.intercept_column is None else 1
-        coef[support] = weights[first:] / self.scale[support]
-        intercept = weights[0] - coef @ self.center if first else 0.0
-        return coef, float(intercept)
-
-
-def build_design(X, weight, intercept_column=None):
-    """Centre and scale X.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Float32 or float64; the sums and the result are float64.
-    weight : ndarray of shape (n_samples,)
-        Row weights of the centring and scaling.
-    intercept_column : ndarray of shape (n_samples,), default=None
-        The column c against which features are orthogonalized.
-
-    Returns
-    -------
-    Design
-
-    Notes
-    -----
-    A path on some of the rows centres again, on those rows, because c is the first column of
-    its basis. Taking the overall centre off beforehand keeps that step free of cancellation.
-    """
-    n_samples, n_features = X.shape
-    columns = np.empty((n_features, n_samples))
-    center = np.zeros(n_features)
-    scale = np.ones(n_features)
-    rounding = np.empty(n_features)
-    c = intercept_column
-    total = weight.sum()
-    for start in range(0, n_features, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        block = columns[rows]
-        block[:] = X[:, rows].T
-        size = np.sqrt(np.square(block) @ weight / total)
-        if c is not None:
-            center[rows] = block @ (weight * c) / (weight @ c**2)
-            block -= center[rows, None] * c
-        spread = np.sqrt(np.square(block) @ weight / total)
-        noise = 10 * np.finfo(X.dtype).eps * size
-        constant = spread <= noise
-        scale[rows] = np.where(constant, 1.0, spread)
-        block /= scale[rows, None]
-        block[constant] = 0.0
-        rounding[rows] = noise / scale[rows]
-    return Design(columns, center, scale, rounding, c)
 
 
 class _Basis:
@@ -140,8 +57,8 @@ class _Search:
         self.weight = weight
         self.alive = np.ones(len(columns), dtype=bool)
         self.start2 = np.empty(len(columns))
-        for start in range(0, len(columns), _BLOCK):
-            part = slice(start, start + _BLOCK)
+        for start in range(0, len(columns), BLOCK):
+            part = slice(start, start + BLOCK)
             self.start2[part] = np.square(columns[part]) @ weight
         self.centred2 = self.start2.copy()
         if basis.size:
@@ -163,8 +80,8 @@ class _Search:
     def exact(self, index, basis, residual):
         """Squared norms and inner products with the residual, by orthogonalization."""
         norm2, inner = np.empty(len(index)), np.empty(len(index))
-        for start in range(0, len(index), _BLOCK):
-            part = slice(start, start + _BLOCK)
+        for start in range(0, len(index), BLOCK):
+            part = slice(start, start + BLOCK)
             left = basis.residual(self.columns[index[part]])
             norm2[part] = np.square(left) @ self.weight
             inner[part] = left @ (self.weight * residual)

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from skwavelet._files import PARTIAL, DamagedFileError, digest, write_atomically, write_record
+from skwavelet._parallel import unordered_results
 from skwavelet.storage.settings import first_difference, settings_of
 from skwavelet.storage.sources import fingerprint, read_structures
 from skwavelet.storage.store import (
@@ -199,12 +200,11 @@ class _Writer:
             tqdm(total=total, unit="structure", disable=not verbose) as progress,
             _Reader(self._missing(source, skip_errors, progress)) as tasks,
         ):
-            parallel = joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
-            results = parallel(
+            work = (
                 joblib.delayed(_compute)(self.transformer, task, skip_errors, plans)
                 for task in tasks
             )
-            with closing(results):
+            with closing(unordered_results(work, n_jobs, batch_size=1)) as results:
                 for result in results:
                     self._write(result, skip_errors)
                     progress.update(len(result.task.items))

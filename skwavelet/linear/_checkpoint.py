@@ -1,0 +1,46 @@
+"""Fitted models of an ensemble on disk, so that an interrupted fit goes on."""
+
+import pickle
+from pathlib import Path
+
+import joblib
+
+from skwavelet import __version__
+from skwavelet._files import digest, write_atomically
+
+
+class Checkpoint:
+    """Results of the parts of one computation, by number.
+
+    Parameters
+    ----------
+    directory : path or None
+        Where to keep them; None keeps nothing.
+    *inputs
+        All that the results depend on. Results of other inputs are not found.
+    """
+
+    def __init__(self, directory, *inputs):
+        self._directory = None
+        if directory is not None:
+            self._directory = Path(directory) / joblib.hash((__version__, inputs))
+            self._directory.mkdir(parents=True, exist_ok=True)
+
+    def load(self, number):
+        """Return a result; None if there is none, or its file is damaged."""
+        if self._directory is None:
+            return None
+        path = self._path(number)
+        stored = path.read_bytes() if path.exists() else b""
+        checksum, data = stored[:64], stored[64:]
+        # Nothing is unpickled that is not what was written.
+        return pickle.loads(data) if checksum == digest(data).encode() else None
+
+    def save(self, number, result):
+        """Keep a result."""
+        if self._directory is not None:
+            data = pickle.dumps(result)
+            write_atomically(self._path(number), digest(data).encode() + data)
+
+    def _path(self, number):
+        return self._directory / f"{number:05d}.pickle"
