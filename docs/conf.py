@@ -1,7 +1,7 @@
 """Configuration of the documentation: ``python -m sphinx -W -n docs docs/_build``.
 
-The gallery runs its examples; ``-D plot_gallery=0`` leaves that out. With ``SKWAVELET_DOCS_ONLINE=1``
-names of other packages link to their documentation, which asks for their inventories.
+The gallery runs its examples; ``-D plot_gallery=0`` leaves that out. In an environment with
+``SKWAVELET_DOCS_ONLINE=1``, names of other packages link to their documentation.
 """
 
 import os
@@ -19,7 +19,7 @@ sys.path.insert(0, str(here / "_extensions"))
 
 project = "skwavelet"
 author = "The skwavelet developers"
-copyright = author  # noqa: A001, Sphinx's name
+copyright = author
 version = release = installed_version("skwavelet")
 
 extensions = [
