@@ -107,7 +107,7 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_structures, n_features_out_)
+        ndarray of shape (n_structures, n_features)
             Of the transformer's ``dtype``; a DataFrame after ``set_output``.
 
         Raises
@@ -141,7 +141,7 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        list of ndarray of shape (n_directions, n_features_out_)
+        list of ndarray of shape (n_directions, n_features)
             Exact derivatives of what ``transform`` returns, one array per structure.
 
         Raises
@@ -161,7 +161,7 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of ase.Atoms
-        cotangents : array of shape (n_structures, n_features_out_)
+        cotangents : array of shape (n_structures, n_features)
             Weights w of the linear form w @ features of each structure.
 
         Returns
@@ -185,12 +185,12 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of ase.Atoms
-        cotangents : array of shape (n_structures, n_features_out_)
+        cotangents : array of shape (n_structures, n_features)
 
         Returns
         -------
         list of (features, gradient, strain gradient)
-            Shapes (n_features_out_,), (N, 3) and (3, 3), one triple per structure.
+            Shapes (n_features,), (N, 3) and (3, 3), one triple per structure.
         """
         structures = self._check(X)
         cotangents = np.asarray(cotangents, dtype=np.float64)
@@ -211,7 +211,7 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of str of shape (n_features_out_,)
+        ndarray of str of shape (n_features,)
         """
         check_is_fitted(self)
         return np.asarray(feature_names(self.feature_table_), dtype=object)
@@ -323,7 +323,7 @@ class AtomFeaturesMixin:
 
         Returns
         -------
-        list of ndarray of shape (N, n_features_out_)
+        list of ndarray of shape (N, n_features)
             One array per structure, in the order of its atoms. Whatever ``normalize``, these are
             the terms of the sums themselves (0 where an atom is not of the feature's element):
             their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.

@@ -194,8 +194,9 @@ def fit_to_budget(
 ) -> Any:
     """Refit a model within a budget of features or of time.
 
-    Features are chosen on the energies by `features_in_budget`. The model is then fitted again
-    with these features only: within a time, with all powers of the maps that the time pays for.
+    Features are chosen on the energies, one after the other, those first that tell most for what
+    they cost. The model is then fitted again with these features only: within a time, with all
+    powers of the maps that the time pays for.
 
     Parameters
     ----------
@@ -220,7 +221,7 @@ def fit_to_budget(
     Returns
     -------
     estimator
-        Of the same kind, fitted and pruned. Its representation is a `FrozenEstimator`: fitted
+        Of the same kind, fitted and pruned. Its representation is a ``FrozenEstimator``: fitted
         again, it keeps its features.
 
     Raises

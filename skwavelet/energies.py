@@ -29,7 +29,7 @@ def energy_per_atom(energies: ArrayLike, structures: Sequence[Atoms]) -> np.ndar
     Raises
     ------
     TypeError
-        If `structures` is no sequence of structures.
+        If ``structures`` is no sequence of structures.
     ValueError
         If the lengths differ, an energy is not finite, or a structure is broken.
 
@@ -71,10 +71,10 @@ def formation_energy_per_atom(
     Raises
     ------
     TypeError
-        If `structures` is no sequence of structures.
+        If ``structures`` is no sequence of structures.
     ValueError
         If the lengths differ, an energy is not finite, a structure is broken, or
-        `references` lacks an element or cannot be taken from the data.
+        ``references`` lacks an element or cannot be taken from the data.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def reference_energies(energies: ArrayLike, structures: Sequence[Atoms]) -> dict
     Raises
     ------
     TypeError
-        If `structures` is no sequence of structures.
+        If ``structures`` is no sequence of structures.
     ValueError
         If the lengths differ, an energy is not finite, a structure is broken, or the end
         members do not determine one energy per element (too few compositions).

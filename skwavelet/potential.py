@@ -39,7 +39,7 @@ class EnergyForceRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
 
     The energy per atom is linear in the features of a structure, so that forces and stresses are
     linear in their derivatives, with the same weights. Each structure gives one row of energy,
-    `n_directions` rows of forces (the forces projected on random directions of all its atoms)
+    ``n_directions`` rows of forces (the forces projected on random directions of all its atoms)
     and, where stresses are given, at most six rows of stress. The weights minimize, over the
     structures of the training set,
 

@@ -104,9 +104,9 @@ class ExtrapolationScore(VersionedMixin, BaseEstimator):
 
     Attributes
     ----------
-    mean_, scale_ : ndarray of shape (n_features_in_,)
+    mean_, scale_ : ndarray of shape (n_features,)
         Mean of each feature, and its standard deviation (at least the rounding error of float32).
-    axes_ : ndarray of shape (n_axes, n_features_in_)
+    axes_ : ndarray of shape (n_axes, n_features)
         Principal axes of the standardized features that stand out from the regularization.
     variance_ : ndarray of shape (n_axes,)
         Variances along the axes.

@@ -60,7 +60,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
         0 for the composition, 1 for pairs, 2 for triplets too.
     powers : sequence of float, default=(1, 4/3, 5/3, 2)
         Powers q of the sums. Where a sum is negative (Legendre polynomials, negative weights)
-        its power keeps the sign: b |b|^(q-1).
+        its power keeps the sign: ``b |b|^(q-1)``.
     reach : float, default=5.0
         Where neighbours end (Å).
     normalize : {"atoms"} or None, default="atoms"

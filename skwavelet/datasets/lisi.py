@@ -45,7 +45,7 @@ def load_lisi(
         Directory that holds the full set as ``lisi/paths/c00.npz`` ... ``c36.npz`` (ten paths
         per composition, steps 0 to 55). None reads the packaged part.
     steps : sequence of int, default=None
-        Relaxation steps to keep. None keeps all there are; `LISI_STEPS` names the twelve that
+        Relaxation steps to keep. None keeps all there are; ``LISI_STEPS`` names the twelve that
         make the 4,440 structures of the benchmarks (full set only).
     return_X_y : bool, default=False
         Return ``(structures, energies)`` instead of a Bunch.
@@ -75,14 +75,14 @@ def load_lisi(
             Where the data come from, protocol, units and licence.
 
     (structures, energies) : tuple
-        If `return_X_y` is True.
+        If ``return_X_y`` is True.
 
     Raises
     ------
     FileNotFoundError
-        If `data_home` holds no ``lisi/paths/c*.npz``.
+        If ``data_home`` holds no ``lisi/paths/c*.npz``.
     ValueError
-        If `steps` names a step that was not recorded.
+        If ``steps`` names a step that was not recorded.
 
     Examples
     --------
@@ -130,9 +130,9 @@ def load_lisi_task(name: str, data_home: str | PathLike) -> Bunch:
     Raises
     ------
     FileNotFoundError
-        If `data_home` does not hold the task.
+        If ``data_home`` does not hold the task.
     ValueError
-        If `name` is not a task.
+        If ``name`` is not a task.
 
     Examples
     --------

@@ -75,19 +75,19 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
     estimators_ : list of GreedyOLSRegressor
         The models. Their ``path_`` has the out-of-bag error as ``validation_rmse``, and their
         weights are those of the drawn groups.
-    coef_ : ndarray of shape (n_features_in_,)
+    coef_ : ndarray of shape (n_features,)
         Mean of the weights of the models; units of y per unit of the feature.
     intercept_ : float
         Mean of the independent terms, in units of y.
     oob_prediction_ : ndarray of shape (n_samples,)
         For each training row, the mean prediction of the models that did not see its group;
         NaN where every model saw it.
-    feature_importances_ : ndarray of shape (n_features_in_,)
+    feature_importances_ : ndarray of shape (n_features,)
         Mean over the models of the absolute weight, times the standard deviation of the feature
         on the training rows, divided by its sum.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had string column names.
 
     See Also

@@ -61,11 +61,11 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features_in_,)
+    coef_ : ndarray of shape (n_features,)
         Weights, zero for features that were not selected; units of y per unit of the feature.
     intercept_ : float
         Independent term, in units of y.
-    support_ : ndarray of shape (n_features_selected_,)
+    support_ : ndarray of shape (n_selected,)
         Indices of the selected features in order of selection.
     n_features_selected_ : int
         M*, the number of selected features.
@@ -74,7 +74,7 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         y, both of the fit without the held-out groups; NaN without validation).
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, where X had string column names.
 
     See Also

@@ -104,7 +104,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
         Width of the narrowest wavelet (Å).
     n_scales_ : int
         Number of scales.
-    reaches_ : ndarray of shape (n_scales_,)
+    reaches_ : ndarray of shape (n_scales,)
         Where the wavelets of every scale end (Å).
     min_distance_ : float
         Smallest interatomic distance in X (Å).
@@ -204,7 +204,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
 
         Returns
         -------
-        ndarray of str of shape (n_features_out_,)
+        ndarray of str of shape (n_features,)
             Such as ``Li_atSi_n1l0j0_n2l1j1_q4/3``: channel Li seen from the silicon atoms.
         """
         check_is_fitted(self)

@@ -33,7 +33,6 @@ panels = {
 }
 fig, axes = plt.subplots(2, 4, figsize=(9, 4.8), layout="constrained")
 for ax, (title, values) in zip(axes.flat, panels.items(), strict=True):
-    ax.imshow(
-        values[:, :, values.shape[2] // 2].T, origin="lower", cmap="magma", interpolation="bilinear"
-    )
+    plane = values[:, :, values.shape[2] // 2].T
+    ax.imshow(plane, origin="lower", cmap="magma", interpolation="bilinear")
     ax.set(title=title, xticks=[], yticks=[])
