@@ -145,7 +145,8 @@ class SelectionDisplay(Display):
         ax.plot(places, shares["available"], "k_", ms=20, label="of all features")
         ax.set_xticks(places, shares.index)
         ax.set(xlabel=by, ylabel="share (%)")
-        ax.legend()
+        ax.margins(y=0.2)  # room for the legend
+        ax.legend(loc="upper right", ncols=2)
 
     def _draw_map(self, ax: Any, shares: pd.DataFrame, by: str) -> None:
         # Categories are ordered, and so are the rows and columns that come of them.
@@ -175,6 +176,6 @@ def _labels(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
     return pd.Series(pd.Categorical(labels, categories, ordered=True), index=table.index)
 
 
-def _label(values: tuple[Any, ...]) -> str:
+def _label(values: tuple[str | float, ...]) -> str:
     parts = ", ".join(value if isinstance(value, str) else format(value, ".3g") for value in values)
     return parts if len(values) == 1 else f"({parts})"

@@ -1,0 +1,76 @@
+"""
+Uncertainty and active learning
+===============================
+
+Does the spread of an ensemble tell the size of its errors, and does it tell what to label next?
+
+Labels: the pretrained potential CHGNet v0.3.0, not density functional theory.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.pipeline import make_pipeline
+
+from skwavelet import (
+    BaggedOLSEnsemble,
+    PointScattering,
+    RelaxationPathGroupKFold,
+    rank_structures,
+)
+from skwavelet.datasets import load_lisi
+from skwavelet.inspection import ReliabilityDisplay
+
+lisi = load_lisi()
+few = np.flatnonzero(np.isin(lisi.compositions, np.unique(lisi.compositions)[::5]))
+structures = [lisi.structures[i] for i in few]
+energies, paths = lisi.energies[few], lisi.paths[few]
+
+# %%
+# Reliability
+# -----------
+#
+# On whole paths that were held out. Where the spread is too small, multiply it by the factor that
+# the display states; where errors grow with the spread, it tells good predictions from bad ones.
+
+scattering = PointScattering(n_jobs=2).fit(structures)
+features = scattering.transform(structures)
+ensemble = BaggedOLSEnsemble(30, max_features=150, n_jobs=2, random_state=0)
+predicted, std = np.zeros((2, len(energies)))
+for train, test in RelaxationPathGroupKFold(5, random_state=0).split(structures, groups=paths):
+    ensemble.fit(features[train], energies[train], groups=paths[train])
+    predicted[test], std[test] = ensemble.predict(features[test], return_std=True)
+
+figure, (reliability, learning) = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
+ReliabilityDisplay.from_predictions(energies, predicted, std, n_bins=8, ax=reliability)
+
+# %%
+# What to label next
+# ------------------
+#
+# A pool of structures without labels. Every round labels twenty of them: those that
+# `rank_structures` puts first, about which the models disagree most, or random ones. The error is
+# that on all structures of the held-out paths. This is a single start, and noisy; the benchmark
+# ``benchmarks/active_learning.py`` repeats it.
+
+train, test = next(RelaxationPathGroupKFold(5, random_state=0).split(structures, groups=paths))
+ensemble = BaggedOLSEnsemble(15, max_features=60, n_jobs=2, random_state=0)
+for strategy in ("ranked", "random"):
+    rng = np.random.default_rng(0)
+    labelled = list(rng.choice(train, 30, replace=False))
+    sizes, errors = [], []
+    while len(labelled) <= 110:
+        ensemble.fit(features[labelled], energies[labelled])
+        error = ensemble.predict(features[test]) - energies[test]
+        sizes.append(len(labelled))
+        errors.append(1000 * np.sqrt(np.mean(error**2)))
+        pool = np.setdiff1d(train, labelled)
+        if strategy == "ranked":
+            model = make_pipeline(scattering, ensemble)
+            chosen = rank_structures(model, [structures[i] for i in pool])[:20]
+        else:
+            chosen = rng.permutation(len(pool))[:20]
+        labelled += list(pool[chosen])
+    learning.plot(sizes, errors, marker="o", label=strategy)
+    print(strategy, np.round(errors, 1))
+learning.set(xlabel="labelled structures", ylabel="RMSE on unseen paths (meV/atom)", yscale="log")
+learning.legend()
