@@ -41,7 +41,7 @@ def alloy(rattle):
 # The model
 # ---------
 #
-# `prune` leaves out what the model does not use, with the same predictions.
+# `~skwavelet.prune` leaves out what the model does not use, with the same predictions.
 
 training = [alloy(rattle) for rattle in np.linspace(0.02, 0.3, 100)]
 model = EnergyForceRegressor(

@@ -48,7 +48,7 @@ ReliabilityDisplay.from_predictions(energies, predicted, std, n_bins=8, ax=relia
 # ------------------
 #
 # A pool of structures without labels. Every round labels twenty of them: those that
-# `rank_structures` puts first, about which the models disagree most, or random ones. The error is
+# `~skwavelet.rank_structures` puts first, about which the models disagree most, or random ones. The error is
 # that on all structures of the held-out paths. This is a single start, and noisy; the benchmark
 # ``benchmarks/active_learning.py`` repeats it.
 
