@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -13,7 +13,9 @@ from joblib import Parallel, effective_n_jobs
 _ROUND = 8
 
 
-def unordered_results(tasks: Iterable[Any], n_jobs: int | None, **options: Any) -> Iterator[Any]:
+def unordered_results(
+    tasks: Iterable[Any], n_jobs: int | None, **options: Any
+) -> Generator[Any, None, None]:
     """Yield results of tasks (``joblib.delayed(...)``) as they come.
 
     Tasks are taken from the iterable only shortly before they are run. ``options`` are those of

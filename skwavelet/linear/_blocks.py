@@ -10,6 +10,7 @@ half the digits.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import joblib
 import numpy as np
@@ -22,7 +23,7 @@ from skwavelet.linear.design import Design, Problem, scale_of
 _BLOCK = 2**22
 
 
-def is_on_disk(X) -> bool:
+def is_on_disk(X: Any) -> bool:
     """Whether to read X in slices of rows: a FeatureStore, a memory map, an HDF5 dataset, ..."""
     if isinstance(X, np.memmap):
         # Copies of parts of a memory map are of this class too; they have no file.
@@ -35,7 +36,7 @@ def is_on_disk(X) -> bool:
     )
 
 
-def row_blocks(X) -> Iterator[tuple[slice, np.ndarray]]:
+def row_blocks(X: Any) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield (rows, array of these rows)."""
     step = max(1, _BLOCK // max(1, X.shape[1]))
     for start in range(0, X.shape[0], step):
@@ -47,7 +48,7 @@ def row_blocks(X) -> Iterator[tuple[slice, np.ndarray]]:
 class BlockwiseData:
     """Checked input of a fit whose design matrix stays on disk; see `TrainingData`."""
 
-    X: object
+    X: Any
     y: np.ndarray
     weight: np.ndarray
     groups: np.ndarray
@@ -72,12 +73,12 @@ class BlockwiseData:
             block[:, self.constant] = 0.0
             yield rows, block
 
-    def problem(self, weight, validation_weight=None) -> Problem:
+    def problem(self, weight: np.ndarray, validation_weight: np.ndarray | None = None) -> Problem:
         """Reduce training and validation rows, one pass over the matrix."""
         c, n_features = self.intercept_column, self.X.shape[1]
         first = 0 if c is None else 1
         sets = [weight] if validation_weight is None else [weight, validation_weight]
-        factors = [_Rows(first + n_features + 1, np.count_nonzero(w)) for w in sets]
+        factors = [_Rows(first + n_features + 1, int(np.count_nonzero(w))) for w in sets]
         for rows, block in self.blocks():
             parts = [block, self.y[rows, None]]
             if c is not None:
@@ -107,7 +108,13 @@ class BlockwiseData:
         return Problem(design, np.ascontiguousarray(stacked[:, -1]), weights, held_out)
 
 
-def blockwise_data(X, y, weight, groups, intercept_column) -> BlockwiseData:
+def blockwise_data(
+    X: Any,
+    y: np.ndarray,
+    weight: np.ndarray,
+    groups: np.ndarray,
+    intercept_column: np.ndarray | None,
+) -> BlockwiseData:
     """Learn how to centre and scale X, in one pass.
 
     Raises
@@ -152,6 +159,7 @@ class _Rows:
         self._filled = 0
 
     def add(self, rows: np.ndarray) -> None:
+        """Take further rows."""
         while len(rows):
             if self._filled == len(self._rows):
                 self._reduce()
@@ -168,6 +176,7 @@ class _Rows:
         self._rows[: self._filled] = factor
 
     def reduced(self) -> np.ndarray:
+        """Return as many rows as there are columns, or all if they are fewer."""
         if self._filled > self._n_columns:
             self._reduce()
         return self._rows[: self._filled]

@@ -1,7 +1,9 @@
 """Fitted models of an ensemble on disk, so that an interrupted fit goes on."""
 
+import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import joblib
 
@@ -20,27 +22,28 @@ class Checkpoint:
         All that the results depend on. Results of other inputs are not found.
     """
 
-    def __init__(self, directory, *inputs):
-        self._directory = None
+    def __init__(self, directory: str | os.PathLike[str] | None, *inputs: Any):
+        self._directory: Path | None = None
         if directory is not None:
             self._directory = Path(directory) / joblib.hash((__version__, inputs))
             self._directory.mkdir(parents=True, exist_ok=True)
 
-    def load(self, number):
+    def load(self, number: int) -> Any:
         """Return a result; None if there is none, or its file is damaged."""
         if self._directory is None:
             return None
-        path = self._path(number)
+        path = _path(self._directory, number)
         stored = path.read_bytes() if path.exists() else b""
         checksum, data = stored[:64], stored[64:]
         # Nothing is unpickled that is not what was written.
         return pickle.loads(data) if checksum == digest(data).encode() else None
 
-    def save(self, number, result):
+    def save(self, number: int, result: Any) -> None:
         """Keep a result."""
         if self._directory is not None:
             data = pickle.dumps(result)
-            write_atomically(self._path(number), digest(data).encode() + data)
+            write_atomically(_path(self._directory, number), digest(data).encode() + data)
 
-    def _path(self, number):
-        return self._directory / f"{number:05d}.pickle"
+
+def _path(directory: Path, number: int) -> Path:
+    return directory / f"{number:05d}.pickle"

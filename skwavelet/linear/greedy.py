@@ -19,6 +19,8 @@ from scipy.linalg import solve_triangular
 from skwavelet.linear.design import BLOCK
 
 _EPS = np.finfo(np.float64).eps
+# Scores closer than this are equal.
+_TIE = 1e-10
 # A squared norm kept up to date by subtraction is recomputed once it has lost this much of
 # itself: until then its relative error stays below about 1e-3.
 _STALE = 1e-12
@@ -72,7 +74,9 @@ class _Search:
         self.alive[index[~left]] = False
         if not left.any():
             return None
-        column = index[left][np.argmax(inner[left] ** 2 / norm2[left])]
+        scores = inner[left] ** 2 / norm2[left]
+        # The first of several that are equal but for rounding, as copies of one feature are.
+        column = index[left][np.argmax(scores >= (1 - _TIE) * scores.max())]
         self.alive[column] = False
         vector = basis.residual(self.columns[column])
         return column, vector / np.sqrt(self.weight @ vector**2)

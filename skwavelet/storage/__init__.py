@@ -1,6 +1,6 @@
 """Features on disk: written chunk by chunk, resumable, read as a matrix."""
 
-from skwavelet.storage.featurize import featurize
 from skwavelet.storage.store import FeatureStore
+from skwavelet.storage.writer import featurize
 
 __all__ = ["FeatureStore", "featurize"]

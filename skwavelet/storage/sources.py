@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from ase.io import iread
 from skwavelet._files import digest
 
 
-def read_structures(source: Iterable[Atoms] | str | os.PathLike[str]) -> Iterator[Any]:
+def read_structures(
+    source: Iterable[Atoms] | str | os.PathLike[str],
+) -> Generator[Any, None, None]:
     """Yield the structures of a source, without holding all of them.
 
     Parameters

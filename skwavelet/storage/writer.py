@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count, islice
@@ -210,7 +210,9 @@ class _Writer:
                     progress.update(len(result.task.items))
         self._finish()
 
-    def _missing(self, source: Any, skip_errors: bool, progress: tqdm) -> Iterator[_Task]:
+    def _missing(
+        self, source: Any, skip_errors: bool, progress: tqdm
+    ) -> Generator[_Task, None, None]:
         """Yield the chunks that are to be computed."""
         self._n_structures = 0
         with closing(read_structures(source)) as structures:
@@ -294,7 +296,7 @@ class _Reader:
     the thread that opened them; and an error there would be lost.
     """
 
-    def __init__(self, iterator: Iterator[_Task]):
+    def __init__(self, iterator: Generator[_Task, None, None]):
         self._iterator = iterator
         self._error: BaseException | None = None
         self._thread = ThreadPoolExecutor(1)
