@@ -4,8 +4,11 @@ scikit-learn's declarative parameter checks are private; this is the one module 
 touches them, so that a change there is repaired here only.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -27,7 +30,7 @@ __all__ = [
 ]
 
 
-def check_parameters(estimator):
+def check_parameters(estimator: Any) -> None:
     """Check an estimator's parameters against its ``_parameter_constraints``.
 
     Raises
@@ -42,7 +45,7 @@ def check_parameters(estimator):
     )
 
 
-def check_groups(groups, n_samples):
+def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray:
     """Turn group labels into codes 0, 1, ... in order of appearance.
 
     Parameters
@@ -75,7 +78,9 @@ def check_groups(groups, n_samples):
     return codes
 
 
-def check_row_vector(values, n_samples, name, *, non_negative=False):
+def check_row_vector(
+    values: ArrayLike, n_samples: int, name: str, *, non_negative: bool = False
+) -> np.ndarray:
     """Check one finite float64 number per row.
 
     Raises

@@ -1,6 +1,7 @@
 """Stored models say which version of skwavelet wrote them."""
 
 import warnings
+from typing import Any
 
 from skwavelet import __version__
 
@@ -16,10 +17,11 @@ class VersionedMixin:
     another version wrote goes on with a `VersionMismatchWarning`.
     """
 
-    def __getstate__(self):
-        return {**super().__getstate__(), "_skwavelet_version": __version__}
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()  # scikit-learn's, a dictionary
+        return {**state, "_skwavelet_version": __version__}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         written_by = state.pop("_skwavelet_version", "unknown")
         if written_by != __version__:
@@ -29,4 +31,4 @@ class VersionedMixin:
                 VersionMismatchWarning,
                 stacklevel=2,
             )
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]  # scikit-learn's

@@ -175,7 +175,7 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         ValueError
             If ``cotangents`` has another shape or is not finite.
         """
-        return [gradients for _, *gradients in self.value_and_vjp(X, cotangents)]
+        return [(gradient, strain) for _, gradient, strain in self.value_and_vjp(X, cotangents)]
 
     def value_and_vjp(
         self, X: Iterable[Atoms], cotangents: np.ndarray
@@ -216,7 +216,7 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(feature_names(self.feature_table_), dtype=object)
 
-    def restrict(self, columns: Sequence[int]) -> Self:
+    def restrict(self, columns: Sequence[int] | np.ndarray) -> Self:
         """Return a fitted copy that computes only some of the features.
 
         Parameters
@@ -230,11 +230,11 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
             Refitting it, or a clone of it, brings back all features.
         """
         check_is_fitted(self)
-        columns = np.asarray(columns, dtype=np.intp)
+        kept = np.asarray(columns, dtype=np.intp)
         restricted = copy.copy(self)
-        restricted.feature_table_ = self.feature_table_.iloc[columns].reset_index(drop=True)
-        restricted.n_features_out_ = len(columns)
-        restricted._evaluator = self._restricted_evaluator(columns)
+        restricted.feature_table_ = self.feature_table_.iloc[kept].reset_index(drop=True)
+        restricted.n_features_out_ = len(kept)
+        restricted._evaluator = self._restricted_evaluator(kept)
         return restricted
 
     def keep_grid(self, atoms: Atoms) -> Self:
@@ -290,25 +290,25 @@ class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
     def _learn(self, structures: list[Structure]) -> None:
         raise NotImplementedError
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         tables = {k: plain_table(v) for k, v in state.items() if isinstance(v, pd.DataFrame)}
         return {k: v for k, v in state.items() if k not in tables} | {"_tables": tables}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         tables = state.pop("_tables", {})
         super().__setstate__(
             state | {name: rebuilt_table(**parts) for name, parts in tables.items()}
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
 
 
-class AtomFeaturesMixin:
+class AtomFeaturesMixin(StructureTransformer):
     """What transformers add whose features are sums over atoms.
 
     Their evaluators have a method ``atom_features(structure)``.
@@ -344,15 +344,19 @@ class _SelectedFeatures:
     def features(self, structure: Structure) -> np.ndarray:
         return self._evaluator.features(structure)[self._columns]
 
-    def tangents(self, structure, displacements, strains) -> np.ndarray:
+    def tangents(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> np.ndarray:
         return self._evaluator.tangents(structure, displacements, strains)[:, self._columns]
 
-    def gradients(self, structure, cotangent) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def gradients(
+        self, structure: Structure, cotangent: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # The features that are left out come with a cotangent of zero.
         whole = np.zeros(self._n_features)
         np.add.at(whole, self._columns, cotangent)
-        features, *gradients = self._evaluator.gradients(structure, whole)
-        return features[self._columns], *gradients
+        features, gradient, strain = self._evaluator.gradients(structure, whole)
+        return features[self._columns], gradient, strain
 
 
 def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:

@@ -107,7 +107,15 @@ class FeatureCosts:
             ]
         return units
 
-    def _unit(self, units: dict, key: tuple, level: int, transforms, passes, calls) -> int:
+    def _unit(
+        self,
+        units: dict[tuple, int],
+        key: tuple,
+        level: int,
+        transforms: int,
+        passes: int,
+        calls: int,
+    ) -> int:
         if key not in units:
             units[key] = len(units)
             voxels = float(np.prod(self._shapes[level]))
@@ -243,9 +251,9 @@ def fit_to_budget(
     if features is None:
         features = np.asarray(transformer.transform(X))
     y = check_row_vector(y, len(features), "y")
-    if milliseconds is None:
+    if n_features is not None:
         chosen = features_in_budget(features, y, None, n_features)
-    else:
+    elif milliseconds is not None:
         chosen = features_in_budget(features, y, costs, milliseconds)
     if not len(chosen):
         raise ValueError("no feature fits into the budget; raise it")

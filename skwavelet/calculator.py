@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from ase import Atoms
@@ -76,7 +76,8 @@ class ScatteringCalculator(Calculator):
     ((4, 3), (6,))
     """
 
-    implemented_properties: ClassVar[list[str]] = [
+    # ASE declares it for instances.
+    implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
         "energy",
         "free_energy",
         "forces",
@@ -86,7 +87,7 @@ class ScatteringCalculator(Calculator):
     ]
 
     def __init__(self, model: Any, *, per_atom: bool = True):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # ASE's
         self.model = model
         self.per_atom = per_atom
         self._chain = model_chain(model)
@@ -109,8 +110,10 @@ class ScatteringCalculator(Calculator):
         system_changes : sequence of str
             What has changed, as ASE tells.
         """
-        super().calculate(atoms, properties, system_changes)
-        atoms = self.atoms
+        super().calculate(  # type: ignore[no-untyped-call]  # ASE's
+            atoms, properties, system_changes
+        )
+        atoms = cast(Atoms, self.atoms)
         if "stress" in properties and not atoms.pbc.all():
             raise PropertyNotImplementedError("stress needs periods in all three directions")
         ensemble = self._chain.n_outputs > 1
@@ -140,7 +143,7 @@ class ScatteringCalculator(Calculator):
 
     def _follow(self, atoms: Atoms) -> LinearChain:
         """Return the chain on the grid of the first structure, or anew on that of ``atoms``."""
-        if self._kept is None or _has_left(atoms, self._first):
+        if self._kept is None or self._first is None or _has_left(atoms, self._first):
             self._first = atoms.copy()
             self._kept = self._chain.map_leaves(lambda leaf: leaf.keep_grid(atoms))
         return self._kept

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skwavelet.base import StructureTransformer
 
-Matrix = np.ndarray | sparse.sparray
+# A dense array or one of scipy.sparse, which has no types.
+Matrix: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class LinearChain:
         list of (ndarray (n_outputs,), ndarray (N, 3), ndarray (3, 3))
             Outputs, gradient with respect to the positions and to a homogeneous strain.
         """
-        results = [(self.offset, 0.0, 0.0)] * len(X)
+        results: list[tuple[Any, Any, Any]] = [(self.offset, 0.0, 0.0)] * len(X)
         for leaf, matrix in zip(self.leaves, self.matrices, strict=True):
             triples = leaf.value_and_vjp(X, cotangents @ matrix.T)
             results = [
@@ -268,7 +269,8 @@ def _union(parts: list[tuple[LinearChain, float]]) -> LinearChain:
     """Put the outputs of chains side by side."""
     sizes = [chain.n_outputs for chain, _ in parts]
     starts = np.cumsum([0, *sizes])
-    leaves, matrices = [], []
+    leaves: list[StructureTransformer] = []
+    matrices: list[Matrix] = []
     for (chain, weight), start, size in zip(parts, starts, sizes, strict=False):
         shift = weight * sparse.eye_array(size, starts[-1], k=int(start), format="csr")
         leaves += chain.leaves
@@ -304,32 +306,32 @@ def _refuse_clip(step: Any) -> None:
 
 
 @affine_map.register
-def _(step: StandardScaler):
+def _(step: StandardScaler) -> tuple[Matrix, np.ndarray]:
     factor = 1 / step.scale_ if step.with_std else np.ones(step.n_features_in_)
     return _diagonal(factor, -step.mean_ * factor if step.with_mean else np.zeros_like(factor))
 
 
 @affine_map.register
-def _(step: RobustScaler):
+def _(step: RobustScaler) -> tuple[Matrix, np.ndarray]:
     factor = 1 / step.scale_ if step.with_scaling else np.ones(step.n_features_in_)
     shift = -step.center_ * factor if step.with_centering else np.zeros_like(factor)
     return _diagonal(factor, shift)
 
 
 @affine_map.register
-def _(step: MinMaxScaler):
+def _(step: MinMaxScaler) -> tuple[Matrix, np.ndarray]:
     _refuse_clip(step)
     return _diagonal(step.scale_, step.min_)
 
 
 @affine_map.register
-def _(step: MaxAbsScaler):
+def _(step: MaxAbsScaler) -> tuple[Matrix, np.ndarray]:
     _refuse_clip(step)
     return _diagonal(1 / step.scale_, np.zeros(len(step.scale_)))
 
 
 @affine_map.register
-def _(step: SelectorMixin):
+def _(step: SelectorMixin) -> tuple[Matrix, np.ndarray]:
     support = step.get_support(indices=True)
     identity = sparse.eye_array(step.n_features_in_, format="csc")
     return identity[:, support].tocsr(), np.zeros(len(support))
@@ -337,7 +339,7 @@ def _(step: SelectorMixin):
 
 @affine_map.register(PCA)
 @affine_map.register(IncrementalPCA)
-def _(step):
+def _(step: Any) -> tuple[Matrix, np.ndarray]:
     matrix = step.components_.T.astype(np.float64)
     if step.whiten:
         spread = np.sqrt(step.explained_variance_)
@@ -348,26 +350,24 @@ def _(step):
 @affine_map.register(TruncatedSVD)
 @affine_map.register(GaussianRandomProjection)
 @affine_map.register(SparseRandomProjection)
-def _(step):
+def _(step: Any) -> tuple[Matrix, np.ndarray]:
     components = step.components_
     matrix = sparse.csr_array(components.T) if sparse.issparse(components) else components.T
     return matrix, np.zeros(matrix.shape[1])
 
 
 @affine_map.register
-def _(step: Pipeline):
-    matrix, offset = None, None
-    for inner in _steps(step):
+def _(step: Pipeline) -> tuple[Matrix, np.ndarray]:
+    first, *others = _steps(step)
+    matrix, offset = affine_map(first)
+    for inner in others:
         next_matrix, next_offset = affine_map(inner)
-        if matrix is None:
-            matrix, offset = next_matrix, next_offset
-        else:
-            matrix, offset = matrix @ next_matrix, offset @ next_matrix + next_offset
+        matrix, offset = matrix @ next_matrix, offset @ next_matrix + next_offset
     return matrix, offset
 
 
 @affine_map.register
-def _(step: FeatureUnion):
+def _(step: FeatureUnion) -> tuple[Matrix, np.ndarray]:
     maps = [(affine_map(part), weight) for part, weight in union_parts(step)]
     matrices = [
         weight * (matrix.toarray() if sparse.issparse(matrix) else matrix)

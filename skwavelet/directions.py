@@ -30,7 +30,9 @@ def check_directions(
     ]  # fmt: skip
 
 
-def _pick(arrays: Sequence | None, structure: Structure, name: str, expected: int):
+def _pick(
+    arrays: Sequence[np.ndarray] | None, structure: Structure, name: str, expected: int
+) -> np.ndarray | None:
     if arrays is None:
         return None
     if len(arrays) != expected:
@@ -43,9 +45,9 @@ def _pick(arrays: Sequence | None, structure: Structure, name: str, expected: in
 def _check_pair(
     structure: Structure, displacements: np.ndarray | None, strains: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    if displacements is None and strains is None:
-        raise ValueError("Pass displacements, strains or both.")
     given = displacements if displacements is not None else strains
+    if given is None:
+        raise ValueError("Pass displacements, strains or both.")
     shapes = {
         "displacements": (len(given), len(structure), 3),
         "strains": (len(given), 3, 3),
@@ -64,4 +66,4 @@ def _check_pair(
                 f"{name} of structure {structure.index} hold no direction; pass at least one."
             )
         checked.append(array)
-    return tuple(checked)
+    return checked[0], checked[1]

@@ -102,7 +102,9 @@ def check_stress(stress: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray
     return checked
 
 
-def _check_labels(labels, shapes, name, described) -> list[np.ndarray | None]:
+def _check_labels(
+    labels: Any, shapes: Sequence[tuple[int, ...]], name: str, described: str
+) -> list[np.ndarray | None]:
     if labels is None:
         return [None] * len(shapes)
     if not hasattr(labels, "__len__") or len(labels) != len(shapes):
@@ -135,7 +137,9 @@ def _check_labels(labels, shapes, name, described) -> list[np.ndarray | None]:
     return checked
 
 
-def random_directions(n_components: int, n_directions: int | str, rng) -> np.ndarray:
+def random_directions(
+    n_components: int, n_directions: int | str, rng: np.random.Generator
+) -> np.ndarray:
     """Return directions (D, n_components) with sum_d (v_d . r)^2 = |r|^2 on average.
 
     All components where ``n_directions`` is "all" or at least as many; otherwise so many

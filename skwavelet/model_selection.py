@@ -1,12 +1,13 @@
 """Cross-validation that keeps relaxation paths whole and compositions balanced."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from ase import Atoms
+from numpy.typing import ArrayLike
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
@@ -56,15 +57,24 @@ class RelaxationPathGroupKFold(BaseCrossValidator):
     # Asks for `groups` by default; `set_split_request` changes that.
     __metadata_request__split: ClassVar[dict] = {"groups": True}
 
-    def __init__(self, n_splits=5, *, shuffle=True, random_state=None, group_key="path"):
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        group_key: str = "path",
+    ):
         if not isinstance(n_splits, Integral) or n_splits < 2:
             raise ValueError(f"n_splits must be an integer of at least 2; got {n_splits!r}")
-        self.n_splits = n_splits
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.group_key = group_key
+        self.n_splits: int = n_splits
+        self.shuffle: bool = shuffle
+        self.random_state: int | np.random.RandomState | None = random_state
+        self.group_key: str = group_key
 
-    def split(self, X, y=None, groups=None):
+    def split(
+        self, X: Sequence[Atoms] | ArrayLike, y: Any = None, groups: ArrayLike | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Generate the rows of each training and test set.
 
         Parameters
@@ -91,7 +101,7 @@ class RelaxationPathGroupKFold(BaseCrossValidator):
         for fold in range(self.n_splits):
             yield np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold)
 
-    def get_n_splits(self, X=None, y=None, groups=None):
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds.
 
         Parameters
@@ -106,7 +116,7 @@ class RelaxationPathGroupKFold(BaseCrossValidator):
         """
         return self.n_splits
 
-    def _folds(self, X, groups):
+    def _folds(self, X: Any, groups: ArrayLike | None) -> np.ndarray:
         structures = _structures(X)
         n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
         if groups is None:
@@ -127,7 +137,12 @@ class RelaxationPathGroupKFold(BaseCrossValidator):
         return assign_folds(sizes, self.n_splits, rng, compositions)[codes]
 
 
-def assign_folds(sizes, n_folds, rng=None, classes=None):
+def assign_folds(
+    sizes: np.ndarray,
+    n_folds: int,
+    rng: np.random.RandomState | np.random.Generator | None = None,
+    classes: np.ndarray | None = None,
+) -> np.ndarray:
     """Deal groups out to folds, evenly within each class and by number of rows overall.
 
     Parameters
@@ -166,7 +181,7 @@ def assign_folds(sizes, n_folds, rng=None, classes=None):
     return folds
 
 
-def _structures(X):
+def _structures(X: Any) -> list[Atoms] | None:
     """Return X as a list of Atoms, or None if it holds something else."""
     is_column = isinstance(X, np.ndarray | pd.Series) and X.ndim == 1 and X.dtype == object
     if not (is_column or (isinstance(X, Sequence) and not isinstance(X, str))):
@@ -175,7 +190,7 @@ def _structures(X):
     return items if items and all(isinstance(x, Atoms) for x in items) else None
 
 
-def _groups_from_info(structures, key):
+def _groups_from_info(structures: list[Atoms] | None, key: str) -> list[Any]:
     if structures is None:
         raise ValueError("pass groups: X does not hold structures whose info could name them")
     for index, atoms in enumerate(structures):
@@ -187,7 +202,7 @@ def _groups_from_info(structures, key):
     return [atoms.info[key] for atoms in structures]
 
 
-def _composition(atoms):
+def _composition(atoms: Atoms) -> tuple[tuple[int, int], ...]:
     """Reduced composition as ((atomic number, count), ...)."""
     numbers, counts = np.unique(atoms.numbers, return_counts=True)
     reduced = counts // max(np.gcd.reduce(counts), 1)

@@ -123,11 +123,12 @@ class Block:
 
     def add_to_neighbors(self, values: np.ndarray, target: np.ndarray) -> None:
         """Add values (n_atoms, width, P) to the rows of ``target`` (N, P) of the neighbours."""
-        rows, places = slice(None), self.neighbors.ravel()
+        rows: slice | np.ndarray = slice(None)
+        places = self.neighbors.ravel()
         n_rows = len(target)
         if n_rows > len(places):  # touch the block's neighbours only, or cost would grow as N^2
             rows, places = np.unique(places, return_inverse=True)
-            n_rows = len(rows)
+            n_rows = rows.size
         ends = np.arange(len(places) + 1)
         scatter = sparse.csc_array(
             (np.ones(len(places), values.dtype), places, ends), shape=(n_rows, len(places))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-
-Evaluator = TypeVar("Evaluator")
 
 
 def lower_paths(paths: np.ndarray) -> np.ndarray:
@@ -55,7 +53,7 @@ def zero_order(
     return np.where(channels[:, None] >= 0, sums[channels], 0.0)
 
 
-def restrict(evaluator: Evaluator, columns: np.ndarray, lower: np.ndarray) -> Evaluator:
+def restrict(evaluator: Any, columns: np.ndarray, lower: np.ndarray) -> Any:
     """Return a copy of an evaluator that computes only some of its features.
 
     Parameters

@@ -363,7 +363,7 @@ class EnergyForceRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
                 f"{type(self.regressor_).__name__}"
             )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags

@@ -95,7 +95,7 @@ def restrict_model(regressor: Any, keep: np.ndarray) -> Any:
     if members := linear_members(regressor):
         model.estimators_ = [restrict_model(member, keep) for member in members]
     try:
-        same = np.isclose(linear_coefficients(model)[1], linear_coefficients(regressor)[1])
+        same = bool(np.isclose(linear_coefficients(model)[1], linear_coefficients(regressor)[1]))
     except ValueError:  # arrays of the old number of features
         same = False
     if not same:
@@ -134,24 +134,25 @@ def _restrict(step: Any, keep: np.ndarray) -> tuple[Any, np.ndarray | None]:
 
 
 @_restrict.register
-def _(step: StructureTransformer, keep):
+def _(step: StructureTransformer, keep: np.ndarray) -> tuple[Any, None]:
     return step.restrict(keep), None
 
 
 @_restrict.register
-def _(step: FrozenEstimator, keep):
+def _(step: FrozenEstimator, keep: np.ndarray) -> tuple[Any, np.ndarray | None]:
     part, needed = _restrict(step.estimator, keep)
     return FrozenEstimator(part), needed
 
 
 @_restrict.register
-def _(step: Pipeline, keep):
-    steps = []
+def _(step: Pipeline, keep: np.ndarray) -> tuple[Any, np.ndarray | None]:
+    steps: list[tuple[str, Any]] = []
+    needed: Any = keep  # None once the representation is reached, which comes first
     for name, part in reversed(step.steps):
         if part is not None and part != "passthrough":
-            part, keep = _restrict(part, keep)
+            part, needed = _restrict(part, needed)
         steps.insert(0, (name, part))
-    return _pipeline(step, steps), keep
+    return _pipeline(step, steps), needed
 
 
 def _pipeline(original: Pipeline, steps: list) -> Pipeline:
@@ -161,8 +162,9 @@ def _pipeline(original: Pipeline, steps: list) -> Pipeline:
 
 
 @_restrict.register
-def _(step: FeatureUnion, keep):
-    restricted, parts, start = copy.copy(step), [], 0
+def _(step: FeatureUnion, keep: np.ndarray) -> tuple[Any, None]:
+    restricted, start = copy.copy(step), 0
+    parts: list[Any] = []
     for part, _ in union_parts(step):
         if not hasattr(part, "jvp") and not isinstance(part, Pipeline | FeatureUnion):
             raise TypeError("a FeatureUnion can be cut only where its parts take structures")
@@ -181,7 +183,7 @@ def _(step: FeatureUnion, keep):
 @_restrict.register(RobustScaler)
 @_restrict.register(MinMaxScaler)
 @_restrict.register(MaxAbsScaler)
-def _(step, keep):
+def _(step: Any, keep: np.ndarray) -> tuple[Any, np.ndarray]:
     restricted = copy.copy(step)
     for name, value in vars(step).items():
         # Everything that these learn (means, scales, ranges) is one number per feature.
@@ -192,7 +194,7 @@ def _(step, keep):
 
 
 @_restrict.register
-def _(step: SelectorMixin, keep):
+def _(step: SelectorMixin, keep: np.ndarray) -> tuple[Any, np.ndarray]:
     return "passthrough", step.get_support(indices=True)[keep]
 
 
@@ -201,7 +203,7 @@ def _(step: SelectorMixin, keep):
 @_restrict.register(TruncatedSVD)
 @_restrict.register(GaussianRandomProjection)
 @_restrict.register(SparseRandomProjection)
-def _(step, keep):
+def _(step: Any, keep: np.ndarray) -> tuple[Any, np.ndarray]:
     restricted = copy.copy(step)
     restricted.components_ = step.components_[keep]
     if hasattr(step, "explained_variance_"):

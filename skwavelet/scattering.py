@@ -7,15 +7,24 @@ from collections.abc import Sequence
 from itertools import product
 from math import floor, log, log2, sqrt
 from numbers import Integral, Real
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from skwavelet._validation import Interval, StrOptions
-from skwavelet.base import StructureTransformer
+from skwavelet.base import Evaluator, StructureTransformer
 from skwavelet.boxes import bounding_cell
 from skwavelet.normalization import restrict
 from skwavelet.structures import Structure, perpendicular_heights
+
+
+class PathEvaluator(Evaluator, Protocol):
+    """An evaluator of scattering paths."""
+
+    @property
+    def lower(self) -> np.ndarray:
+        """The path that each path is divided by, -1 for none."""
 
 
 class ScatteringTransformer(StructureTransformer):
@@ -23,6 +32,8 @@ class ScatteringTransformer(StructureTransformer):
 
     Subclasses have the parameters that are constrained here.
     """
+
+    _evaluator: PathEvaluator
 
     _parameter_constraints = {
         "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -61,7 +72,9 @@ class ScatteringTransformer(StructureTransformer):
             )
         return self.n_scales or fitting
 
-    def _paths(self, wavelets: tuple[tuple[int, int], ...], scales: tuple[float, ...]):
+    def _paths(
+        self, wavelets: tuple[tuple[int, int], ...], scales: tuple[float, ...]
+    ) -> np.ndarray:
         """Return all paths of the parameters, see ``scattering_paths``."""
         return scattering_paths(
             self.channels_.shape[1],
@@ -79,13 +92,18 @@ class ScatteringTransformer(StructureTransformer):
         return tuple(powers.tolist())
 
     def _wavelets(self) -> tuple[tuple[int, int], ...]:
-        orders = np.unique(np.asarray(self.n))
-        if not np.issubdtype(orders.dtype, np.integer) or not len(orders) or orders[0] < 1:
-            raise ValueError(f"n must be a positive integer or several, not {self.n!r}.")
-        return tuple((int(n), l) for n in orders for l in range(min(n, self.max_l + 1)))
+        return wavelet_orders(self.n, self.max_l)
 
-    def _restricted_evaluator(self, columns: np.ndarray):
+    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
         return restrict(self._evaluator, columns, self._evaluator.lower)
+
+
+def wavelet_orders(n: int | Sequence[int], max_l: int) -> tuple[tuple[int, int], ...]:
+    """Return all (n, l) of some radial orders with l < n and l <= max_l."""
+    orders = np.unique(np.asarray(n))
+    if not np.issubdtype(orders.dtype, np.integer) or not len(orders) or orders[0] < 1:
+        raise ValueError(f"n must be a positive integer or several, not {n!r}.")
+    return tuple((int(order), l) for order in orders for l in range(min(order, max_l + 1)))
 
 
 def learn_beta(min_distance: float, overlap: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -97,7 +98,7 @@ def _describe(X: object) -> str:
     return type(X).__name__ + (f" of shape {shape}" if shape is not None else "")
 
 
-def _check_structure(index: int, item: object) -> Structure:
+def _check_structure(index: int, item: Any) -> Structure:
     if not isinstance(item, Atoms):
         if not hasattr(item, "to_ase_atoms"):
             raise TypeError(

@@ -18,7 +18,7 @@ def feature_names(table: pd.DataFrame) -> list[str]:
         if f"n{layer}" not in table:
             continue
         present = table[f"n{layer}"].notna()
-        part = "_"
+        part: Any = "_"
         for symbol in "nlj":
             values = table[f"{symbol}{layer}"]
             part = part + symbol + values.map(lambda v: f"{v:g}" if pd.notna(v) else "")

@@ -135,12 +135,12 @@ class ExtrapolationScore(VersionedMixin, BaseEstimator):
         -------
         self
         """
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        self.mean_ = X.mean(axis=0)
-        size = np.sqrt(np.square(X).mean(axis=0))
+        rows: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        self.mean_ = rows.mean(axis=0)
+        size = np.sqrt(np.square(rows).mean(axis=0))
         noise = 10 * np.finfo(np.float32).eps * np.where(size > 0, size, 1.0)
-        self.scale_ = np.maximum(X.std(axis=0), noise)
-        Z = (X - self.mean_) / self.scale_
+        self.scale_ = np.maximum(rows.std(axis=0), noise)
+        Z = (rows - self.mean_) / self.scale_
         # The smaller of the two matrices that share their nonzero eigenvalues.
         tall = len(Z) >= Z.shape[1]
         gram = (Z.T @ Z if tall else Z @ Z.T) / len(Z)

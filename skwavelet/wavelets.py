@@ -8,8 +8,8 @@ r"""The solid harmonic wavelets, in space and in frequency.
 
 with n >= 1 and 0 <= l < n (2.6-2.19 of the dissertation), here with *real* spherical harmonics:
 a unitary change of basis that leaves the modulus over m as it is and makes every map real.
-|w|^l Y_lm is a polynomial, the solid harmonic, so both forms are a polynomial times a Gaussian and
-smooth at the origin.
+``|w|^l Y_lm`` is a polynomial, the solid harmonic, so both forms are a polynomial times a Gaussian
+and smooth at the origin.
 """
 
 from __future__ import annotations

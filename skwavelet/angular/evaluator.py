@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -233,16 +234,16 @@ class _AtomBlock:
         n_pairs, width = len(self.right), self.block.neighbors.shape[1]
         dright = np.repeat(cotangent[:, :n_pairs, None], width, axis=2)
         along = np.zeros_like(self.r)
-        turn = 0.0
+        turn: Any = 0.0
         if self.triplets:
             n_atoms, n_left = len(cotangent), len(self.left)
             shaped = cotangent[:, n_pairs:].reshape(n_atoms, -1, n_left, n_pairs)
             du, dleft, from_triplets = self.sums.pull(shaped)
             dright += from_triplets
-            along += np.vecdot(self._unpadded(dleft), self.left_slope, axis=0)
+            along += np.einsum("se,se->e", self._unpadded(dleft), self.left_slope)
             turn = self.block.unpad(np.moveaxis(du, 2, 0)).T
             turn = (turn - self.unit * np.vecdot(turn, self.unit)[:, None]) / self.r[:, None]
-        along += np.vecdot(self._unpadded(dright), self.right_slope, axis=0)
+        along += np.einsum("se,se->e", self._unpadded(dright), self.right_slope)
         return turn + along[:, None] * self.unit
 
     def _padded(self, values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from numbers import Integral, Real
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skwavelet._validation import Interval, StrOptions
 from skwavelet.angular.evaluator import AngularEvaluator
 from skwavelet.angular.radial import RadialBasis
-from skwavelet.base import AtomFeaturesMixin, StructureTransformer
+from skwavelet.base import AtomFeaturesMixin, Evaluator, StructureTransformer
 from skwavelet.channels import ChannelSpec
 from skwavelet.normalization import restrict
 from skwavelet.structures import Structure
@@ -113,6 +113,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
           dtype=object)
     """
 
+    _evaluator: AngularEvaluator
     _parameter_constraints = {
         "n_radial": [Interval(Integral, 1, None, closed="left")],
         "n_angular": [Interval(Integral, 1, None, closed="left")],
@@ -166,7 +167,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
 
         Returns
         -------
-        ndarray of str of shape (n_features_out_,)
+        ndarray of str of shape (n_features,)
             Such as ``Li_atSi_r2.31_Si_cos-0.333_q4/3``: neighbours k of channel Li at Si, near
             2.31 Å, seen from Si under a cosine of -1/3 to neighbours j of channel Si.
         """
@@ -208,18 +209,20 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
             elements=self._atomic_numbers,
             weights=self.channels_.to_numpy(),
             paths=paths,
-            columns=tuple(np.divmod(np.arange(len(self.feature_table_)), len(powers))),
+            columns=np.divmod(np.arange(len(self.feature_table_)), len(powers)),
             powers=tuple(powers.tolist()),
             smoothing=self.smoothing,
             normalize=self.normalize,
             dtype=self.dtype,
         )
 
-    def _restricted_evaluator(self, columns: np.ndarray) -> AngularEvaluator:
+    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
         return restrict(self._evaluator, columns, self._evaluator.lower)
 
 
-def _paths(n_elements: int, n_channels: int, n_radial: int, n_angular: int, *, order: int):
+def _paths(
+    n_elements: int, n_channels: int, n_radial: int, n_angular: int, *, order: int
+) -> np.ndarray:
     """Return all paths, in the form that ``AngularEvaluator`` takes."""
     centers, channels, radial = range(n_elements), range(n_channels), range(n_radial)
     paths = [(0, -1, c, -1, -1, -1) for c in channels]
@@ -233,12 +236,19 @@ def _paths(n_elements: int, n_channels: int, n_radial: int, n_angular: int, *, o
     return np.array(paths)
 
 
-def _path_table(paths, channels, elements, radial_centers, angular, powers) -> pd.DataFrame:
+def _path_table(
+    paths: np.ndarray,
+    channels: Sequence[str],
+    elements: Sequence[str],
+    radial_centers: Sequence[float],
+    angular: Mapping[str, Any],
+    powers: np.ndarray,
+) -> pd.DataFrame:
     """Return the readable form of paths times powers, one row per feature."""
     order, center, channel, radial, partner, angle = np.repeat(paths, len(powers), axis=0).T
     ((angle_name, angle_values),) = angular.items()
 
-    def pick(values, places, kind):
+    def pick(values: Any, places: np.ndarray, kind: str) -> Any:
         column = pd.array(np.asarray(values)[places], dtype=kind)
         column[places < 0] = pd.NA
         return column

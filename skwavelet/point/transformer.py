@@ -227,7 +227,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
             elements=self._atomic_numbers,
             weights=self.channels_.to_numpy(),
             paths=paths,
-            columns=tuple(np.divmod(np.arange(len(self.feature_table_)), len(powers))),
+            columns=np.divmod(np.arange(len(self.feature_table_)), len(powers)),
             powers=powers,
             smoothing=self.smoothing,
             normalize=self.normalize,
@@ -242,7 +242,13 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
         octaves = max(0.0, log2(self.reach / natural))
         return self.n_scales or 1 + ceil(octaves / self.scale_step)
 
-    def _table(self, paths, wavelets, scales, powers) -> pd.DataFrame:
+    def _table(
+        self,
+        paths: np.ndarray,
+        wavelets: tuple[tuple[int, int], ...],
+        scales: tuple[float, ...],
+        powers: tuple[float, ...],
+    ) -> pd.DataFrame:
         table = path_table(paths[:, :6], self.channels_.columns, wavelets, scales, powers)
         if self.centers == "elements":
             centers = pd.array(self.elements_, dtype="string")[paths[:, 6]]

@@ -15,6 +15,7 @@ maps are zero.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -188,24 +189,22 @@ class Cascade:
         n_powers = len(self.powers.powers)
         integrals = np.zeros((self.n_paths, n_powers))
         derivatives = np.zeros((n_directions, self.n_paths, n_powers))
-        strains = [None] * n_directions if strains is None else strains
+        along: Any = [None] * n_directions if strains is None else strains
         for scale_node in self.plan:
             scale = scale_node.scale
             base, shape = self.grid.shapes[0], self.grid.shapes[scale]
             X = truncate(density, base, shape)
-            dX = [truncate(t, base, shape) for t in tangents] if n_directions else []
+            dX = [truncate(t, base, shape) for t in tangents] if tangents is not None else []
             parents, parent_tangents = self._forward_first(
-                scale_node, X, dX, strains, integrals, derivatives
+                scale_node, X, dX, along, integrals, derivatives
             )
             floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
                 Y = truncate(parents, shape, self.grid.shapes[level])
                 dY = [truncate(t, shape, self.grid.shapes[level]) for t in parent_tangents]
                 for node in nodes:
-                    self._forward_second(
-                        node, level, Y, dY, strains, floors, integrals, derivatives
-                    )
-        for direction, strain in enumerate(strains):
+                    self._forward_second(node, level, Y, dY, along, floors, integrals, derivatives)
+        for direction, strain in enumerate(along):
             if strain is not None:
                 derivatives[direction] += np.trace(strain) * integrals
         return integrals, derivatives
@@ -296,9 +295,14 @@ class Cascade:
                     )
                 add_embedded(parent_gradients, gradient, shape, self.grid.shapes[level])
             gradient = np.zeros_like(X)
-            for node in scale_node.first:
+            for parent in scale_node.first:
                 gradient += self._reverse_first(
-                    scale_node, node, X, cotangents, parent_gradients[node.rows], filter_gradients
+                    scale_node,
+                    parent,
+                    X,
+                    cotangents,
+                    parent_gradients[parent.rows],
+                    filter_gradients,
                 )
             add_embedded(density_gradient, gradient, base, shape)
         strain_gradient = np.eye(3) * (cotangents * integrals).sum()

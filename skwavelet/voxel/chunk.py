@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class Chunk:
 
     def squared_modulus(self) -> np.ndarray:
         """Return u = sum_m f_m^2, of shape (B or C, grid), valid until the next call."""
-        u = None
+        u: Any = None
         for _, _, maps in self.blocks():
             for m in range(maps.shape[1]):
                 if u is None:
@@ -77,7 +78,7 @@ class Chunk:
 
         Valid until the next call.
         """
-        du = None
+        du: Any = None
         for m, _, maps in self.blocks():
             work = workspace(len(self.spectra) * (m.stop - m.start), self.shape, self.dtype, slot=1)
             products = work.spectra.reshape(len(self.spectra), -1, *self.spectra.shape[1:])

@@ -69,13 +69,14 @@ def make_grid(
         lengths[~pbc] = np.array(base)[~pbc] * spacings[0]
         coarse = [_fast(lengths, spacing, MIN_POINTS) for spacing in spacings[1:]]
         shapes = (base, *(tuple(np.minimum(c, base).tolist()) for c in coarse))
-    base = np.array(shapes[0])
-    cell[~pbc] *= (base[~pbc] * spacings[0])[:, None]
+    points = np.array(shapes[0])
+    cell[~pbc] *= (points[~pbc] * spacings[0])[:, None]
     return Grid(cell, shapes)
 
 
 def _fast(lengths: np.ndarray, spacing: float, least: int) -> tuple[int, int, int]:
-    return tuple(fast_length(max(least, ceil(length / spacing - 1e-9))) for length in lengths)
+    a, b, c = (fast_length(max(least, ceil(length / spacing - 1e-9))) for length in lengths)
+    return a, b, c
 
 
 def fast_length(points: int) -> int:

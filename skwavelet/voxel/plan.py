@@ -90,7 +90,8 @@ def make_plan(paths: np.ndarray, channels: Sequence[int]) -> tuple[ScaleNode, ..
     scales = []
     for scale in np.unique(paths[wanted & (paths[:, 0] > 0), 3]):
         here = wanted & (paths[:, 0] > 0) & (paths[:, 3] == scale)
-        first, parent_rows, start = [], {}, 0
+        first, start = [], 0
+        parent_rows: dict[tuple[int, int], int] = {}
         for wavelet in np.unique(paths[here, 2]):
             needed = np.unique(paths[here & (paths[:, 2] == wavelet), 1])
             outputs = [index.get((channel, wavelet, scale), -1) for channel in needed]
@@ -102,8 +103,8 @@ def make_plan(paths: np.ndarray, channels: Sequence[int]) -> tuple[ScaleNode, ..
         second = []
         for wavelet, child_scale in np.unique(paths[children][:, 4:6], axis=0):
             chosen = children[(paths[children, 4:6] == (wavelet, child_scale)).all(axis=1)]
-            rows = np.array([parent_rows[paths[i, 1], paths[i, 2]] for i in chosen])
-            order = np.argsort(rows)
-            second.append(SecondNode(int(wavelet), int(child_scale), rows[order], chosen[order]))
+            parents = np.array([parent_rows[paths[i, 1], paths[i, 2]] for i in chosen])
+            order = np.argsort(parents)
+            second.append(SecondNode(int(wavelet), int(child_scale), parents[order], chosen[order]))
         scales.append(ScaleNode(int(scale), tuple(first), tuple(second)))
     return tuple(scales)

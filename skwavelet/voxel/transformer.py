@@ -138,6 +138,7 @@ class VoxelScattering(ScatteringTransformer):
     ['Si', 'Ge', 'valence', 'ionic', 'kinetic']
     """
 
+    _evaluator: VoxelEvaluator
     _parameter_constraints = {
         **ScatteringTransformer._parameter_constraints,
         "spacing": [None, Interval(Real, 0, None, closed="neither")],
@@ -218,8 +219,10 @@ class VoxelScattering(ScatteringTransformer):
         names = list(self.channels_.columns)
         if channel not in names:
             raise ValueError(f"Unknown channel {channel!r}; use one of {', '.join(names)}.")
-        first, second = (path and self._place(path) for path in (first, second))
-        return self._evaluator.maps(structure, (names.index(channel), *first), second)
+        w1, j1 = self._place(first)
+        return self._evaluator.maps(
+            structure, (names.index(channel), w1, j1), second and self._place(second)
+        )
 
     def keep_grid(self, atoms: Atoms) -> Self:
         """Return a fitted copy that computes every structure on the grid of one.
@@ -264,7 +267,7 @@ class VoxelScattering(ScatteringTransformer):
             elements=self._atomic_numbers,
             weights=self.channels_.to_numpy(),
             paths=paths,
-            columns=tuple(np.divmod(np.arange(len(self.feature_table_)), len(powers))),
+            columns=np.divmod(np.arange(len(self.feature_table_)), len(powers)),
             powers=powers,
             smoothing=self.smoothing,
             normalize=self.normalize,
