@@ -157,7 +157,9 @@ class EnergyVolumeDisplay(Display):
             Number of atoms in the cell.
         max_strain, reference_volume : float
             What the parabolas are fitted to, see `bulk_modulus`.
-        ax, shifted
+        shifted : bool, default=False
+            For `plot`.
+        ax : matplotlib Axes, default=None
             For `plot`.
 
         Returns

@@ -73,9 +73,10 @@ class LearningPathDisplay(Display):
         Parameters
         ----------
         estimator : estimator
-            A fitted `GreedyOLSRegressor`, `BaggedOLSEnsemble`, or a Pipeline or
-            `EnergyForceRegressor` with one (the errors of training are then of its rows, with
-            their weights). A model whose path ends early counts with its last error.
+            A fitted `~skwavelet.GreedyOLSRegressor` or `~skwavelet.BaggedOLSEnsemble`, or a
+            Pipeline or `~skwavelet.EnergyForceRegressor` with one (the errors of training are then
+            of its rows, with their weights). A model whose path ends early counts with its last
+            error.
         X : sequence of ase.Atoms or array-like of shape (n_samples, n_features), default=None
             Data to test on: what the estimator predicts.
         y : array-like of shape (n_samples,), default=None

@@ -93,7 +93,7 @@ class ParityDisplay(Display):
         ----------
         estimator : estimator
             A fitted regressor of eV/atom; for forces or stress one with ``predict_forces`` or
-            ``predict_stress``, such as `EnergyForceRegressor`.
+            ``predict_stress``, such as `~skwavelet.EnergyForceRegressor`.
         X : sequence of ase.Atoms or array-like of shape (n_samples, n_features)
             What it predicts.
         y : array-like
@@ -144,7 +144,9 @@ class ParityDisplay(Display):
             What they are.
         name : str, default=None
             Entry of the legend.
-        ax, **kwargs
+        ax : matplotlib Axes, default=None
+            For `plot`.
+        **kwargs
             For `plot`.
 
         Returns

@@ -132,7 +132,9 @@ class PathEnergyDisplay(Display):
             the models of an ensemble.
         n_atoms : int
             Number of atoms of every image.
-        ax, shifted
+        shifted : bool, default=False
+            For `plot`.
+        ax : matplotlib Axes, default=None
             For `plot`.
 
         Returns

@@ -21,7 +21,7 @@ class ReliabilityDisplay(Display):
     ----------
     factor : float
         What standard deviations are to be multiplied by, see
-        `skwavelet.uncertainty.calibrate_spread`.
+        `~skwavelet.calibrate_spread`.
     table : DataFrame
         Its bins: columns ``count``, ``std`` and ``rmse``.
     unit : str, default="eV/atom"
@@ -106,7 +106,9 @@ class ReliabilityDisplay(Display):
             Number of bins.
         unit, name : str
             Their unit, and the entry of the legend.
-        ax, **kwargs
+        ax : matplotlib Axes, default=None
+            For `plot`.
+        **kwargs
             For `plot`.
 
         Returns

@@ -60,8 +60,9 @@ class SelectionDisplay(Display):
         Parameters
         ----------
         estimator : estimator
-            A fitted model of structures whose linear model is sparse: `GreedyOLSRegressor`,
-            `BaggedOLSEnsemble`, or any with zeros in ``coef_``. Every model of an ensemble counts.
+            A fitted model of structures whose linear model is sparse:
+            `~skwavelet.GreedyOLSRegressor`, `~skwavelet.BaggedOLSEnsemble`, or any with zeros in
+            ``coef_``. Every model of an ensemble counts.
         feature_table : DataFrame, default=None
             The ``feature_table_`` of its columns, if the estimator is the linear model alone.
         by : str, default="channel"

@@ -20,7 +20,7 @@ def barrier(energies: ArrayLike) -> float:
     Returns
     -------
     float
-        eV; the barrier of the way back is that of ``energies[::-1]``.
+        In eV; the barrier of the way back is that of ``energies[::-1]``.
 
     Raises
     ------
