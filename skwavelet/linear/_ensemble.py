@@ -1,12 +1,16 @@
 """`BaggedOLSEnsemble`: the average of greedy models of resampled groups."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral
 from os import PathLike
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import delayed
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -16,9 +20,11 @@ from tqdm.auto import tqdm
 from skwavelet._parallel import unordered_results
 from skwavelet._validation import Interval, StrOptions, check_parameters
 from skwavelet._versioning import VersionedMixin
+from skwavelet.linear._blocks import BlockwiseData
 from skwavelet.linear._checkpoint import Checkpoint
 from skwavelet.linear._regressor import GreedyOLSRegressor
 from skwavelet.linear._training import (
+    TrainingData,
     check_prediction_data,
     check_training_data,
     is_usable,
@@ -130,16 +136,16 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_estimators=100,
+        n_estimators: int = 100,
         *,
-        max_features=1000,
-        candidates="sqrt",
-        resampling="bootstrap",
-        patience=50,
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-        checkpoint=None,
+        max_features: int = 1000,
+        candidates: str | int | float = "sqrt",
+        resampling: str = "bootstrap",
+        patience: int | None = 50,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        checkpoint: str | PathLike[str] | None = None,
     ):
         self.n_estimators = n_estimators
         self.max_features = max_features
@@ -151,7 +157,14 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         self.verbose = verbose
         self.checkpoint = checkpoint
 
-    def fit(self, X, y, groups=None, sample_weight=None, intercept_column=None):
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        intercept_column: ArrayLike | None = None,
+    ) -> Self:
         """Fit the models.
 
         Parameters
@@ -222,7 +235,9 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         self.feature_importances_ = size / size.sum() if size.any() else size
         return self
 
-    def _folds(self, data, rng):
+    def _folds(
+        self, data: TrainingData | BlockwiseData, rng: np.random.Generator
+    ) -> np.ndarray | None:
         """Return the fold of every group, None for bootstrap."""
         count = n_groups(data)
         if count < 2:
@@ -239,7 +254,9 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
             )
         return assign_folds(np.bincount(data.groups), self.n_estimators, rng)
 
-    def _checkpoint(self, data, fitter, entropy):
+    def _checkpoint(
+        self, data: TrainingData | BlockwiseData, fitter: _BagFitter, entropy: Any
+    ) -> Checkpoint:
         if self.checkpoint is None:
             return Checkpoint(None)
         if not isinstance(self.random_state, Integral):
@@ -250,19 +267,23 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         labels = (data.y, data.weight, data.groups, data.intercept_column)
         return Checkpoint(self.checkpoint, data.fingerprint(), labels, fitter, entropy)
 
-    def _out_of_bag(self, data, left_out):
+    def _out_of_bag(self, data: TrainingData | BlockwiseData, left_out: np.ndarray) -> np.ndarray:
         """Mean prediction, for each row, of the models that left it out."""
         coefs = np.column_stack([model.coef_ for model in self.estimators_])
         levels = data.center @ coefs + [model.intercept_ for model in self.estimators_]
         coefs *= data.scale[:, None]
         total = np.empty(len(data.y))
+        ones = data.intercept_column
+        assert ones is not None  # these models always have an intercept
         for rows, block in data.blocks():
-            predictions = block @ coefs + np.outer(data.intercept_column[rows], levels)
+            predictions = block @ coefs + np.outer(ones[rows], levels)
             total[rows] = np.where(left_out[rows], predictions, 0.0).sum(axis=1)
         count = left_out.sum(axis=1)
         return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
-    def predict(self, X, return_std=False):
+    def predict(
+        self, X: Any, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Predict with the average model.
 
         Parameters
@@ -288,7 +309,7 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         members = linear_prediction(X, coefs) + [model.intercept_ for model in self.estimators_]
         return mean, members.std(axis=1)
 
-    def staged_predict(self, X):
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """Predict with at most 1, 2, 3, ... features per model.
 
         Parameters
@@ -322,17 +343,19 @@ class _BagFitter:
     n_groups: int
     folds: np.ndarray | None
     max_features: int
-    candidates: object
+    candidates: str | int | float
     patience: int | None
     feature_names: np.ndarray | None
 
-    def draw(self, i, rng):
+    def draw(self, i: int, rng: np.random.Generator) -> np.ndarray:
         """Return how often model i draws each group."""
         if self.folds is not None:
             return (self.folds != i).astype(int)
         return np.bincount(rng.integers(self.n_groups, size=self.n_groups), minlength=self.n_groups)
 
-    def fit(self, data, i, seed):
+    def fit(
+        self, data: TrainingData | BlockwiseData, i: int, seed: Any
+    ) -> tuple[GreedyOLSRegressor, np.ndarray]:
         """Fit model i; return it with a mask of the rows that it left out."""
         rng = np.random.default_rng(seed)
         for _ in range(_MAX_REDRAWS):
@@ -371,7 +394,9 @@ class _BagFitter:
         return model, counts == 0
 
 
-def _fit_bag(fitter, data, i, seed):
+def _fit_bag(
+    fitter: _BagFitter, data: TrainingData | BlockwiseData, i: int, seed: Any
+) -> tuple[int, GreedyOLSRegressor, np.ndarray]:
     """Fit model i, in whatever process."""
     with threadpool_limits(limits=1, user_api="blas"):
         return i, *fitter.fit(data, i, seed)

@@ -1,17 +1,23 @@
 """`GreedyOLSRegressor`: one sparse linear model along the greedy path."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._validation import Interval, RealNotInt, StrOptions, check_parameters
 from skwavelet._versioning import VersionedMixin
+from skwavelet.linear._blocks import BlockwiseData
 from skwavelet.linear._training import (
+    TrainingData,
     check_prediction_data,
     check_training_data,
     is_usable,
@@ -20,7 +26,8 @@ from skwavelet.linear._training import (
     resolve_candidates,
     take_columns,
 )
-from skwavelet.linear.greedy import PrefixWeights, greedy_path, prefix_weights
+from skwavelet.linear.design import Problem
+from skwavelet.linear.greedy import GreedyPath, PrefixWeights, greedy_path, prefix_weights
 
 
 class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
@@ -118,14 +125,14 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        max_features=1000,
+        max_features: int = 1000,
         *,
-        candidates="all",
-        validation_fraction=0.2,
-        patience=None,
-        tol=1e-8,
-        fit_intercept=True,
-        random_state=None,
+        candidates: str | int | float = "all",
+        validation_fraction: float | None = 0.2,
+        patience: int | None = None,
+        tol: float = 1e-8,
+        fit_intercept: bool = True,
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.max_features = max_features
         self.candidates = candidates
@@ -135,7 +142,14 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         self.fit_intercept = fit_intercept
         self.random_state = random_state
 
-    def fit(self, X, y, groups=None, sample_weight=None, intercept_column=None):
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        intercept_column: ArrayLike | None = None,
+    ) -> Self:
         """Select features and estimate their weights.
 
         Parameters
@@ -193,7 +207,9 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         self._set_model(problem, path, problem.all_weight, len(path.support))
         return self
 
-    def _set_model(self, problem, path, weight, n_prefixes):
+    def _set_model(
+        self, problem: Problem, path: GreedyPath, weight: np.ndarray, n_prefixes: int
+    ) -> None:
         """Derive the fitted attributes, keeping the first ``n_prefixes`` prefixes."""
         support = path.support[:n_prefixes]
         design = problem.design
@@ -213,7 +229,7 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
 
     # Built on demand: skops cannot store a DataFrame.
     @property
-    def path_(self):
+    def path_(self) -> pd.DataFrame:
         """Errors of the models of 1, 2, ... features."""
         train, validation = self._path_errors
         return pd.DataFrame(
@@ -224,7 +240,7 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
             }
         )
 
-    def _path_weight_norms(self):
+    def _path_weight_norms(self) -> np.ndarray:
         """Norm of the weights, per standard deviation of each feature, of every prefix."""
         weights = PrefixWeights(self._path_factor, self._path_projection)
         n_columns, n_features = len(self._path_factor), len(self._path_support)
@@ -233,7 +249,7 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
             [np.linalg.norm(weights.solve(first + m)[first:]) for m in range(1, n_features + 1)]
         )
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict with the selected number of features.
 
         Parameters
@@ -250,7 +266,7 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         X = check_prediction_data(self, X)
         return linear_prediction(X, self.coef_) + self.intercept_
 
-    def staged_predict(self, X):
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """Predict with the first 1, 2, 3, ... features of the path.
 
         Parameters
@@ -268,7 +284,7 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         X = check_prediction_data(self, X)
         yield from self._staged_predictions(X)
 
-    def _staged_predictions(self, X):
+    def _staged_predictions(self, X: Any) -> Iterator[np.ndarray]:
         matrix = take_columns(X, self._path_support)
         matrix = (matrix - self._path_center) / self._path_scale
         n_intercept = len(self._path_factor) - len(self._path_support)
@@ -279,7 +295,9 @@ class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
                 yield prediction
 
 
-def _held_out_rows(data, fraction, rng):
+def _held_out_rows(
+    data: TrainingData | BlockwiseData, fraction: float, rng: np.random.Generator
+) -> np.ndarray:
     """Mask of the rows of a random fraction of the groups, at least one and not all."""
     count = n_groups(data)
     if count < 2:

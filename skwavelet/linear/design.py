@@ -46,7 +46,9 @@ class Design:
         return coef, float(intercept)
 
 
-def build_design(X, weight, intercept_column=None):
+def build_design(
+    X: np.ndarray, weight: np.ndarray, intercept_column: np.ndarray | None = None
+) -> Design:
     """Centre and scale X.
 
     Parameters

@@ -12,6 +12,7 @@ atomic structures* (dissertation, Michigan State University).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -228,12 +229,14 @@ def greedy_path(
         residual -= (weight @ (vector * residual)) * vector
         basis.append(vector)
     if n_candidates is None:
-        search = _AllColumns(design, weight, tol, basis, residual)
+        search: Any = _AllColumns(design, weight, tol, basis, residual)
     else:
         search = _SampledColumns(design, weight, tol, basis, n_candidates, rng)
 
     met = (100 * _EPS) ** 2 * (weight @ y**2)
-    support, train2, validation2 = [], [], []
+    support: list[int] = []
+    train2: list[float] = []
+    validation2: list[float] = []
     best_step = 0
     while len(support) < n_steps and weight @ residual**2 > met:
         found = search.best(basis, residual)
