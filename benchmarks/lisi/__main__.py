@@ -1,0 +1,70 @@
+"""The whole Li-Si protocol: relaxation paths, and extrapolation to barriers, sizes and strains.
+
+    python benchmarks/lisi/ --data DIR --out DIR
+    python benchmarks/lisi/ --data DIR --out DIR --quick     # a few compositions, minutes
+
+DIR of ``--data`` contains ``lisi/``. **Labels are those of the pretrained potential CHGNet v0.3.0,
+not of density functional theory.** Needs ``pip install dscribe matplotlib``.
+
+Models are trained on relaxation paths (4,440 structures, 12 frames of 370 paths) in five folds of
+whole paths, each composition spread evenly. Every model predicts the held-out paths and the tasks:
+diffusion (nudged-elastic-band images), larger cells, strained cells. Tilings and strained cells
+descend from a path: only the models that were not trained on that path predict them. Errors are
+over structures, per atom; means and standard deviations are over the folds.
+
+Features are computed once, in shards, and fitted results are stored one by one under
+``--out``/cache: an interrupted run goes on where it was. ``--out`` receives ``tables.md``, CSV
+files, figures and ``run.json`` (seed, versions, settings).
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from data import load
+from experiments import BAGS, QUICK_BAGS, Experiments
+from features import FeatureCache
+from figures import draw_all
+from fits import Protocol
+from representations import BASES
+from schemes import SEED
+from tables import write_all
+from timing import machine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, type=Path, help="directory that contains lisi/")
+    parser.add_argument("--out", required=True, type=Path, help="directory for results and cache")
+    parser.add_argument("--quick", action="store_true", help="few compositions, few bags")
+    options = parser.parse_args()
+    out = options.out / "quick" if options.quick else options.out
+
+    parts = load(options.data, options.quick)
+    store = FeatureCache(parts, BASES, out / "cache" / "features")
+    protocol = Protocol(parts, store, out / "cache" / "fits")
+    experiments = Experiments(protocol, QUICK_BAGS if options.quick else BAGS)
+    about = machine("dscribe", "numpy", "scikit-learn", "ase")
+    print(about, flush=True)
+    experiments.run()
+    settings = {
+        "labels": "CHGNet v0.3.0, not density functional theory",
+        "machine": about,
+        "seed": SEED,
+        "bags": experiments.bags,
+        "structures": {name: len(part) for name, part in parts.items()},
+        "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
+        "features": {base: store.settings(base) for base in BASES},
+    }
+    (out / "run.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+    write_all(experiments, out)
+    draw_all(experiments, out)
+    print((out / "tables.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The Li-Si sets of the protocol: relaxation paths and what is asked beyond them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from skwavelet import RelaxationPathGroupKFold
+from skwavelet.datasets import LISI_STEPS, load_lisi, load_lisi_task
+
+TASKS = ("barriers", "scratch", "t211", "t222", "bulk")
+LARGE = ("scratch", "t211", "t222")
+N_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Part:
+    """Structures with labels; ``parents`` names the training path each stems from, "" for none."""
+
+    structures: list[Atoms]
+    energies: np.ndarray
+    forces: list[np.ndarray]
+    stress: np.ndarray
+    parents: np.ndarray
+
+    def __len__(self):
+        return len(self.structures)
+
+
+def load(data_home, quick=False):
+    """Return the paths and tasks by name.
+
+    ``quick`` keeps every ninth composition with four frames of each path.
+    """
+    steps = LISI_STEPS[::4] + LISI_STEPS[-1:] if quick else LISI_STEPS
+    everything = load_lisi(data_home=data_home, steps=steps)
+    sets = {"paths": everything}
+    for name in TASKS:
+        sets[name] = load_lisi_task(name, data_home)
+    parents = {name: data.paths for name, data in sets.items()}
+    # The strained structures are relaxations, continued, of the path of lowest energy.
+    of_composition = {}
+    for composition in np.unique(everything.compositions):
+        rows = np.flatnonzero(everything.compositions == composition)
+        of_composition[composition] = everything.paths[rows[everything.energies[rows].argmin()]]
+    parents["bulk"] = np.array([of_composition[name] for name in sets["bulk"].compositions])
+    for name in ("barriers", "scratch"):
+        parents[name] = np.full(len(sets[name].structures), "")
+    kept = sorted(of_composition)[::9] if quick else sorted(of_composition)
+    parts = {}
+    for name, data in sets.items():
+        chosen = range(len(data.structures))
+        if quick:
+            chosen = np.flatnonzero(np.isin(data.compositions, kept))
+            if name == "barriers":
+                chosen = range(8)
+        parts[name] = Part(
+            [data.structures[i] for i in chosen],
+            data.energies[chosen],
+            [data.forces[i] for i in chosen],
+            data.stress[chosen],
+            parents[name][chosen],
+        )
+    return parts
+
+
+def path_folds(paths):
+    """Return the test fold of every path structure, and of every path by name."""
+    splitter = RelaxationPathGroupKFold(N_FOLDS, random_state=0)
+    fold = np.empty(len(paths), dtype=int)
+    for number, (_, test) in enumerate(splitter.split(paths.structures, groups=paths.parents)):
+        fold[test] = number
+    return fold, dict(zip(paths.parents.tolist(), fold.tolist(), strict=True))
+
+
+def frame_folds(n_frames):
+    """Return the test fold of every path structure when frames are dealt out at random."""
+    return np.random.default_rng(0).permutation(n_frames) % N_FOLDS
+
+
+def independent(part, fold, fold_of_path):
+    """Return the rows of a task whose parent path, if any, is in the test fold."""
+    return np.array([not parent or fold_of_path[parent] == fold for parent in part.parents])

@@ -1,0 +1,120 @@
+"""Which representations are trained how, and the results of each over the folds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from data import LARGE, N_FOLDS, TASKS, independent
+from labels import LABELLED
+from labels import result as labelled_result
+from representations import BASES, REPRESENTATIONS
+
+BAGS = {"headline": 30, "comparison": 10, "random frames": 2, "labels": 4}
+QUICK_BAGS = {"headline": 6, "comparison": 3, "random frames": 2, "labels": 2}
+
+HEADLINE = ("Voxel", "Voxel, order 1", "Point")
+RIDGE = ("Voxel", "Point", "SOAP, by element", "ACSF, by element")
+CHAPTER_3 = ("Voxel, order 1", "Voxel", "Voxel, order 1, ratios", "Voxel, ratios")
+BARE = "bagged"
+COMPARED = [name for name, given in REPRESENTATIONS.items() if not given.by_lower_order]
+
+# (representation, scheme, number of bags as a key of BAGS)
+RUNS = [
+    *((name, BARE, "headline") for name in HEADLINE),
+    *((name, BARE, "comparison") for name in COMPARED),
+    *((name, "ridge", "comparison") for name in RIDGE),
+    ("Voxel", "bagged, formation energy", "comparison"),
+    ("Voxel", "nested folds, all candidates", "comparison"),
+    ("Voxel", "bags of random frames", "random frames"),
+    *((name, "greedy, random folds", "comparison") for name in CHAPTER_3),
+]
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors (eV/atom) by task, one array per fold."""
+
+    by_fold: list[dict[str, np.ndarray]]
+
+    def rmse(self, task):
+        """Return the root mean square errors of the folds, meV/atom."""
+        return 1e3 * np.sqrt(self._of_folds(task, np.square))
+
+    def mae(self, task):
+        """Return the mean absolute errors of the folds, meV/atom."""
+        return 1e3 * self._of_folds(task, np.abs)
+
+    def ratio(self, task):
+        """Return the error of a task over that of the paths."""
+        return np.nanmean(self.rmse(task)) / self.rmse("paths").mean()
+
+    def _of_folds(self, task, size):
+        # With few compositions a fold may have no structure of a task.
+        errors = [fold[task] for fold in self.by_fold]
+        return np.array([np.mean(size(e)) if len(e) else np.nan for e in errors])
+
+
+class Experiments:
+    """Runs what has not been run yet, and hands out results."""
+
+    def __init__(self, protocol, bags):
+        self.protocol, self.bags = protocol, bags
+
+    def run(self):
+        """Compute and fit everything, cheap things first."""
+        for base in BASES:
+            for part in self.protocol.parts:
+                self.protocol.store.get(base, part)
+            self.protocol.store.milliseconds(base)
+        for run in RUNS:
+            self.results(*run)
+        for name in COMPARED:
+            self.protocol.pressure_features(name)
+        for name in LABELLED:
+            for labels in LABELLED[name].trained_on:
+                self.labelled(name, labels)
+
+    def results(self, name, scheme=BARE, bags="comparison"):
+        """Return the stored results of the folds."""
+        return [
+            self.protocol.result(
+                name,
+                scheme,
+                fold,
+                self.bags[bags],
+                keep_model=bags == "headline" or "greedy" in scheme,
+            )
+            for fold in range(N_FOLDS)
+        ]
+
+    def labelled(self, name, labels):
+        """Return the stored results of the folds of training on energies and derivatives."""
+        return [
+            labelled_result(self.protocol, name, labels, fold, self.bags["labels"])
+            for fold in range(N_FOLDS)
+        ]
+
+    def errors(self, results, leaking=False):
+        """Return the `Errors` of the results of the folds.
+
+        ``leaking``: the folds are not of paths, so nothing of the tasks is set aside.
+        """
+        parts, by_fold = self.protocol.parts, []
+        for fold, result in enumerate(results):
+            test = result["test"]
+            errors = {"paths": result["prediction_paths"] - parts["paths"].energies[test]}
+            for name in TASKS:
+                rows = slice(None)
+                if not leaking:
+                    rows = independent(parts[name], fold, self.protocol.fold_of_path)
+                errors[name] = (result[f"prediction_{name}"] - parts[name].energies)[rows]
+            errors["large"] = np.concatenate([errors[name] for name in LARGE])
+            by_fold.append(errors)
+        return Errors(by_fold)
+
+    def pressure_errors(self, name, results):
+        """Return the RMSE of the pressure (GPa) of frames of unseen paths, fold by fold."""
+        squares = []
+        for fold, result in enumerate(results):
+            predicted, reference = self.protocol.pressure(name, result["coef"], fold)
+            squares.append(np.sqrt(np.mean((predicted - reference) ** 2)))
+        return 160.21766 * np.array(squares)

@@ -1,0 +1,158 @@
+"""Fitted results: one (representation, scheme, fold) at a time, stored as it finishes."""
+
+import hashlib
+import time
+from itertools import islice
+
+import joblib
+import numpy as np
+from data import TASKS, frame_folds, path_folds
+from features import save
+from representations import REPRESENTATIONS, SPECIES
+from schemes import SCHEMES, SEED
+
+from skwavelet.energies import formation_energy_per_atom, reference_energies
+from skwavelet.normalization import lower_paths
+
+STAGES = (1, 21, 41)
+
+
+class Protocol:
+    """The data, the folds and the results on them.
+
+    Parameters
+    ----------
+    parts : dict of str to Part
+    store : FeatureCache
+    directory : Path
+        Where results are kept.
+    """
+
+    def __init__(self, parts, store, directory):
+        self.parts, self.store, self.directory = parts, store, directory
+        self.paths = parts["paths"]
+        self.fold, self.fold_of_path = path_folds(self.paths)
+        self.frame_fold = frame_folds(len(self.paths))
+        references = reference_energies(self.paths.energies, self.paths.structures)
+        self.shift = {  # from energies to formation energies
+            name: formation_energy_per_atom(part.energies, part.structures, references)
+            - part.energies
+            for name, part in parts.items()
+        }
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def table(self, name):
+        """Return the feature table of a representation of one base."""
+        representation = REPRESENTATIONS[name]
+        table = self.store.transformer(representation.bases[0]).feature_table_
+        if representation.keep is not None:
+            table = table[np.asarray(representation.keep(table), dtype=bool)]
+        return table.reset_index(drop=True)
+
+    def features(self, name, part):
+        """Return the features of a representation."""
+        representation = REPRESENTATIONS[name]
+        X = np.hstack([self.store.get(base, part) for base in representation.bases])
+        if representation.by_lower_order:
+            X = self._by_lower_order(representation.bases[0], X)
+        return self._select(name, X)
+
+    def pressure_features(self, name):
+        """Return d(features)/d(strain) N / 3V of one frame of some paths, and the frames."""
+        frames = pressure_frames(self.paths)
+        bases = REPRESENTATIONS[name].bases
+        X = np.hstack([self.store.strain_derivative(base, frames) for base in bases])
+        return self._select(name, X), frames
+
+    def _select(self, name, X):
+        representation = REPRESENTATIONS[name]
+        if representation.pooled:
+            return X.reshape(len(X), len(SPECIES), -1).sum(axis=1)
+        if representation.keep is None:
+            return X
+        table = self.store.transformer(representation.bases[0]).feature_table_
+        return X[:, np.asarray(representation.keep(table), dtype=bool)]
+
+    def _by_lower_order(self, base, X):
+        # Both numerator and denominator are per atom here: the number of atoms cancels.
+        evaluator = self.store.transformer(base)._evaluator
+        path, power = evaluator.columns
+        lower = lower_paths(evaluator.paths)[path]
+        known = lower >= 0
+        below = X[:, lower[known] * len(evaluator.powers) + power[known]].astype(np.float64)
+        ratios = X.astype(np.float64)
+        above = ratios[:, known]
+        ratios[:, known] = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+        return ratios
+
+    def result(self, representation, scheme, fold, n_bags, keep_model=False):
+        """Return the stored result, fitting first where there is none."""
+        folders = "\n".join(
+            str(self.store.folder(base)) for base in REPRESENTATIONS[representation].bases
+        )
+        estimator = SCHEMES[scheme].make(n_bags)
+        stamp = f"{folders} {representation} {scheme} {fold} {estimator!r} {SEED} {keep_model}"
+        digest = hashlib.sha256(stamp.encode()).hexdigest()[:16]
+        file = self.directory / f"{digest}.npz"
+        if not file.exists():
+            start = time.process_time()
+            result, model = self._fit(representation, SCHEMES[scheme], fold, estimator)
+            result["fit_seconds"] = time.process_time() - start
+            if keep_model:
+                joblib.dump(model, self.directory / f"{digest}.joblib", compress=1)
+            save(file, lambda target: np.savez_compressed(target, stamp=stamp, **result))
+            print(
+                f"fit: {representation}; {scheme}; fold {fold}; {result['fit_seconds']:.0f} s",
+                flush=True,
+            )
+        with np.load(file) as archive:
+            result = dict(archive)
+        if keep_model:
+            result["model_file"] = self.directory / f"{digest}.joblib"
+        return result
+
+    def _fit(self, representation, scheme, fold, estimator):
+        of_frame = self.fold if scheme.folds == "paths" else self.frame_fold
+        train, test = np.flatnonzero(of_frame != fold), np.flatnonzero(of_frame == fold)
+        shift = self.shift
+        if scheme.target == "energy":
+            shift = {name: np.zeros(len(part)) for name, part in self.parts.items()}
+        targets = self.paths.energies + shift["paths"]
+        X = self.features(representation, "paths")
+        groups = self.paths.parents[train] if scheme.by_path else np.arange(len(train))
+        model = estimator.fit(X[train], targets[train], groups=groups)
+        result = {"test": test, "coef": model.coef_, "intercept": model.intercept_}
+        result["prediction_paths"] = model.predict(X[test]) - shift["paths"][test]
+        is_ensemble = hasattr(model, "estimators_")
+        members = model.estimators_ if is_ensemble else [model] * hasattr(model, "path_")
+        result["sizes"] = np.array([member.n_features_selected_ for member in members])
+        for part in TASKS:
+            Z = self.features(representation, part)
+            result[f"prediction_{part}"] = model.predict(Z) - shift[part]
+            if part in ("barriers", "bulk") and is_ensemble:
+                predictions = [member.predict(Z) - shift[part] for member in members]
+                result[f"members_{part}"] = np.array(predictions)
+        if is_ensemble:
+            result["spread_paths"] = model.predict(X[test], return_std=True)[1]
+            seen = ~np.isnan(model.oob_prediction_)
+            errors = model.oob_prediction_[seen] - targets[train][seen]
+            result["oob_rmse"] = np.sqrt(np.mean(errors**2))
+        if members:
+            result["selections"] = sum((member.coef_ != 0).astype(int) for member in members)
+            stages = list(islice(model.staged_predict(X[test]), max(STAGES)))
+            staged = np.array([stages[min(m, len(stages)) - 1] for m in STAGES])
+            result["staged"] = staged - shift["paths"][test]
+        return result, model
+
+    def pressure(self, representation, coef, fold):
+        """Return predicted and reference pressure (eV/Å³) of frames of unseen paths."""
+        derivatives, frames = self.pressure_features(representation)
+        unseen = self.fold[frames] == fold
+        reference = -self.paths.stress[frames[unseen], :3].mean(axis=1)
+        return -(derivatives[unseen] @ coef), reference
+
+
+def pressure_frames(paths):
+    """Return the last frame of every second path."""
+    _, last = np.unique(paths.parents[::-1], return_index=True)
+    return np.sort(len(paths) - 1 - last)[::2]

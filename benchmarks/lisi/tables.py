@@ -1,0 +1,320 @@
+"""The tables of the protocol, as Markdown and CSV."""
+
+import csv
+from dataclasses import dataclass, field
+
+import numpy as np
+from experiments import CHAPTER_3, COMPARED, HEADLINE, RIDGE
+from labels import LABELLED
+from representations import REPRESENTATIONS
+from strain import bulk_moduli, bulk_rmse_within, images
+
+from skwavelet.inspection import barrier
+
+SOURCE = "Labels: CHGNet v0.3.0, not density functional theory."
+FOUR = {
+    "paths": "paths",
+    "barriers": "diffusion",
+    "large": "larger cells",
+    "bulk": "strained cells",
+}
+THESIS_RATIOS = {"barriers": 1.65, "large": 1.28, "bulk": 1.72}
+# The thesis's M*, mean and standard deviation, on its own data.
+THESIS_SIZES = {
+    ("Voxel", "bagged"): (121, 64),
+    ("Voxel, order 1", "bagged"): (108, 38),
+    ("Voxel", "nested folds, all candidates"): (153, 82),
+    ("Voxel", "bags of random frames"): (2855, 113),
+}
+SCHEMES = [
+    ("Voxel", "bagged", "headline", "4.1"),
+    ("Voxel, order 1", "bagged", "headline", "4.3"),
+    ("Voxel", "nested folds, all candidates", "comparison", "4.4"),
+    ("Voxel", "bags of random frames", "random frames", "4.5"),
+    ("Voxel", "bagged, formation energy", "comparison", "(3.10)"),
+    ("Voxel", "bagged", "comparison", "fewer bags"),
+]
+
+
+@dataclass
+class Table:
+    """Rows of cells: strings, numbers, or (mean, standard deviation)."""
+
+    name: str
+    title: str
+    note: str
+    digits: int = 2
+    rows: list[dict] = field(default_factory=list)
+
+    def _text(self, cell):
+        if isinstance(cell, str):
+            return cell
+        if isinstance(cell, int | np.integer):
+            return f"{cell:,}"
+        parts = cell if isinstance(cell, tuple) else (cell,)
+        if np.isnan(parts[0]):
+            return "-"
+        return " ± ".join(_rounded(part, self.digits) for part in parts)
+
+    def markdown(self):
+        """Return the title, the table and the note."""
+        header = list(self.rows[0])
+        lines = [header, ["---"] * len(header)]
+        lines += [[self._text(row[key]) for key in header] for row in self.rows]
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"### {self.title}\n\n{self.note} {SOURCE}\n\n{body}\n"
+
+    def write_csv(self, directory):
+        """Write the numbers, standard deviations in columns of their own."""
+        flat = []
+        for row in self.rows:
+            cells = {}
+            for key, cell in row.items():
+                if isinstance(cell, tuple):
+                    cells[key], cells[f"{key} (std)"] = cell
+                else:
+                    cells[key] = cell
+            flat.append(cells)
+        header = list(dict.fromkeys(key for cells in flat for key in cells))
+        with open(directory / f"{self.name}.csv", "w", newline="", encoding="utf-8") as target:
+            writer = csv.DictWriter(target, header, lineterminator="\n")
+            writer.writeheader()
+            for cells in flat:
+                writer.writerow({key: _plain(cell) for key, cell in cells.items()})
+
+
+def _plain(cell):
+    if isinstance(cell, str | int | np.integer):
+        return cell
+    return "" if np.isnan(cell) else f"{cell:.6g}"
+
+
+def _rounded(value, digits):
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.{digits}f}"
+
+
+def _mean(values):
+    return float(np.nanmean(values)), float(np.nanstd(values))
+
+
+def _sizes(results):
+    return _mean(np.concatenate([result["sizes"] for result in results]))
+
+
+def extrapolation(experiments):
+    """Table 4.1 (and 4.3, for the first order) for the headline representations."""
+    table = Table(
+        "table_4_1",
+        "Table 4.1: interpolation and extrapolation",
+        f"Five folds of paths, {experiments.bags['headline']} bags, energies only; meV/atom, mean "
+        "± standard deviation over the folds. Ratio: RMSE over that of the paths.",
+    )
+    for name in HEADLINE:
+        errors = experiments.errors(experiments.results(name, bags="headline"))
+        for task, title in FOUR.items():
+            table.rows.append(
+                {
+                    "representation": name,
+                    "task": title,
+                    "RMSE": _mean(errors.rmse(task)),
+                    "MAE": _mean(errors.mae(task)),
+                    "ratio": errors.ratio(task),
+                    "ratio of the thesis": THESIS_RATIOS.get(task, 1.0),
+                }
+            )
+    return table
+
+
+def large_states(experiments):
+    """Larger cells by kind."""
+    table = Table(
+        "large_states",
+        "Larger cells by kind",
+        "As table 4.1: packed and relaxed at twice the size, 2x1x1 and 2x2x2 tilings of path "
+        "frames with every atom displaced by 0.1 Å; RMSE, meV/atom.",
+    )
+    for name in HEADLINE:
+        errors = experiments.errors(experiments.results(name, bags="headline"))
+        kinds = ("scratch", "t211", "t222")
+        table.rows.append(
+            {"representation": name} | {kind: _mean(errors.rmse(kind)) for kind in kinds}
+        )
+    return table
+
+
+def barriers(experiments):
+    """Table 4.2."""
+    table = Table(
+        "table_4_2",
+        "Table 4.2: barriers",
+        "Highest energy above the first image, eV; mean ± standard deviation over the models of "
+        "the five folds.",
+        digits=3,
+    )
+    part = experiments.protocol.parts["barriers"]
+    found = {name: experiments.results(name, bags="headline") for name in HEADLINE}
+    found["Point, with forces and stresses"] = experiments.labelled(
+        "Point", "energies, forces, stresses"
+    )
+    misses = {name: [] for name in found}
+    for path, rows in images(part).items():
+        n_atoms = len(part.structures[rows[0]])
+        reference = barrier(n_atoms * part.energies[rows])
+        row = {"path": f"{path} ({part.structures[rows[0]].info['composition']})"}
+        row["reference"] = reference
+        for name, results in found.items():
+            predicted = [barrier(n_atoms * r["prediction_barriers"][rows]) for r in results]
+            row[name] = _mean(predicted)
+            misses[name].append(np.abs(np.array(predicted) - reference))
+        table.rows.append(row)
+    last = {"path": "mean absolute error", "reference": ""}
+    table.rows.append(last | {name: _mean(np.mean(miss, axis=0)) for name, miss in misses.items()})
+    return table
+
+
+def schemes(experiments):
+    """Tables 4.3 to 4.5 and M*."""
+    table = Table(
+        "schemes",
+        "Tables 4.3 to 4.5: orders, randomization and sampling",
+        f"RMSE, meV/atom, over five folds of paths; {experiments.bags['headline']} bags in 4.1 and "
+        f"4.3, 4 folds in 4.4, {experiments.bags['random frames']} bags of random frames in 4.5, "
+        f"{experiments.bags['comparison']} elsewhere. 'Validation' is the error on what was left "
+        "out of each bag: with random frames it leaks. M*: number of features per model, at most "
+        "1,000; the thesis's is that of its own data.",
+    )
+    for name, scheme, bags, label in SCHEMES:
+        results = experiments.results(name, scheme, bags)
+        errors = experiments.errors(results)
+        row = {"table": label, "features": name, "scheme": scheme}
+        row["validation"] = _mean([1e3 * result["oob_rmse"] for result in results])
+        for task, title in FOUR.items():
+            row[title] = _mean(errors.rmse(task))
+        row["M*"] = _sizes(results)
+        thesis = THESIS_SIZES.get((name, scheme))
+        row["M* of the thesis"] = (
+            f"{thesis[0]} ± {thesis[1]}" if bags != "comparison" or ("nested" in scheme) else "-"
+        )
+        table.rows.append(row)
+    return table
+
+
+def chapter_3(experiments):
+    """Random folds, one greedy model."""
+    table = Table(
+        "chapter_3",
+        "Chapter 3: random folds of frames",
+        "Five folds of random frames, formation energies, one greedy model of all candidates per "
+        "fold (at most 300 features, M* on a random fifth of the frames). Frames of one path are "
+        "on both sides, so that the errors are too small for unseen paths. The features are the "
+        "default ones, not the 45,920 of the thesis; meV/atom.",
+    )
+    for name in CHAPTER_3:
+        results = experiments.results(name, "greedy, random folds")
+        errors = experiments.errors(results, leaking=True)
+        table.rows.append(
+            {
+                "features": name,
+                "number": len(results[0]["coef"]),
+                "RMSE": _mean(errors.rmse("paths")),
+                "MAE": _mean(errors.mae("paths")),
+                "M*": _sizes(results),
+                **{FOUR[task]: _mean(errors.rmse(task)) for task in ("barriers", "large", "bulk")},
+            }
+        )
+    return table
+
+
+def _summary_row(experiments, name, model, results):
+    protocol, errors = experiments.protocol, experiments.errors(results)
+    row = {"representation": name, "model": model, "features": len(results[0]["coef"])}
+    sizes = [result["sizes"] for result in results if len(result["sizes"])]
+    row["used per model"] = float(np.mean(np.concatenate(sizes))) if sizes else np.nan
+    row["used in all"] = float(np.mean([np.count_nonzero(r["coef"]) for r in results]))
+    for task, title in FOUR.items():
+        row[title] = _mean(errors.rmse(task))
+    for task in ("barriers", "large", "bulk"):
+        row[f"ratio, {FOUR[task]}"] = errors.ratio(task)
+    bases = REPRESENTATIONS[name].bases
+    row["CPU ms"] = sum(protocol.store.milliseconds(base) for base in bases)
+    return row
+
+
+def summary(experiments):
+    """Everything side by side."""
+    bags = experiments.bags
+    table = Table(
+        "summary",
+        "Summary: all representations and models",
+        f"Five folds of paths; RMSE, meV/atom, mean ± standard deviation over the folds. "
+        f"{bags['comparison']} bags, {bags['labels']} where forces and stresses train too. CPU "
+        "time of the features of a 58-76-atom cell, one thread; that of a part of a "
+        "representation is that of the whole.",
+        digits=1,
+    )
+    for name in COMPARED:
+        table.rows.append(_summary_row(experiments, name, "bagged", experiments.results(name)))
+    for name in RIDGE:
+        results = experiments.results(name, "ridge")
+        table.rows.append(_summary_row(experiments, name, "ridge", results))
+    for name in LABELLED:
+        for labels in LABELLED[name].trained_on:
+            results = experiments.labelled(name, labels)
+            table.rows.append(_summary_row(experiments, name, f"bagged: {labels}", results))
+    return table
+
+
+def strain(experiments):
+    """Pressure of unseen paths against the error of strained cells."""
+    table = Table(
+        "strain",
+        "Strained cells: what energies alone tell, what forces and stresses add",
+        "Pressure: RMSE over one frame of unseen paths (GPa), a check that needs no strained "
+        "cells. RMSE, meV/atom: of all strains (to ±9 % of the box side) and within ±4.5 %. K: "
+        "mean absolute error of the bulk modulus (GPa) of a parabola within 4 % of strain, "
+        f"37 compositions. {experiments.bags['comparison']} bags, "
+        f"{experiments.bags['labels']} with several kinds of labels.",
+    )
+    runs = [(name, "energies", experiments.results(name)) for name in COMPARED]
+    runs += [(name, "energies; ridge", experiments.results(name, "ridge")) for name in RIDGE]
+    runs += [
+        (name, labels, experiments.labelled(name, labels))
+        for name in LABELLED
+        for labels in LABELLED[name].trained_on
+    ]
+    for name, labels, results in runs:
+        errors = experiments.errors(results)
+        predicted, reference, _ = bulk_moduli(experiments, results)
+        table.rows.append(
+            {
+                "representation": name,
+                "labels": labels,
+                "paths": _mean(errors.rmse("paths")),
+                "pressure": _mean(experiments.pressure_errors(name, results)),
+                "all strains": _mean(errors.rmse("bulk")),
+                "to 4.5 %": bulk_rmse_within(experiments, results, 0.046),
+                "K": float(np.mean(np.abs(predicted - reference))),
+                "forces (meV/Å)": 1e3 * np.mean([r.get("force_rmse", np.nan) for r in results]),
+            }
+        )
+    return table
+
+
+TABLES = (
+    summary,
+    extrapolation,
+    large_states,
+    barriers,
+    schemes,
+    chapter_3,
+    strain,
+)
+
+
+def write_all(experiments, out):
+    """Write ``tables.md`` and one CSV per table."""
+    made = [make(experiments) for make in TABLES]
+    for table in made:
+        table.write_csv(out)
+    text = "\n".join(table.markdown() for table in made)
+    (out / "tables.md").write_text(text, encoding="utf-8")
