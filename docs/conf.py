@@ -5,17 +5,13 @@ The gallery runs its examples; ``-D plot_gallery=0`` leaves that out. In an envi
 """
 
 import os
-import sys
 import warnings
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from sklearn.base import BaseEstimator
-
-import skwavelet
+from skwavelet._documentation import DocumentedMixin
 
 here = Path(__file__).parent
-sys.path.insert(0, str(here / "_extensions"))
 
 project = "skwavelet"
 author = "The skwavelet developers"
@@ -82,12 +78,8 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
 
-def _reference_page(estimator: BaseEstimator) -> dict[str, str]:
-    """Return where an estimator's page is, seen from a page of the gallery."""
-    name = type(estimator).__name__
-    module = "skwavelet" if name in skwavelet.__all__ else type(estimator).__module__
-    return {"page": f"{module}.{name}"}
-
+# Estimators that the gallery shows link to the pages beside it.
+DocumentedMixin._doc_link_template = "../reference/generated/{page}.html"
 
 # -- figures and gallery --------------------------------------------------------------------------
 

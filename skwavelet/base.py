@@ -21,6 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
+from skwavelet._documentation import DocumentedMixin
 from skwavelet._parallel import unordered_results
 from skwavelet._validation import check_parameters
 from skwavelet._versioning import VersionedMixin
@@ -57,7 +58,7 @@ class Evaluator(Protocol):
         """
 
 
-class StructureTransformer(VersionedMixin, TransformerMixin, BaseEstimator):
+class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, BaseEstimator):
     """Base of transformers from sequences of ``ase.Atoms`` to feature matrices.
 
     Subclasses implement ``_learn``, which sets the fitted attributes, ``feature_table_`` and

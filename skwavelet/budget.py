@@ -147,7 +147,19 @@ class FeatureCosts:
         )
 
     def measure(self, columns: ArrayLike, repeats: int = 3) -> float:
-        """Return the time (ms) that these features take, the shortest of some runs."""
+        """Return the time (ms) that these features take, the shortest of some runs.
+
+        Parameters
+        ----------
+        columns : array-like of int
+            Numbers of the features.
+        repeats : int, default=3
+            Number of runs.
+
+        Returns
+        -------
+        float
+        """
         restricted = self.transformer.restrict(np.asarray(columns, dtype=np.intp))
         restricted.transform([self.atoms])
         times = []
@@ -171,11 +183,25 @@ class FeatureCosts:
         ----------
         columns : array-like of int
             Numbers of the features.
+
+        Returns
+        -------
+        float
         """
         return float(self._total(columns) @ self._prices)
 
     def transforms(self, columns: ArrayLike) -> pd.Series:
-        """Return the number of Fourier transforms on the grid of every scale."""
+        """Return the number of Fourier transforms on the grid of every scale.
+
+        Parameters
+        ----------
+        columns : array-like of int
+            Numbers of the features.
+
+        Returns
+        -------
+        Series of int
+        """
         needed = self._needed(columns)
         levels = np.array(self._levels, dtype=int).reshape(-1, 2)[needed]
         counts = np.bincount(levels[:, 0], levels[:, 1], minlength=len(self._shapes))
@@ -183,7 +209,17 @@ class FeatureCosts:
         return pd.Series(counts.astype(int), index=index, name="transforms")
 
     def marginal(self, columns: ArrayLike) -> np.ndarray:
-        """Return the time (ms), for every feature, that it would add to a set of features."""
+        """Return the time (ms), for every feature, that it would add to a set of features.
+
+        Parameters
+        ----------
+        columns : array-like of int
+            Numbers of the features of the set.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+        """
         prices = self._table @ self._prices[:3]
         prices[self._needed(columns)] = 0
         return np.array([prices[needs].sum() for needs in self._needs])
@@ -236,6 +272,21 @@ def fit_to_budget(
     ------
     ValueError
         If not exactly one budget is given, ``costs`` is missing, or the budget buys no feature.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skwavelet import VoxelScattering, fit_to_budget
+    >>> structures = [bulk("Cu", a=a, cubic=True) for a in np.linspace(3.4, 3.8, 9)]
+    >>> energies = [(atoms.get_volume() - 47) ** 2 for atoms in structures]
+    >>> features = VoxelScattering(order=1, spacing=0.4, dtype="float64")
+    >>> model = make_pipeline(features, Ridge()).fit(structures, energies)
+    >>> small = fit_to_budget(model, structures, energies, n_features=2)
+    >>> small[0].estimator.n_features_out_
+    2
     """
     if (milliseconds is None) == (n_features is None):
         raise ValueError("pass one budget: milliseconds or n_features")

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skwavelet._documentation import DocumentedMixin
 from skwavelet._validation import (
     HasMethods,
     Interval,
@@ -34,7 +35,7 @@ from skwavelet.structures import check_structures
 from skwavelet.uncertainty import ExtrapolationScore, main_deviations, spread_cotangents
 
 
-class EnergyForceRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
+class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     """A linear model of structures trained on energies, forces and stresses.
 
     The energy per atom is linear in the features of a structure, so that forces and stresses are
@@ -85,6 +86,11 @@ class EnergyForceRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
     n_rows_ : int
         Number of rows it was fitted on.
 
+    See Also
+    --------
+    ScatteringCalculator : Use the model in ASE.
+    prune : Compute only what the model needs.
+
     Notes
     -----
     The modulus of a map has edges where the map is zero, which no grid resolves: forces are exact
@@ -92,11 +98,6 @@ class EnergyForceRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
     forces suppresses this noise (``benchmarks/forces.py`` measures it). In models of energies
     alone it can be as large as the forces, unless the ``smoothing`` of the features is well above
     its default, 0.03 to 0.1.
-
-    See Also
-    --------
-    ScatteringCalculator : Use the model in ASE.
-    prune : Compute only what the model needs.
 
     References
     ----------

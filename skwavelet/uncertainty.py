@@ -13,6 +13,7 @@ from scipy.linalg import eigh
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skwavelet._documentation import DocumentedMixin
 from skwavelet._versioning import VersionedMixin
 from skwavelet.chaining import model_chain
 
@@ -85,7 +86,7 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
     return axes[:, :kept].T / np.sqrt(len(members) * share[kept - 1])
 
 
-class ExtrapolationScore(VersionedMixin, BaseEstimator):
+class ExtrapolationScore(DocumentedMixin, VersionedMixin, BaseEstimator):
     r"""How far rows of features leave those of the training set.
 
     The Mahalanobis distance of a row z of standardized features, regularized so that directions
@@ -262,6 +263,20 @@ def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
     Let d_i be the deviations of the members' predictions of structure i from their mean. Their
     covariances are C_ij = d_i . d_j / M, and the ranking is the order of the pivots of the
     Cholesky decomposition of C.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skwavelet import BaggedOLSEnsemble, VoxelScattering, rank_structures
+    >>> structures = [bulk("Cu", a=a, cubic=True) for a in np.linspace(3.4, 3.8, 9)]
+    >>> energies = [(atoms.get_volume() - 47) ** 2 for atoms in structures]
+    >>> features = VoxelScattering(order=1, spacing=0.4)
+    >>> model = make_pipeline(features, BaggedOLSEnsemble(5, random_state=0))
+    >>> ranked = rank_structures(model.fit(structures, energies), structures[:3])
+    >>> sorted(ranked.tolist())
+    [0, 1, 2]
     """
     predictions = model_chain(model).values(list(X))[:, 1:]
     if predictions.shape[1] < 2:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from skwavelet._documentation import DocumentedMixin
 from skwavelet._parallel import unordered_results
 from skwavelet._validation import Interval, StrOptions, check_parameters
 from skwavelet._versioning import VersionedMixin
@@ -38,7 +39,7 @@ from skwavelet.model_selection import assign_folds
 _MAX_REDRAWS = 1000
 
 
-class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
+class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     """Average of sparse linear models, each greedy on a bootstrap sample of the groups.
 
     Every model draws groups (relaxation paths, say) with repetition, compares a few random
@@ -68,13 +69,13 @@ class BaggedOLSEnsemble(VersionedMixin, RegressorMixin, BaseEstimator):
         not depend on it.
     random_state : int, RandomState instance or None, default=None
         Draws the groups and the candidates.
+    verbose : int, default=0
+        Nonzero shows a progress bar.
     checkpoint : path or None, default=None
         Directory in which to keep every model as soon as it is fitted. After an interruption,
         `fit` with the same data and parameters reads the models that are there, and fits the
         others; more ``n_estimators`` are added in the same way. Needs ``random_state`` to be
         an int. The files are pickles: use a directory of your own, and delete it after use.
-    verbose : int, default=0
-        Nonzero shows a progress bar.
 
     Attributes
     ----------

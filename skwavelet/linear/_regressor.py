@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skwavelet._documentation import DocumentedMixin
 from skwavelet._validation import Interval, RealNotInt, StrOptions, check_parameters
 from skwavelet._versioning import VersionedMixin
 from skwavelet.linear._blocks import BlockwiseData
@@ -30,7 +31,7 @@ from skwavelet.linear.design import Problem
 from skwavelet.linear.greedy import GreedyPath, PrefixWeights, greedy_path, prefix_weights
 
 
-class GreedyOLSRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
+class GreedyOLSRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     """Sparse linear model by greedy orthogonal least squares.
 
     Features are added one at a time: at each step the one whose column, made orthogonal to the

@@ -131,13 +131,22 @@ class FeatureStore:
         return digest(json.dumps(parts, sort_keys=True).encode())
 
     def get_feature_names_out(self) -> np.ndarray:
-        """Return the names of the features, an ndarray of str of shape (n_features,)."""
+        """Return the names of the features.
+
+        Returns
+        -------
+        ndarray of str of shape (n_features,)
+        """
         return self.feature_names
 
     def load_transformer(self) -> Any:
         """Return the fitted transformer that computed the features.
 
         It is a pickle, which can run any code: load it only where you trust who wrote the store.
+
+        Returns
+        -------
+        estimator
         """
         return joblib.load(self.directory / "transformer.joblib")
 
@@ -145,6 +154,10 @@ class FeatureStore:
         """Read everything and return the numbers of chunks that are damaged.
 
         Call `featurize` as before to have them computed again.
+
+        Returns
+        -------
+        list of int
         """
         damaged = []
         for record in self._records:
