@@ -35,10 +35,11 @@ class ScatteringCalculator(Calculator):
     Parameters
     ----------
     model : estimator
-        A fitted `EnergyForceRegressor`, or a fitted Pipeline of a representation, linear steps
-        and a linear model.
+        A fitted `EnergyForceRegressor`, a fitted Pipeline of a representation, linear steps and
+        a linear model, or a fitted network of `skwavelet.neural`.
     per_atom : bool, default=True
         Whether the model predicts energies per atom (eV/atom) rather than total energies (eV).
+        Networks predict totals, whatever is passed here.
 
     Attributes
     ----------
@@ -120,7 +121,8 @@ class ScatteringCalculator(Calculator):
         if not ensemble and {"energy_std", "forces_std"} & set(properties):
             raise PropertyNotImplementedError("the model is no ensemble, it has no spread")
         chain = self._follow(atoms)
-        size = len(atoms) if self.per_atom else 1
+        total = not self.per_atom or getattr(chain, "extensive", False)
+        size = 1 if total else len(atoms)
         if {"forces", "stress", "forces_std"} & set(properties):
             spread = "forces_std" in properties
             cotangents = size * spread_cotangents(

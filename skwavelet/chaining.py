@@ -168,7 +168,9 @@ def model_chain(model: Any) -> LinearChain:
     Parameters
     ----------
     model : estimator
-        A fitted ``EnergyForceRegressor``, or a Pipeline whose last step is a linear model.
+        A fitted ``EnergyForceRegressor``, or a Pipeline whose last step is a linear model; or
+        anything with ``derivative_chain()``, which returns what stands in for the chain, such as
+        a network.
 
     Returns
     -------
@@ -181,6 +183,8 @@ def model_chain(model: Any) -> LinearChain:
     TypeError
         If a step has no known derivative, or the model is not linear.
     """
+    if hasattr(model, "derivative_chain"):
+        return model.derivative_chain()
     if isinstance(model, Pipeline):
         if len(model.steps) < 2:
             raise TypeError("the pipeline has no model after its features: add a linear model")

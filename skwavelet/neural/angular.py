@@ -1,0 +1,289 @@
+"""``AngularNetwork``: learned three-body filters and messages between atoms (chapter 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skwavelet._validation import Interval, StrOptions
+from skwavelet.neural.graph import Graph
+from skwavelet.neural.layers import GaussianAngularLayer
+from skwavelet.neural.networks import AngularModule
+from skwavelet.neural.regressor import NetworkRegressor
+from skwavelet.structures import Structure, smallest_distance
+
+_N_ANGULAR = {"legendre": 4, "gaussian": 10}
+
+
+class AngularNetwork(NetworkRegressor):
+    r"""Network of learned three-body filters, trained on energies and forces.
+
+    Every atom starts from a learned vector of its element. Each layer adds a message from the
+    neighbours, weighed by learned filters of distances and angles; two dense layers read an
+    energy off every atom, and their sum is the energy (6.6-6.16 of the reference). It is
+    invariant under translations, rotations, reflections and permutations, and changes smoothly
+    when an atom crosses the cutoff.
+
+    Parameters
+    ----------
+    n_layers : int, default=3
+        Number of message layers (at every level of pooling).
+    width : int, default=64
+        Number of features of an atom.
+    basis : {"legendre", "gaussian"}, default="legendre"
+        Angular part of the filters. "legendre": polynomials of the cosine, where the addition
+        theorem of spherical harmonics makes the cost proportional to the neighbours. "gaussian":
+        the filters of the reference, Gaussians of the cosine and of the distance through two
+        dense layers; the cost is proportional to the pairs of neighbours.
+    n_radial : int, default=10
+        Number of radial Gaussians, from the smallest distance in X to the cutoff.
+    n_angular : int, default=None
+        Number of Legendre polynomials (None: 4) or Gaussians (None: 10) of the angle. 0 leaves
+        the angles out.
+    cutoff : float, default=5.0
+        Largest distance between neighbours (Å).
+    messages : {"both", "neighbor", "center"}, default="both"
+        Whose features the Gaussian filters of atom i with neighbours j and k multiply: those of
+        j and k; those of k alone; those of i itself, the literal (6.13), which never learns the
+        element of a neighbour. For comparisons; the Legendre basis has "both" only.
+    pooling : int or sequence of int, default=None
+        Pool the atoms to fewer nodes by learned assignments and go on there (6.17-6.19), the
+        readouts of all levels adding up. An int is the number of levels, each with half as many
+        nodes as the one before, the first with half as many as the largest structure of X has
+        atoms; a sequence gives the numbers of nodes. For structures without periods only.
+    pooling_weight : float, default=0.01
+        Weight of the link and entropy losses of pooling.
+    energy_weight : float, default=0.01
+        p in the loss (5.16): p mean (energy error)² + (1 - p) mean (force error)², total
+        energies in eV and force components in eV/Å. Without forces, p = 1.
+    learning_rate : float, default=0.003
+        At its highest, of Muon (matrices of weights) and Adam (everything else).
+    schedule : {"cosine", "plateau"}, default="cosine"
+        Lower the learning rate by a cosine over ``max_epochs``, or halve it whenever the
+        validation loss has not fallen for a third of ``patience``.
+    batch_size : int, default=10
+        Structures per step.
+    max_epochs : int, default=200
+        Largest number of passes over the training structures.
+    patience : int, default=None
+        Stop when the validation loss has not fallen for so many epochs; None never does.
+    validation_fraction : float, default=0.1
+        Part of the groups that is held out to choose the best weights. None trains on
+        everything and keeps the last weights.
+    averaging : float, default=0.999
+        Decay per step of the running average of the weights, which is what validation and
+        predictions use; 0 uses the weights themselves.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the network.
+    device : str or torch.device, default="auto"
+        "auto" takes a CUDA device if there is one. It may be changed on a fitted network.
+    checkpoint_path : str or Path, default=None
+        File that keeps the state of the training after every epoch. If it exists and belongs to
+        the same fit, ``fit`` carries on from it: on a CPU to the same weights as without the
+        interruption.
+    random_state : int, RandomState instance or None, default=None
+        Draws first weights, validation groups and the order of batches.
+    verbose : bool, default=False
+        Show progress.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The network with its best weights.
+    elements_ : list of str
+        Chemical symbols seen in ``fit``.
+    shifts_ : ndarray of shape (n_elements,)
+        Energy per atom of each element (eV), by least squares.
+    scale_ : float
+        Root mean square of the training forces (eV/Å), the unit inside of the network.
+    history_ : DataFrame
+        One row per epoch: train_loss, learning_rate, and of the validation set loss, energy MAE
+        (eV) and force MAE (eV/Å). Losses are in units of ``scale_`` squared.
+    n_iter_, best_epoch_ : int
+        Epochs in all, and the epoch of the weights that are kept.
+
+    See Also
+    --------
+    PointScatteringNetwork : Fixed wavelets, learned mixing of channels.
+    skwavelet.ScatteringCalculator : Use the network in ASE.
+    skwavelet.AngularFeatures : Three-body features with fixed filters.
+
+    Notes
+    -----
+    ``y`` and ``predict`` are total energies in eV, where the linear models of the library speak
+    eV/atom.
+
+    The reference's filter depends on the distance to k and the angle, so that a lone neighbour
+    acts not at all; here a two-body filter of the distance to k is added to it. The number of
+    nodes of pooling is fixed by ``fit``, whatever the size of a later structure.
+
+    References
+    ----------
+    X. Brumwell, *Wavelet scattering and graph representations for atomic structures*,
+    dissertation, Michigan State University, chapter 6.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> from skwavelet.neural import AngularNetwork
+    >>> structures = []
+    >>> for seed in range(6):
+    ...     atoms = molecule("H2O")
+    ...     atoms.rattle(0.05, seed=seed)
+    ...     atoms.calc = EMT()
+    ...     structures.append(atoms)
+    >>> energies = [atoms.get_potential_energy() for atoms in structures]
+    >>> forces = [atoms.get_forces() for atoms in structures]
+    >>> network = AngularNetwork(1, width=8, max_epochs=2, random_state=0)
+    >>> network.fit(structures, energies, forces=forces).predict_forces(structures[:1])[0].shape
+    (3, 3)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **NetworkRegressor._parameter_constraints,
+        "basis": [StrOptions({"legendre", "gaussian"})],
+        "n_radial": [Interval(Integral, 2, None, closed="left")],
+        "n_angular": [None, Interval(Integral, 0, None, closed="left")],
+        "cutoff": [Interval(Real, 0, None, closed="neither")],
+        "messages": [StrOptions({"both", "neighbor", "center"})],
+        "pooling": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
+        "pooling_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_layers: int = 3,
+        width: int = 64,
+        *,
+        basis: str = "legendre",
+        n_radial: int = 10,
+        n_angular: int | None = None,
+        cutoff: float = 5.0,
+        messages: str = "both",
+        pooling: int | Sequence[int] | None = None,
+        pooling_weight: float = 0.01,
+        energy_weight: float = 0.01,
+        learning_rate: float = 0.003,
+        schedule: str = "cosine",
+        batch_size: int = 10,
+        max_epochs: int = 200,
+        patience: int | None = None,
+        validation_fraction: float | None = 0.1,
+        averaging: float = 0.999,
+        dtype: str = "float32",
+        device: str | torch.device = "auto",
+        checkpoint_path: str | Path | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ):
+        self.n_layers = n_layers
+        self.width = width
+        self.basis = basis
+        self.n_radial = n_radial
+        self.n_angular = n_angular
+        self.cutoff = cutoff
+        self.messages = messages
+        self.pooling = pooling
+        self.pooling_weight = pooling_weight
+        self.energy_weight = energy_weight
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.averaging = averaging
+        self.dtype = dtype
+        self.device = device
+        self.checkpoint_path = checkpoint_path
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def filters(self, distances: np.ndarray, cosines: np.ndarray, layer: int = 0) -> np.ndarray:
+        """Evaluate the learned three-body filters of a layer at the atoms (Figure 6.1).
+
+        Parameters
+        ----------
+        distances : array of shape (n_distances,)
+            Distances to the neighbour k (Å).
+        cosines : array of shape (n_cosines,)
+            Cosines of the angle j i k.
+        layer : int, default=0
+
+        Returns
+        -------
+        ndarray of shape (n_distances, n_cosines, width)
+            Theta ssp(Theta~ (G(r) x G(cos))) without the cutoff functions.
+
+        Raises
+        ------
+        ValueError
+            If the network has no such filters (``basis="legendre"`` or ``n_angular=0``).
+        """
+        check_is_fitted(self)
+        first = self.module_.levels[0][layer]
+        if not (isinstance(first, GaussianAngularLayer) and first.n_angular):
+            raise ValueError(
+                "only the Gaussian basis has filters of a distance and an angle: fit with "
+                'basis="gaussian" and n_angular not 0'
+            )
+        place, geometry = self._place(), self.module_.geometries[0]
+        r = torch.as_tensor(np.asarray(distances), dtype=self._dtype, device=place)
+        cos = torch.as_tensor(np.asarray(cosines), dtype=self._dtype, device=place)
+        with torch.no_grad():
+            values = first.triplet_filters(geometry.radial(r), geometry.angular(cos))
+        return values.cpu().numpy().astype(np.float64)
+
+    def _learn(self, structures: list[Structure]) -> None:
+        self.cutoff_ = float(self.cutoff)
+        self._check_pooling(structures)
+        smallest = smallest_distance(structures)
+        # Every radial Gaussian lies between the closest atoms and the cutoff.
+        self._start = smallest if smallest < self.cutoff_ else 0.0
+        self._nodes = self._numbers_of_nodes(max(map(len, structures)))
+
+    def _build(self, graphs: list[Graph]) -> nn.Module:
+        n_angular = _N_ANGULAR[self.basis] if self.n_angular is None else self.n_angular
+        return AngularModule(
+            len(self.elements_),
+            width=self.width,
+            n_layers=self.n_layers,
+            n_radial=self.n_radial,
+            n_angular=n_angular,
+            cutoff=self.cutoff_,
+            start=self._start,
+            basis=self.basis,
+            messages=self.messages,
+            nodes=self._nodes,
+        ).to(self._dtype)
+
+    def _numbers_of_nodes(self, n_atoms: int) -> tuple[int, ...]:
+        if self.pooling is None:
+            return ()
+        if isinstance(self.pooling, Integral):
+            return tuple(max(1, -(-n_atoms // 2**level)) for level in range(1, self.pooling + 1))
+        nodes = np.asarray(self.pooling)
+        if nodes.ndim != 1 or not np.issubdtype(nodes.dtype, np.integer) or (nodes < 1).any():
+            raise ValueError(
+                f"pooling must be a number of levels or numbers of nodes, not {self.pooling!r}"
+            )
+        return tuple(nodes.tolist())
+
+    def _check_support(self, structures: list[Structure]) -> None:
+        self._check_pooling(structures)
+
+    def _check_pooling(self, structures: list[Structure]) -> None:
+        for structure in structures:
+            if self.pooling is not None and structure.pbc.any():
+                raise ValueError(
+                    f"Structure {structure.index} is periodic, and means of positions have no "
+                    "meaning there: set pooling=None"
+                )

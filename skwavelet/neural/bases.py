@@ -1,0 +1,156 @@
+"""Radial and angular basis functions, the cutoff, and wavelets as polynomials, in torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.special import genlaguerre
+from torch import Tensor, nn
+
+from skwavelet.wavelets import radial_polynomial, solid_harmonics
+
+# Added to squared lengths (Å^2): pooled atoms may fall on one another.
+_TINY = 1e-12
+
+
+def shifted_softplus(x: Tensor) -> Tensor:
+    """Return ln(1 + e^x) - ln 2, which is 0 at 0."""
+    return nn.functional.softplus(x) - math.log(2)
+
+
+def lengths(vectors: Tensor) -> Tensor:
+    """Return the lengths of vectors (..., 3), with a derivative even at 0."""
+    return (vectors.square().sum(dim=-1) + _TINY).sqrt()
+
+
+def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
+    """Return (1 + cos(pi r / cutoff)) / 2, and 0 beyond the cutoff."""
+    inside = distances < cutoff
+    # Clamped, so that far slots do not carry large phases.
+    phase = (math.pi / cutoff) * distances.clamp(max=cutoff)
+    return 0.5 * (torch.cos(phase) + 1) * inside
+
+
+class GaussianBasis(nn.Module):
+    """Gaussians at equal distances that overlap at one standard deviation.
+
+    Parameters
+    ----------
+    size : int
+        Number of Gaussians.
+    low, high : float
+        Centres of the first and the last.
+    """
+
+    centers: Tensor
+
+    def __init__(self, size: int, low: float, high: float):
+        super().__init__()
+        self.register_buffer("centers", torch.linspace(low, high, size, dtype=torch.float64))
+        self.width = (high - low) / max(size - 1, 1) / 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the Gaussians (..., size) at x (...)."""
+        return torch.exp(-0.5 * ((x[..., None] - self.centers) / self.width) ** 2)
+
+
+class SolidHarmonics(nn.Module):
+    """The solid harmonics r^l Y_lm of the degrees 0 ... max_l, as polynomials.
+
+    Parameters
+    ----------
+    max_l : int
+    """
+
+    def __init__(self, max_l: int):
+        super().__init__()
+        self.max_l = max_l
+        for l in range(max_l + 1):
+            exponents = _monomials(l)
+            self.register_buffer(f"exponents_{l}", torch.from_numpy(exponents))
+            self.register_buffer(f"matrix_{l}", torch.from_numpy(_harmonic_matrix(exponents)))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the harmonics (..., 2l + 1) of every degree at vectors (..., 3)."""
+        powers = [torch.ones_like(x)]
+        for _ in range(self.max_l):
+            powers.append(powers[-1] * x)
+        power = torch.stack(powers, dim=-2)
+        harmonics = []
+        for l in range(self.max_l + 1):
+            a, b, c = getattr(self, f"exponents_{l}").unbind(1)
+            monomials = power[..., a, 0] * power[..., b, 1] * power[..., c, 2]
+            harmonics.append(monomials @ getattr(self, f"matrix_{l}"))
+        return harmonics
+
+
+class SolidWavelets(nn.Module):
+    """The wavelets psi_nlm of several scales at vectors, as polynomials times Gaussians.
+
+    Parameters
+    ----------
+    wavelets : sequence of (n, l)
+    beta : float
+        Width of the narrowest scale (Å).
+    scales : sequence of float
+        Scales j; a scale's wavelets are dilated by 2^j.
+    gains : ndarray of shape (n_wavelets,)
+        What each wavelet is multiplied by.
+    """
+
+    def __init__(
+        self,
+        wavelets: Sequence[tuple[int, int]],
+        beta: float,
+        scales: Sequence[float],
+        gains: np.ndarray,
+    ):
+        super().__init__()
+        self.wavelets, self.beta = tuple(wavelets), float(beta)
+        self.harmonics = SolidHarmonics(max(l for _, l in self.wavelets))
+        self.register_buffer("dilations", 2.0 ** torch.tensor(scales, dtype=torch.float64))
+        self.register_buffer("gains", torch.from_numpy(np.asarray(gains, dtype=np.float64)))
+        # Output (wavelet, scale) that each of the maps psi_nlm belongs to.
+        counts = np.repeat([2 * l + 1 for _, l in self.wavelets], len(scales))
+        self.n_outputs = len(counts)
+        self.register_buffer("output_of", torch.from_numpy(np.repeat(range(len(counts)), counts)))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return psi (..., n_maps) at vectors (..., 3), the 2l + 1 maps of an output together."""
+        x = vectors[..., None, :] / self.dilations[:, None]  # (..., scales, 3)
+        t = x.square().sum(dim=-1) / (2 * self.beta**2)
+        envelope, harmonics = torch.exp(-t), self.harmonics(x)
+        maps = []
+        for (n, l), gain in zip(self.wavelets, self.gains, strict=True):
+            radial = torch.zeros_like(t)
+            for coefficient in _laguerre(n, l, self.beta):
+                radial = radial * t + coefficient
+            radial = radial * envelope * gain
+            maps.append((harmonics[l] * radial[..., None]).flatten(-2))
+        return torch.cat(maps, dim=-1)
+
+
+def _monomials(l: int) -> np.ndarray:
+    """Return the exponents (M, 3) of all monomials of degree l."""
+    return np.array([(a, b, l - a - b) for a in range(l + 1) for b in range(l - a + 1)])
+
+
+def _harmonic_matrix(exponents: np.ndarray) -> np.ndarray:
+    """Return the coefficients (M, 2l + 1) of the solid harmonics in all monomials of degree l.
+
+    Solved for at points, so that the harmonics are those of the rest of the library.
+    """
+    l = int(exponents[0].sum())
+    points = np.random.default_rng(0).normal(size=(3, 4 * len(exponents)))
+    monomials = np.prod(points[:, None] ** exponents.T[:, :, None], axis=0)
+    return np.linalg.lstsq(monomials.T, solid_harmonics(points, l).T, rcond=None)[0]
+
+
+def _laguerre(n: int, l: int, beta: float) -> list[float]:
+    """Return the coefficients of Q_nl / r^l in t = r^2 / 2 beta^2, highest power first."""
+    polynomial = genlaguerre(n - l - 1, l + 0.5)
+    origin = float(radial_polynomial(np.zeros((3, 1)), n, l, beta)[0])
+    return (polynomial.coef * origin / polynomial(0.0)).tolist()

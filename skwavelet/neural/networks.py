@@ -1,0 +1,229 @@
+"""The networks as torch modules: batches in, one number per structure out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skwavelet.neural.bases import SolidWavelets, cosine_cutoff, lengths, shifted_softplus
+from skwavelet.neural.graph import Batch
+from skwavelet.neural.layers import GaussianAngularLayer, Geometry, LegendreAngularLayer, gather
+from skwavelet.neural.pooling import AtomPooling
+
+# Added to squared moduli that are about 1, which have no derivative at 0.
+_MODULUS_FLOOR = 1e-4
+
+
+class Readout(nn.Module):
+    """A dense layer, a nonlinearity and a number per row."""
+
+    def __init__(self, n_inputs: int, width: int):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(n_inputs, width), nn.Linear(width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return numbers (...) of features (..., n_inputs)."""
+        return self.outer(shifted_softplus(self.inner(features))).squeeze(-1)
+
+
+class AngularModule(nn.Module):
+    """Embedding, angular layers and a readout, at the atoms and at every level of nodes.
+
+    Parameters
+    ----------
+    n_elements : int
+    width, n_layers, n_radial, n_angular : int
+    cutoff, start : float
+        Largest distance, and centre of the first radial Gaussian (Å).
+    basis : {"legendre", "gaussian"}
+    messages : {"both", "neighbor", "center"}
+        See `GaussianAngularLayer`.
+    nodes : sequence of int
+        Number of nodes that the atoms, then the nodes, are pooled to.
+    """
+
+    def __init__(
+        self,
+        n_elements: int,
+        *,
+        width: int,
+        n_layers: int,
+        n_radial: int,
+        n_angular: int,
+        cutoff: float,
+        start: float,
+        basis: str,
+        messages: str,
+        nodes: Sequence[int] = (),
+    ):
+        super().__init__()
+        self.embedding = nn.Embedding(n_elements, width)
+        legendre = basis == "legendre" and n_angular > 0
+        # At equal density, half as many nodes are 2^(1/3) times as far apart.
+        reaches = [cutoff * 2 ** (level / 3) for level in range(len(nodes) + 1)]
+        self.geometries = nn.ModuleList(
+            Geometry(reach, start, n_radial, n_angular, legendre) for reach in reaches
+        )
+        self.levels = nn.ModuleList(
+            nn.ModuleList(
+                LegendreAngularLayer(width, n_radial, n_angular)
+                if legendre
+                else GaussianAngularLayer(width, n_radial, n_angular, messages)
+                for _ in range(n_layers)
+            )
+            for _ in reaches
+        )
+        self.readouts = nn.ModuleList(Readout(width, max(1, width // 2)) for _ in reaches)
+        self.pools = nn.ModuleList(
+            AtomPooling(width, n_nodes, reach)
+            for n_nodes, reach in zip(nodes, reaches, strict=False)
+        )
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return one number per structure (B,), and the sum of the auxiliary losses of pooling."""
+        features = self.embedding(batch.species)
+        total = losses = features.new_zeros(())
+        for level, layers in enumerate(self.levels):
+            if level:
+                features, batch, loss = self.pools[level - 1](features, batch)
+                losses = losses + loss
+            around = self.geometries[level](batch.vectors(), batch.neighbors, batch.filled)
+            for layer in layers:
+                features = layer(features, around)
+            total = total + batch.sums(self.readouts[level](features))
+        return total, losses
+
+
+class ScatteringModule(nn.Module):
+    """Scattering at the atoms with learned mixing of channels, (5.7)-(5.15).
+
+    Parameters
+    ----------
+    n_elements : int
+    wavelets : sequence of (n, l)
+    beta : float
+        Width of the narrowest wavelets (Å).
+    scales : sequence of float
+    gains : ndarray of shape (n_wavelets,)
+    reach : float
+        Largest distance (Å).
+    width, n_layers : int
+        Channels that enter every layer, and number of layers.
+    powers : sequence of float
+    head : {"linear", "mlp"}
+    """
+
+    def __init__(
+        self,
+        n_elements: int,
+        *,
+        wavelets: Sequence[tuple[int, int]],
+        beta: float,
+        scales: Sequence[float],
+        gains: np.ndarray,
+        reach: float,
+        width: int,
+        n_layers: int,
+        powers: Sequence[float],
+        head: str,
+    ):
+        super().__init__()
+        self.reach, self.powers = reach, tuple(powers)
+        self.wavelets = SolidWavelets(wavelets, beta, scales, gains)
+        self.embedding = nn.Embedding(n_elements, width)
+        n_outputs = self.wavelets.n_outputs * width
+        self.mixers = nn.ModuleList(
+            nn.Linear(n_outputs, width, bias=False) for _ in range(n_layers - 1)
+        )
+        n_pooled = len(self.powers) * (width + n_layers * n_outputs)
+        self.head = nn.Linear(n_pooled, 1) if head == "linear" else Readout(n_pooled, 2 * width)
+        # What features and pooled features are divided by, set by `calibrate`.
+        self.register_buffer("layer_spreads", torch.ones(n_layers, n_outputs, dtype=torch.float64))
+        self.register_buffer("means", torch.zeros(n_pooled, dtype=torch.float64))
+        self.register_buffer("spreads", torch.ones(n_pooled, dtype=torch.float64))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return one number per structure (B,), and 0 for auxiliary losses."""
+        pooled = (self.pooled(batch) - self.means) / self.spreads
+        # The head acts on means over atoms, so that the result grows with the structure.
+        return self.head(pooled).reshape(-1) * batch.sizes, pooled.new_zeros(())
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """Return the means over atoms of the powers of all features, (B, n_pooled)."""
+        means = []
+        for features in self.layers(batch):
+            powers = torch.cat([features.abs() ** q for q in self.powers], dim=1)
+            means.append(batch.sums(powers) / batch.sizes[:, None])
+        return torch.cat(means, dim=1)
+
+    def layers(self, batch: Batch) -> list[Tensor]:
+        """Return the features of the atoms: the embedding, then the modulus of every layer."""
+        vectors = batch.vectors()
+        switch = cosine_cutoff(lengths(vectors), self.reach) * batch.filled
+        waves = (self.wavelets(vectors) * switch[..., None]).transpose(1, 2)
+        inputs = self.embedding(batch.species)
+        outputs = [inputs]
+        for layer, spreads in enumerate(self.layer_spreads):
+            if layer:
+                inputs = self.mixers[layer - 1](outputs[-1])
+            maps = waves @ gather(inputs, batch.neighbors)
+            square = maps.new_zeros(len(maps), self.wavelets.n_outputs, maps.shape[-1])
+            square = square.index_add(1, self.wavelets.output_of, maps.square()).flatten(1)
+            modulus = (square / spreads**2 + _MODULUS_FLOOR**2).sqrt() - _MODULUS_FLOOR
+            outputs.append(modulus)
+        return outputs
+
+    @torch.no_grad()
+    def calibrate(self, batch: Batch) -> None:
+        """Set spreads so that features, and pooled features, are of order 1 on a batch."""
+        for layer in range(len(self.layer_spreads)):
+            modulus = self.layers(batch)[layer + 1]
+            spread = modulus.square().mean(dim=0).sqrt()
+            self.layer_spreads[layer] = torch.where(spread > 1e-6, spread, 1.0)
+        pooled = self.pooled(batch)
+        self.means.copy_(pooled.mean(dim=0))
+        spread = pooled.std(dim=0, correction=0)
+        # Means over atoms that hardly vary must not be blown up.
+        self.spreads.copy_(spread.clamp(min=1e-3 * pooled.abs().mean(dim=0) + 1e-6))
+
+
+def energy_gradients(
+    module: nn.Module, batch: Batch, *, create_graph: bool = False, strained: bool = False
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Return the module's numbers with their gradients.
+
+    Parameters
+    ----------
+    module : nn.Module
+        `AngularModule` or `ScatteringModule`.
+    batch : Batch
+    create_graph : bool
+        Whether the gradients are to be differentiated in their turn, in training.
+    strained : bool
+        Whether the gradient with respect to strain is wanted.
+
+    Returns
+    -------
+    energies : Tensor of shape (B,)
+    gradients : Tensor of shape (N, 3)
+        With respect to the positions.
+    strains : Tensor of shape (B, 3, 3) or None
+        With respect to a homogeneous strain of each structure.
+    losses : Tensor of shape ()
+        Auxiliary losses.
+    """
+    leaves = [batch.positions.detach().requires_grad_()]
+    moved = replace(batch, positions=leaves[0])
+    if strained:
+        leaves.append(leaves[0].new_zeros(len(batch), 3, 3).requires_grad_())
+        moved = moved.strained(leaves[1])
+    with torch.enable_grad():
+        energies, losses = module(moved)
+        gradients, *strains = torch.autograd.grad(
+            energies.sum(), leaves, create_graph=create_graph, materialize_grads=True
+        )
+    return energies, gradients, strains[0] if strained else None, losses

