@@ -60,8 +60,11 @@ def planning() -> Iterator[None]:
             _owner = path
         with FileLock(f"{path}.lock"):
             known = path.read_bytes() if path.exists() else b""
-            if known:
+            try:
                 pyfftw.import_wisdom([text.encode() for text in json.loads(known)])
+            except (AttributeError, IndexError, TypeError, ValueError):
+                # None yet, or damaged: it is written anew.
+                known = b""
             yield
             plans = json.dumps([text.decode() for text in pyfftw.export_wisdom()]).encode()
             if plans != known:
