@@ -1,17 +1,20 @@
-"""Force training on Li-Si: learning curves, calibration, and the cost of derivatives.
+"""Energies, forces and stresses along unseen Li-Si paths, trained with and without forces.
 
-    python benchmarks/forces.py --cache DIR              # packaged structures, about an hour
-    python benchmarks/forces.py --cache DIR --parts 2    # a quarter of them
-    python benchmarks/forces.py --cache DIR --data DATA  # all paths, 12 frames each: a day
+    python benchmarks/forces.py --data DATA --cache DIR      # all paths, 12 frames each
+    python benchmarks/forces.py --cache DIR                  # packaged structures
+    python benchmarks/forces.py --cache DIR --quick          # minutes
 
-A cache belongs to one choice of data, --directions and --smoothing.
+Labels are CHGNet v0.3.0's, not those of density functional theory. Of every composition, four
+fifths of the paths are for training, the others are never seen. Training sets are nested random
+draws of frames of the training paths; resolution and channels are learned from the geometry of all
+structures. Every third structure brings its stress. Rows of derivatives are taken along random
+directions, whose number per structure stands in the table, and kept in ``--cache``. Errors of
+forces and stresses are estimated along random directions of the unseen structures, too, which is
+unbiased. Features of SOAP (DScribe, averaged over the atoms of each element) have no derivatives
+in periodic cells: theirs are central differences along the same directions.
 
-Labels are CHGNet v0.3.0's, not those of density functional theory. Training structures are drawn
-at random from four fifths of the paths of each composition; errors are those of the other paths.
-Errors of forces and stresses are estimated from random directions (unbiased). Resolution and
-channels are learned from the geometry of all structures.
-
-Timings are the median over three structures, side by side in one process.
+Weights of forces and stresses are chosen by the errors of training structures in the models of the
+ensemble that did not see their paths.
 """
 
 import argparse
@@ -19,133 +22,248 @@ import os
 import time
 
 import numpy as np
-from lisi_rows import errors, lisi_rows, load, select
+import threadpoolctl
+from derivative_rows import RowsRidge, beside, cached_rows, errors, load, select, split_paths
+from timing import machine, table
 
-from skwavelet import BaggedOLSEnsemble, VoxelScattering, calibrate_spread
+from skwavelet import (
+    AngularFeatures,
+    BaggedOLSEnsemble,
+    PointScattering,
+    VoxelScattering,
+    calibrate_spread,
+)
 from skwavelet._validation import check_groups
-from skwavelet.labels import ENERGY, FORCE, fit_rows
+from skwavelet.labels import ENERGY, FORCE, STRESS, fit_rows
 
 TRAININGS = {  # force_weight, stress_weight
     "energies": (0.0, 0.0),
     "and forces": (1e-3, 0.0),
     "and stresses": (1e-3, 1.0),
 }
+SIZES = (60, 120, 240, 480, 960, 1920, 10**6)
+UNITS = ("energy meV/atom", "force meV/Å", "stress meV/Å³")
+PENALTIES = 10.0 ** np.arange(-9, -2)
 
 
-def time_derivatives(data, transformer):
+class NumericalSOAP:
+    """SOAP averaged over the atoms of each element, with derivatives by central differences."""
+
+    def __init__(self, species, step=1e-3):
+        from dscribe.descriptors import SOAP  # beside it are only our own representations
+
+        self.species, self.step = species, step
+        self.soap = SOAP(species=species, r_cut=6.0, n_max=8, l_max=6, periodic=True)
+        self.n_features_out_ = len(species) * self.soap.get_number_of_features()
+
+    def get_params(self):
+        """Return what the rows depend on."""
+        return {"species": self.species, "step": self.step}
+
+    def transform(self, structures):
+        """Return the averages (n_structures, n_features)."""
+        return np.array([self._average(atoms) for atoms in structures])
+
+    def _average(self, atoms):
+        features = self.soap.create(atoms)
+        kinds = [np.array(atoms.symbols) == symbol for symbol in self.species]
+        return np.concatenate([features[kind].sum(axis=0) for kind in kinds]) / len(atoms)
+
+    def jvp(self, structures, displacements, strains):
+        """Return derivatives along displacements and strains, one array per structure."""
+        tangents = []
+        for atoms, moves, bends in zip(structures, displacements, strains, strict=True):
+            sides = []
+            for sign in (1, -1):
+                changed = []
+                for move, bend in zip(moves, bends, strict=True):
+                    copy = atoms.copy()
+                    # Long directions get short steps: the atoms move by `step` on average.
+                    length = self.step / max(np.sqrt(np.mean(move**2)), np.abs(bend).max())
+                    copy.positions += sign * length * move
+                    cell = copy.cell.array @ (np.eye(3) + sign * length * bend)
+                    copy.set_cell(cell, scale_atoms=True)
+                    changed.append(self._average(copy) / (2 * length))
+                sides.append(np.array(changed))
+            tangents.append(sides[0] - sides[1])
+        return tangents
+
+
+def representations(elements, smoothing, n_jobs):
+    """Return name -> (representations side by side, directions, most training structures)."""
+    voxel = VoxelScattering(channels=["elements"], smoothing=smoothing, n_jobs=n_jobs)
+    point, angular = PointScattering(n_jobs=n_jobs), AngularFeatures(angles="legendre")
+    return {
+        "Point": ([point], 8, 10**6),
+        "Point + Angular": ([point, angular], 8, 1920),
+        "Voxel": ([voxel], 4, 480),
+        "SOAP": ([NumericalSOAP(elements)], 4, 480),
+    }
+
+
+def out_of_bag(model, train):
+    """Return RMSEs of structures in the models that did not see their paths."""
+    error = model.oob_prediction_ - train.targets
+    known = ~np.isnan(error)
+    # Few structures are in every bag; the others stand for them.
+    return [
+        1e3
+        * np.sqrt(
+            np.square(error[known & (train.kind == kind)]).sum()
+            / max(count * known[train.kind == kind].mean(), 1)
+        )
+        for kind, count in enumerate(train.n_components)
+        if count
+    ]
+
+
+def calibration(model, unseen, halves):
+    """Print how the spread of an ensemble compares with its errors, and corrects itself."""
+    members = np.column_stack([member.coef_ - model.coef_ for member in model.estimators_])
+    levels = np.array([member.intercept_ - model.intercept_ for member in model.estimators_])
+    predicted = unseen.design @ model.coef_ + model.intercept_ * (unseen.kind == ENERGY)
+    for name, kind in (("energies", ENERGY), ("forces along directions", FORCE)):
+        at = unseen.kind == kind
+        spread = (unseen.design[at] @ members + levels * (kind == ENERGY)).std(axis=1)
+        error, half = (predicted - unseen.targets)[at], halves[unseen.structure[at]]
+        factors = [calibrate_spread(error[half == k], spread[half == k])[0] for k in (0, 1)]
+        left = factors[1] / factors[0]
+        inside = np.mean(np.abs(error) < factors[0] * spread)
+        factor, bins = calibrate_spread(error, spread, n_bins=5)
+        print(
+            f"\n{name}: rms(error / spread) = {factor:.2f}. Multiplied by the factor of one half "
+            f"of the unseen paths ({factors[0]:.2f}), that of the other half is {left:.2f}; "
+            f"{inside:.0%} of the errors are within one corrected spread (Gaussian: 68 %)\n"
+        )
+        rows = (bins * [1, 1e3, 1e3]).round(2).to_numpy().tolist()
+        print(table(["count", "spread, meV", "rmse, meV"], rows), flush=True)
+
+
+def time_derivatives(structures, transformer):
     """Print what forces, stresses and directional derivatives cost relative to features."""
-    X = data.structures[:: len(data.structures) // 3][:3]
+    X = structures[:: len(structures) // 3][:3]
     rng = np.random.default_rng(0)
 
     def clock(function):
-        function(X[0])
         times = []
         for atoms in X:
-            start = time.perf_counter()
             function(atoms)
-            times.append(time.perf_counter() - start)
+            start = time.process_time()
+            function(atoms)
+            times.append(time.process_time() - start)
         return np.median(times)
 
     cotangent = rng.normal(size=(1, transformer.n_features_out_))
-    energy = clock(lambda atoms: transformer.transform([atoms]))
-    rows = [("energy", energy)]
-    rows.append(
-        ("energy, forces, stress", clock(lambda a: transformer.value_and_vjp([a], cotangent)))
-    )
-    for n_directions in (1, 8):
-        moves = {len(a): rng.normal(size=(n_directions, len(a), 3)) for a in X}
-        rows.append(
-            (
-                f"{n_directions} directions",
-                clock(lambda a, m=moves: transformer.jvp([a], [m[len(a)]])),
-            )
-        )
-    print(f"\n| {len(X[0])} atoms, {transformer.n_features_out_} features | ms | ratio |")
-    print("|---|---|---|")
-    for name, seconds in rows:
-        print(f"| {name} | {1e3 * seconds:.0f} | {seconds / energy:.2f} |")
-
-
-def net_forces(data, transformer, model):
-    """Print how large forces are that the discretization makes up: their sums should be zero."""
-    X = data.structures[:: len(data.structures) // 8][:8]
-    cotangents = np.array([len(atoms) * model.coef_ for atoms in X])
-    forces = [gradient for gradient, _ in transformer.vjp(X, cotangents)]
-    net = np.sqrt(np.mean([np.mean(f.sum(axis=0) ** 2) / len(f) for f in forces]))
-    print(
-        f"\nSum of the predicted forces over sqrt(N) atoms: rms {1e3 * net:.0f} meV/Å; the forces "
-        f"themselves: {1e3 * np.sqrt(np.mean(np.concatenate(forces) ** 2)):.0f} meV/Å "
-        f"(smoothing {transformer.smoothing:g})"
-    )
+    moves = {n: rng.normal(size=(8, n, 3)) for n in {len(atoms) for atoms in X}}
+    rows = [
+        ("energy", clock(lambda a: transformer.transform([a]))),
+        ("energy, forces, stress", clock(lambda a: transformer.value_and_vjp([a], cotangent))),
+        ("1 direction", clock(lambda a: transformer.jvp([a], [moves[len(a)][:1]]))),
+        ("8 directions", clock(lambda a: transformer.jvp([a], [moves[len(a)]]))),
+    ]
+    name = f"{type(transformer).__name__}, {transformer.n_features_out_} features"
+    print(f"\n| {name} | CPU ms | ratio |\n|---|---|---|")
+    for row, seconds in rows:
+        print(f"| {row} | {1e3 * seconds:.0f} | {seconds / rows[0][1]:.2f} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
-    parser.add_argument("--packaged", action="store_true", help="packaged structures only")
     parser.add_argument("--cache", required=True)
-    parser.add_argument("--parts", type=int, default=8, help="eighths of the data to use")
-    parser.add_argument("--directions", type=int, default=4)
-    parser.add_argument("--bags", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=3, help="random draws per training size")
-    parser.add_argument("--smoothing", type=float, default=1e-4, help="of the modulus")
+    parser.add_argument("--quick", action="store_true", help="packaged structures, a few of them")
+    parser.add_argument("--only", nargs="+", help="names of representations")
+    parser.add_argument("--largest", type=int, default=10**6, help="most training structures")
+    parser.add_argument("--test", type=int, default=280, help="unseen structures")
+    parser.add_argument("--bags", type=int, default=30)
+    parser.add_argument("--smoothing", type=float, default=0.03, help="of the voxel modulus")
     parser.add_argument("--n-jobs", type=int, default=None)
     args = parser.parse_args()
-    data = load(None if args.packaged else args.data)
-    transformer = VoxelScattering(smoothing=args.smoothing, n_jobs=args.n_jobs)
-    transformer.fit(data.structures)
-    rows = lisi_rows(
-        data, transformer, args.cache, n_parts=args.parts, n_directions=args.directions
-    )
+    if args.quick:
+        args.largest, args.test, args.bags = 80, 40, 4
+    data = load(None if args.quick else args.data)
+    pool, unseen = split_paths(data)
+    unseen = unseen[: args.test]
     n_atoms = np.array([len(atoms) for atoms in data.structures])
-    known = np.unique(rows["structure"])
-    number = np.array([int(path.rpartition("p")[2]) for path in data.paths])
-    is_test = number[known] >= (number.max() + 1) * 4 // 5
-    test, pool = select(rows, known[is_test], n_atoms), known[~is_test]
-    labels = [
-        1e3 * np.sqrt((test.targets[test.kind == kind] ** 2).sum() / test.n_components[kind])
-        for kind in (1, 2)
-    ]
-    print(
-        f"\n{is_test.sum()} test structures; rms of their forces {labels[0]:.0f} meV/Å, of their "
-        f"stresses {labels[1]:.1f} meV/Å³; {args.bags} bags, {args.directions} directions\n"
+    labels = (
+        data.energies,
+        data.forces,
+        [value if i % 3 == 0 else None for i, value in enumerate(data.stress)],
     )
-    print("| structures | trained on | energy meV/atom | force meV/Å | stress meV/Å³ | features |")
-    print("|---|---|---|---|---|---|")
-    sizes = [n for n in (30, 60, 120, 240, 480, 960, 1920) if n < 0.9 * len(pool)] + [len(pool)]
-    for size in sizes:
-        for name, weights in TRAININGS.items():
-            results = []
-            for seed in range(args.repeats if size < len(pool) else 1):
-                chosen = np.sort(np.random.default_rng(seed).permutation(pool)[:size])
-                train = select(rows, chosen, n_atoms)
-                model = fit_rows(
-                    BaggedOLSEnsemble(
-                        args.bags, max_features=600, random_state=seed, n_jobs=args.n_jobs
-                    ),
-                    train,
-                    check_groups(data.paths[chosen], size),
-                    *weights,
-                )
-                results.append([*errors(model, test), np.count_nonzero(model.coef_)])
-            energy, force, stress, used = np.mean(results, axis=0)
-            print(
-                f"| {size} | {name} | {energy:.2f} | {force:.0f} | {stress:.2f} | {used:.0f} |",
-                flush=True,
+    print(machine("numpy"))
+    elements = sorted({symbol for atoms in data.structures for symbol in atoms.symbols})
+    sources = representations(elements, args.smoothing, args.n_jobs)
+    header = ["structures", "trained on", "model", *UNITS, "features in use"]
+    for name, (parts, n_directions, most) in sources.items():
+        if args.only and name not in args.only:
+            continue
+        for part in parts:
+            if hasattr(part, "fit"):
+                part.fit(data.structures)
+        most = min(most, args.largest, len(pool))
+        train_rows, unseen_rows = (
+            beside(
+                [
+                    cached_rows(part, data.structures, labels, members, n_directions, args.cache)
+                    for part in parts
+                ]
             )
-    print("\nSpread of the last ensemble on the test paths:")
-    members = np.column_stack([member.coef_ - model.coef_ for member in model.estimators_])
-    levels = np.array([member.intercept_ - model.intercept_ for member in model.estimators_])
-    predicted = test.design @ model.coef_ + model.intercept_ * (test.kind == ENERGY)
-    for name, kind in (("energies", ENERGY), ("forces along directions", FORCE)):
-        at = test.kind == kind
-        spread = (test.design[at] @ members + levels * (kind == ENERGY)).std(axis=1)
-        factor, table = calibrate_spread((predicted - test.targets)[at], spread, n_bins=5)
-        print(f"\n{name}: rms(error / spread) = {factor:.2f}")
-        print((table * [1, 1e3, 1e3]).round(2).to_string(index=False))
-    net_forces(data, transformer, model)
-    time_derivatives(data, transformer)
+            for members in (pool[:most], unseen)
+        )
+        test = select(unseen_rows, np.sort(unseen), n_atoms)
+        spread = [
+            1e3 * np.sqrt((test.targets[test.kind == kind] ** 2).sum() / test.n_components[kind])
+            for kind in (FORCE, STRESS)
+        ]
+        print(
+            f"\n### {name}\n\n{test.design.shape[1]} features, {n_directions} directions per "
+            f"structure, {args.bags} bags; {len(unseen)} structures of unseen paths, rms of their "
+            f"forces {spread[0]:.0f} meV/Å, of their stresses {spread[1]:.1f} meV/Å³\n"
+        )
+        print(table(header, []), flush=True)
+
+        def bagged(train, groups, weights):
+            ensemble = BaggedOLSEnsemble(
+                args.bags, max_features=1000, random_state=0, n_jobs=args.n_jobs
+            )
+            return fit_rows(ensemble, train, groups, *weights)
+
+        def report(size, trained_on, title, model, test=test):
+            row = [size, trained_on, title, *(f"{e:.2f}" for e in errors(model, test)[:1])]
+            row += [f"{errors(model, test)[1]:.0f}", f"{errors(model, test)[2]:.2f}"]
+            row.append(np.count_nonzero(model.coef_))
+            print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+        sizes = sorted({min(size, most) for size in SIZES})
+        for size in sizes:
+            chosen = np.sort(pool[:size])
+            train = select(train_rows, chosen, n_atoms)
+            groups = check_groups(data.paths[chosen], size)
+            for trained_on, weights in TRAININGS.items():
+                model = bagged(train, groups, weights)
+                report(size, trained_on, "bags", model)
+            held = np.flatnonzero(groups % 5 == 0)
+            ridge, penalty, _ = RowsRidge(train, held).choose(*weights, PENALTIES)
+            report(size, trained_on, f"ridge {penalty:.0e}", ridge)
+        halves = np.unique(data.paths[np.sort(unseen)], return_inverse=True)[1] % 2
+        calibration(model, test, halves)
+        print("\nWeights, by out-of-bag errors of 240 training structures:\n")
+        chosen = np.sort(pool[: min(240, most)])
+        train, groups = (
+            select(train_rows, chosen, n_atoms),
+            check_groups(data.paths[chosen], len(chosen)),
+        )
+        print(table(["force_weight", "stress_weight", *UNITS], []))
+        for weights in ((1e-4, 1.0), (1e-3, 1.0), (1e-2, 1.0), (1e-3, 0.1), (1e-3, 10.0)):
+            found = out_of_bag(bagged(train, groups, weights), train)
+            cells = [*weights, *(f"{error:.2f}" for error in found)]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    for parts, _, _ in sources.values():
+        for part in parts:
+            if hasattr(part, "feature_table_"):
+                time_derivatives(data.structures, part)
 
 
 if __name__ == "__main__":
-    main()
+    with threadpoolctl.threadpool_limits(1):
+        main()

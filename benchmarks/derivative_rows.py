@@ -1,0 +1,222 @@
+"""Rows of energies, forces and stresses, computed once and kept in a directory.
+
+What ``forces.py``, ``smoothing.py`` and ``rmd17_forces.py`` share. Rows are those that
+``EnergyForceRegressor`` makes, kept so that many linear models can be fitted to them.
+"""
+
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+import skwavelet
+from skwavelet.datasets import LISI_STEPS, load_lisi
+from skwavelet.labels import ENERGY, STRESS, Rows, build_rows
+
+_CHUNK = 40
+
+
+def load(data_home):
+    """Return the packaged Li-Si structures, or all paths with 12 frames each."""
+    if data_home is None:
+        return load_lisi()
+    return load_lisi(data_home=data_home, steps=LISI_STEPS)
+
+
+def split_paths(data, share=(4, 5)):
+    """Return structures of training paths and of unseen paths, both in random order.
+
+    Of every composition, the first ``share`` of its paths are for training.
+    """
+    number = np.array([int(path.rpartition("p")[2]) for path in data.paths])
+    unseen = number >= (number.max() + 1) * share[0] // share[1]
+    shuffled = np.random.default_rng(0).permutation(len(data.structures))
+    return shuffled[~unseen[shuffled]], shuffled[unseen[shuffled]]
+
+
+def cached(path, compute):
+    """Return the arrays of an npz file, computing and writing it if it is not there."""
+    path = Path(path)
+    if not path.exists():
+        arrays = compute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **arrays)
+    with np.load(path) as archive:
+        return dict(archive)
+
+
+def _settings(source):
+    """Return everything that rows depend on beside structures and directions."""
+    parameters = source.get_params() | {"n_jobs": None, "verbose": None}
+    learned = getattr(source, "beta_", None)
+    return f"{skwavelet.__version__} {type(source).__name__} {parameters} {learned}"
+
+
+def cached_rows(source, structures, labels, members, n_directions, cache):
+    """Return the rows of some structures, in pieces that a later run finds again.
+
+    Parameters
+    ----------
+    source : object with get_params, transform and jvp
+        A fitted representation, or one made to look like it.
+    structures : sequence of ase.Atoms
+    labels : tuple of (energies per atom, forces, stresses)
+        One entry per structure; None where there is none.
+    members : ndarray of int
+        The structures whose rows are wanted. Directions depend on them, not on ``source``.
+    n_directions : int or "all"
+    cache : path
+
+    Returns
+    -------
+    dict of ndarray
+        ``design``, ``targets``, ``structure`` (its number), ``kind``.
+    """
+    parts = []
+    for start in range(0, len(members), _CHUNK):
+        part = members[start : start + _CHUNK]
+        X = [structures[i] for i in part]
+        geometry = zlib.crc32(b"".join(atoms.positions.tobytes() for atoms in X))
+        stamp = zlib.crc32(f"{_settings(source)} {geometry} {n_directions}".encode())
+
+        def compute(X=X, part=part, geometry=geometry):
+            rows = build_rows(
+                source,
+                X,
+                np.array([labels[0][i] for i in part]),
+                source.transform(X),
+                *([label[i] for i in part] for label in labels[1:]),
+                n_directions,
+                np.random.default_rng(geometry),
+            )
+            return {
+                "design": rows.design.astype(np.float32),
+                "targets": rows.targets,
+                "structure": part[rows.structure],
+                "kind": rows.kind,
+            }
+
+        parts.append(cached(Path(cache, f"rows_{stamp:08x}.npz"), compute))
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def beside(parts):
+    """Return the rows of several representations of the same structures, side by side."""
+    return parts[0] | {"design": np.hstack([part["design"] for part in parts])}
+
+
+def select(rows, structures, n_atoms):
+    """Return the `Rows` of some structures, in their order, energies first."""
+    place = np.full(len(n_atoms), -1)
+    place[structures] = np.arange(len(structures))
+    chosen = np.flatnonzero(place[rows["structure"]] >= 0)
+    number, kind = place[rows["structure"][chosen]], rows["kind"][chosen]
+    order = np.lexsort((number, kind != ENERGY))
+    chosen, number, kind = chosen[order], number[order], kind[order]
+    n_stresses = 6 * len(np.unique(number[kind == STRESS]))
+    counts = (len(structures), int(3 * n_atoms[structures].sum()), n_stresses)
+    return Rows(rows["design"][chosen], rows["targets"][chosen], number, kind, counts)
+
+
+def errors(model, rows):
+    """Return RMSEs of energies (meV/atom), forces (meV/Å) and stresses (meV/Å³).
+
+    Those of forces and stresses along random directions: unbiased estimates of all components'.
+    """
+    predicted = rows.design @ model.coef_ + model.intercept_ * (rows.kind == ENERGY)
+    squares = (predicted - rows.targets) ** 2
+    return [
+        1e3 * np.sqrt(squares[rows.kind == kind].sum() / max(count, 1))
+        for kind, count in enumerate(rows.n_components)
+    ]
+
+
+class RowsRidge:
+    """Ridge regressions of energy, force and stress rows, any weights from one Gram matrix each.
+
+    Features are divided by max² / rms of their derivative rows: those that hardly ever appear are
+    noise if blown up to the size of the others. (On 160 structures of ethanol, division by the rms
+    alone costs half as much error again.) The intercept enters the energy rows alone.
+    ``EnergyForceRegressor`` with scikit-learn's ``Ridge`` does the same, one fit at a time.
+
+    Parameters
+    ----------
+    rows : Rows
+    held : ndarray of int
+        Structures that are left out at first, to choose weights and penalty with.
+    """
+
+    def __init__(self, rows, held):
+        self.rows = rows
+        self.held = np.isin(rows.structure, held)
+        moving = rows.kind != ENERGY
+        size = np.sqrt(np.square(rows.design[moving]).mean(axis=0, dtype=np.float64))
+        largest = np.abs(rows.design[moving]).max(axis=0).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.scale = np.where(size > 0, largest**2 / size, np.inf)
+        energies = rows.kind == ENERGY
+        self.center = rows.design[energies].mean(axis=0, dtype=np.float64)
+        self.level = rows.targets[energies].mean()
+        self._sums = {
+            (kind, held): self._sum((rows.kind == kind) & (self.held == held))
+            for kind in range(3)
+            for held in (False, True)
+        }
+
+    def _sum(self, chosen):
+        """Return Gram matrix and right-hand side of some rows of one kind."""
+        size = len(self.scale)
+        gram, right = np.zeros((size, size)), np.zeros(size)
+        for part in np.array_split(np.flatnonzero(chosen), max(1, chosen.sum() // 2048)):
+            design = self.rows.design[part].astype(np.float64)
+            targets = self.rows.targets[part]
+            if len(part) and self.rows.kind[part[0]] == ENERGY:
+                design, targets = design - self.center, targets - self.level
+            design /= self.scale
+            gram += design.T @ design
+            right += design.T @ targets
+        return gram, right
+
+    def fit(self, force_weight, stress_weight, alpha, *, everything=True):
+        """Return a linear model; ``alpha`` is relative to the mean square of the columns."""
+        factors = self._factors(force_weight, stress_weight)
+        gram, right = np.zeros_like(self._sums[0, False][0]), np.zeros(len(self.scale))
+        for (kind, held), (part, part_right) in self._sums.items():
+            if factors[kind] and (everything or not held):
+                gram += factors[kind] * part
+                right += factors[kind] * part_right
+        gram[np.diag_indices_from(gram)] += alpha * np.trace(gram) / len(gram)
+        coef = cho_solve(cho_factor(gram, overwrite_a=True), right) / self.scale
+        return SimpleNamespace(coef_=coef, intercept_=self.level - self.center @ coef)
+
+    def _factors(self, force_weight, stress_weight):
+        counts = self.rows.n_components
+        weights = (1.0, force_weight, stress_weight)
+        return [w * counts[0] / max(n, 1) for w, n in zip(weights, counts, strict=True)]
+
+    def held_errors(self, model):
+        """Return mean squared errors of energies, forces and stresses of the held structures."""
+        part = self.held
+        design, kind = self.rows.design[part], self.rows.kind[part]
+        squares = (design @ model.coef_ + model.intercept_ * (kind == ENERGY)) - self.rows.targets[
+            part
+        ]
+        squares **= 2
+        share = (kind == ENERGY).sum() / self.rows.n_components[ENERGY]
+        return [
+            squares[kind == k].sum() / max(share * count, 1)
+            for k, count in enumerate(self.rows.n_components)
+        ]
+
+    def choose(self, force_weight, stress_weight, alphas):
+        """Return the model of all rows with the penalty of least held-out error, and both."""
+        weights = np.array([1.0, force_weight, stress_weight])
+        tried = []
+        for alpha in alphas:
+            model = self.fit(force_weight, stress_weight, alpha, everything=False)
+            held = self.held_errors(model)
+            tried.append((float(weights @ held), alpha, held))
+        _, alpha, held = min(tried)
+        return self.fit(force_weight, stress_weight, alpha), alpha, held
