@@ -280,11 +280,13 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         n_workers = joblib.effective_n_jobs(self.n_jobs)
         size = 1 if n_workers == 1 else int(np.clip(len(tasks) // (8 * n_workers), 1, 64))
         batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+        # One batch is not worth a process.
+        n_jobs = self.n_jobs if len(batches) > 1 else 1
         work = (joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches)
         with tqdm(
             total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose
         ) as progress:
-            for results in unordered_results(work, self.n_jobs):
+            for results in unordered_results(work, n_jobs):
                 yield from results
                 progress.update(len(results))
 

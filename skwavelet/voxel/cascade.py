@@ -19,19 +19,43 @@ from typing import Any
 
 import numpy as np
 
+from skwavelet.voxel import planes
 from skwavelet.voxel.chunk import Chunk
-from skwavelet.voxel.fft import half, workspace
+from skwavelet.voxel.fft import Array, half
 from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.voxel.plan import FirstNode, ScaleNode, SecondNode
 from skwavelet.voxel.powers import PowerSums
 
-# Maps that are transformed together stay in cache.
-CHUNK_BYTES = 2**22
+# First-order maps that are kept for the second order together.
+GROUP_BYTES = 2**28
+
+
+class Table:
+    """Sums (S, rows, n_powers) of some paths after another, put together on the host at the end."""
+
+    def __init__(self, arrays):
+        self.arrays, self._parts = arrays, []
+
+    def add(self, paths: np.ndarray, sums, factor: float, offset: np.ndarray | float = 0.0) -> None:
+        """Take in factor * sums - offset for the paths that are not -1."""
+        self._parts.append((paths, sums, factor, offset))
+
+    def collect(self, n_structures: int, n_paths: int, n_powers: int) -> np.ndarray:
+        """Return the table (S, n_paths, n_powers) in float64, zero where nothing was added."""
+        table = np.zeros((n_structures, n_paths, n_powers))
+        if self._parts:
+            sums = self.arrays.host(self.arrays.xp.concat([p[1] for p in self._parts], axis=1))
+            start = 0
+            for paths, _, factor, offset in self._parts:
+                values = factor * sums[:, start : start + len(paths)] - offset
+                start += len(paths)
+                table[:, paths[paths >= 0]] = values[:, paths >= 0]
+        return table
 
 
 class Cascade:
-    """The cascade of one structure.
+    """The cascade of S structures of one box.
 
     Parameters
     ----------
@@ -40,9 +64,9 @@ class Cascade:
     bank : Bank
         The wavelets.
     grid : Grid
-        Box and grid shapes of the structure.
+        Box and grid shapes of the structures.
     mix : ndarray of shape (n_channels, E)
-        Weights of the E elements of the structure in every channel.
+        Weights of the E elements of the structures in every channel.
     floors : tuple of ndarray
         Floors of the modulus: (n_channels, n_wavelets, n_scales) for first-order maps, and the
         factors (n_wavelets,) by which a second wavelet changes them.
@@ -54,51 +78,86 @@ class Cascade:
     def __init__(self, plan, bank, grid, mix, floors, powers, n_paths):
         self.plan: tuple[ScaleNode, ...] = plan
         self.bank: Bank = bank
+        self.arrays = bank.arrays
         self.grid: Grid = grid
-        self.mix = mix.astype(bank.dtype)
+        self.mix = mix
         self.floors, self.gains = floors
         self.powers: PowerSums = powers
         self.n_paths = n_paths
 
     # -- what all sweeps share ---------------------------------------------------------------
 
-    def _first_chunk(self, node: FirstNode, density: np.ndarray, scale: int) -> Chunk:
-        psi = self.bank.on(scale, scale, self.grid).spectra[node.wavelet]
-        shape = self.grid.shapes[scale]
-        if self._mixes_early(node):
-            return Chunk(self._channels(node, density), psi, shape)
-        return Chunk(density, psi, shape, self.mix[node.channels])
+    def _nodes(self) -> Iterator[ScaleNode]:
+        """Yield the plan in pieces whose first-order maps may be kept."""
+        for node in self.plan:
+            shape = self.grid.shapes[node.scale]
+            size = node.n_parents
+            if self.arrays.streams(shape):
+                size = max(1, GROUP_BYTES // (self.arrays.dtype.itemsize * int(np.prod(shape))))
+            yield from node.split(size)
 
-    def _mixes_early(self, node: FirstNode) -> bool:
+    def _truncated(self, spectra, fine: int, coarse: int):
+        """Restrict half spectra on the grid of a scale to that of a coarser one."""
+        shapes = self.grid.shapes[fine], self.grid.shapes[coarse]
+        if shapes[0] == shapes[1]:
+            return spectra
+        kept = self.arrays.empty((*spectra.shape[:-3], *half(shapes[1])), spectra=True)
+        truncate(spectra, *shapes, kept)
+        return kept
+
+    def _chunk(self, spectra, wavelet: int, scale: int, level: int, mix=None):
+        filters, shape = self.bank.on(scale, level, self.grid), self.grid.shapes[level]
+        psi = filters.spectrum(wavelet)
+        if filters.large:
+            return planes.PlaneChunk(self.arrays, spectra, psi, filters.phase(wavelet), shape)
+        return Chunk(self.arrays, spectra, psi, shape, mix)
+
+    def _first_chunk(self, node: FirstNode, density, scale: int):
+        mix = None if self._mixes_early(node, scale) else self._mix(node)
+        spectra = self._channels(node, density, scale)
+        return self._chunk(spectra, node.wavelet, scale, scale, mix)
+
+    def _mix(self, node: FirstNode):
+        return self.arrays.asarray(self.mix[node.channels])
+
+    def _mixes_early(self, node: FirstNode, scale: int) -> bool:
         """Whether the channels are mixed before the transforms: no more of them than elements."""
-        return len(node.channels) <= self.mix.shape[1]
+        large = self.arrays.streams(self.grid.shapes[scale])
+        return large or len(node.channels) <= self.mix.shape[1]
 
-    def _channels(self, node: FirstNode, elements: np.ndarray) -> np.ndarray:
-        """Return what enters a node's transforms, given the elements' densities or tangents."""
-        if not self._mixes_early(node):
+    def _channels(self, node: FirstNode, elements, scale: int, name: str = "channels"):
+        """Return what enters a node's transforms, given the elements' densities or tangents.
+
+        Valid until the next call with this name.
+        """
+        if not self._mixes_early(node, scale):
             return elements
-        return np.tensordot(self.mix[node.channels], elements, axes=1)
+        channels = len(node.channels)
+        shape = (len(elements), channels, *elements.shape[2:])
+        mixed = self.arrays.buffer(name, shape, spectra=True)
+        mix = self.arrays.asarray(self.mix[node.channels].astype(np.complex128))
+        flat = elements.reshape(*elements.shape[:2], -1)
+        self.arrays.xp.matmul(mix, flat, out=mixed.reshape(len(mixed), channels, -1))
+        return mixed
 
     def _first_floor(self, node: FirstNode, scale: int) -> np.ndarray:
-        return self.floors[node.channels, node.wavelet, scale].astype(self.bank.dtype)
+        return self.floors[node.channels, node.wavelet, scale]
 
     def _second_floors(self, scale_node: ScaleNode) -> np.ndarray:
         """Return the floors (n_wavelets, n_parents) of the maps that follow from a scale."""
         parents = [self._first_floor(node, scale_node.scale) for node in scale_node.first]
-        return np.outer(self.gains, np.concatenate(parents)).astype(self.bank.dtype)
+        return np.outer(self.gains, np.concatenate(parents))
 
-    def _second_chunks(
-        self, node: SecondNode, level: int, parents: np.ndarray
-    ) -> Iterator[tuple[Chunk, slice]]:
+    def _second_chunks(self, node: SecondNode, level: int, parents) -> Iterator[tuple]:
         """Split a node's parents into chunks that stay in cache; slices are into its rows."""
-        shape = self.grid.shapes[level]
-        psi = self.bank.on(node.scale, level, self.grid).spectra[node.wavelet]
-        per_parent = 2 * len(psi) * np.prod(shape) * self.bank.dtype.itemsize
-        size = max(1, int(CHUNK_BYTES // per_parent))
+        shape, l = self.grid.shapes[level], self.bank.wavelets[node.wavelet][1]
+        voxels = len(parents) * (2 * l + 1) * int(np.prod(shape))
+        per_parent = 2 * voxels * self.arrays.dtype.itemsize
+        size = max(1, int(self.arrays.chunk_bytes // per_parent))
         for start in range(0, len(node.rows), size):
             part = slice(start, min(start + size, len(node.rows)))
-            rows = part if node.all_rows else node.rows[part]
-            yield Chunk(parents[rows], psi, shape), part
+            rows = part if node.all_rows else self.arrays.index(node.rows[part])
+            yield self._chunk(parents[:, rows], node.wavelet, node.scale, level), part, rows
 
     def _levels(self, scale_node: ScaleNode) -> Iterator[tuple[int, list[SecondNode]]]:
         """Yield the second-order nodes grid by grid: a path lives on the grid of max(j1, j2)."""
@@ -107,241 +166,225 @@ class Cascade:
             if nodes:
                 yield level, nodes
 
-    def _roots(self, u: np.ndarray, floor: np.ndarray) -> dict[str, np.ndarray]:
-        u += (floor**2)[:, None, None, None]
-        return self.powers.roots(u)
+    def _raised(self, u, floor: np.ndarray):
+        """Add the squared floors, so that all maps are positive."""
+        u += self.arrays.asarray(floor**2)[:, None, None, None]
+        return u
 
-    def _integrals(self, roots, floor: np.ndarray) -> np.ndarray:
-        """Return the integrals (B, n_powers) of sigma^q over the box, without the floor's own."""
-        voxel = self.grid.volume / roots["u"][0].size
-        constant = self.grid.volume * floor.astype(np.float64)[:, None] ** self.powers.powers
-        return voxel * self.powers.sums(roots) - constant
+    def _voxel(self, u) -> float:
+        return self.grid.volume / int(np.prod(u.shape[2:]))
 
-    def _parent_spectra(self, modulus: np.ndarray, floor: np.ndarray | None = None) -> np.ndarray:
-        """Return the Fourier coefficients of maps (B, grid)."""
-        spectra = np.empty(
-            (len(modulus), *half(modulus.shape[1:])),
-            dtype=np.result_type(self.bank.dtype, np.complex64),
-        )
-        work = workspace(1, modulus.shape[1:], self.bank.dtype, slot=2)
-        for row, values in zip(spectra, modulus, strict=True):
-            work.maps[0] = values
-            np.multiply(work.forward()[0], 1 / values.size, out=row)
+    def _integrate(self, table: Table, paths: np.ndarray, u, floor: np.ndarray) -> None:
+        """Take in the integrals of sigma^q over the box, without the floor's own."""
+        constant = self.grid.volume * floor[:, None] ** np.array(self.powers.powers)
+        table.add(paths, self.powers.sums(u), self._voxel(u), constant)
+
+    def _write_spectra(self, maps, spectra, floor: np.ndarray | None = None) -> None:
+        """Write the Fourier coefficients of maps (S, B, grid), or of the modulus if of u."""
+        shape, arrays = maps.shape[2:], self.arrays
+        if arrays.streams(shape):
+            for b in range(maps.shape[1]):
+                function = np.positive if floor is None else np.sqrt
+                planes.spectra_of(arrays, maps[0, b], function, spectra[0, b])
+        else:
+            arrays.forward_rows(maps, spectra, root=floor is not None)
+        spectra *= 1 / int(np.prod(shape))
         if floor is not None:
-            spectra[:, 0, 0, 0] -= floor
-        return spectra
+            spectra[:, :, 0, 0, 0] -= arrays.asarray(floor)
 
-    def _parent_maps(self, cotangent: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """Apply the adjoint of ``_parent_spectra``: maps from cotangents of coefficients."""
-        maps = np.empty((len(cotangent), *shape), dtype=self.bank.dtype)
-        work = workspace(1, shape, self.bank.dtype, slot=2)
-        for row, values in zip(maps, cotangent, strict=True):
-            np.conjugate(values, out=work.spectra[0])
-            np.multiply(work.inverse()[0], 1 / row.size, out=row)
+    def _parent_maps(self, cotangent, shape: tuple[int, int, int]):
+        """Apply the adjoint of ``_write_spectra``: maps from cotangents of coefficients."""
+        maps = self.arrays.empty((*cotangent.shape[:2], *shape))
+        if self.arrays.streams(shape):
+            for b in range(maps.shape[1]):
+                planes.maps_of(self.arrays, cotangent[0, b], maps[0, b])
+        else:
+            self.arrays.inverse_rows(cotangent, maps)
+        maps *= 1 / int(np.prod(shape))
         return maps
 
     def maps(
-        self, density: np.ndarray, first: tuple[int, int, int], second: tuple[int, int] | None
+        self, density: Array, first: tuple[int, int, int], second: tuple[int, int] | None
     ) -> np.ndarray:
-        """Return the equivariant maps (2l + 1, grid) of one path.
+        """Return the equivariant maps (2l + 1, grid) of one path of the first structure.
 
         ``first`` is (channel, wavelet, scale), ``second`` (wavelet, scale) of a second layer.
         """
         channel, wavelet, scale = first
         node = FirstNode(wavelet, np.array([channel]), np.array([-1]), slice(0, 1))
-        density = truncate(density, self.grid.shapes[0], self.grid.shapes[scale])
-        chunk, level = self._first_chunk(node, density, scale), scale
+        chunk = self._first_chunk(node, self._truncated(density, 0, scale), scale)
         if second is not None:
             level = max(scale, second[1])
             floor = self._first_floor(node, scale)
-            roots = self._roots(chunk.squared_modulus(), floor)
-            parents = self._parent_spectra(roots["r"], floor)
-            parents = truncate(parents, self.grid.shapes[scale], self.grid.shapes[level])
-            psi = self.bank.on(second[1], level, self.grid).spectra[second[0]]
-            chunk = Chunk(parents, psi, self.grid.shapes[level])
-        return np.concatenate([maps[0].copy() for _, _, maps in chunk.blocks()])
+            u = self._raised(chunk.squared_modulus(), floor)
+            parents = self.arrays.empty((*u.shape[:2], *half(u.shape[2:])), spectra=True)
+            self._write_spectra(u, parents, floor)
+            parents = self._truncated(parents, scale, level)
+            chunk = self._chunk(parents, second[0], second[1], level)
+        return np.array(self.arrays.host(chunk.maps[0, 0]))
 
     # -- forward, with tangents --------------------------------------------------------------
 
     def forward(
-        self,
-        density: np.ndarray,
-        tangents: np.ndarray | None = None,
-        strains: np.ndarray | None = None,
+        self, density: Array, tangents: list | None = None, strains: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute the integrals, and their derivatives along directions.
 
         Parameters
         ----------
-        density : ndarray of shape (E, half grid)
+        density : array of shape (S, E, half grid)
             Coefficients rho^(G) / V of the elements' densities on the base grid.
-        tangents : ndarray of shape (D, E, half grid), optional
+        tangents : sequence of D arrays of shape (S, E, half grid), optional
             Their derivatives along every direction.
-        strains : ndarray of shape (D, 3, 3), optional
+        strains : ndarray of shape (D, S, 3, 3), optional
             Strain of the box along every direction; no strain if None.
 
         Returns
         -------
-        integrals : ndarray of shape (n_paths, n_powers)
-        derivatives : ndarray of shape (D, n_paths, n_powers)
+        integrals : ndarray of shape (S, n_paths, n_powers)
+        derivatives : ndarray of shape (D, S, n_paths, n_powers)
         """
-        n_directions = 0 if tangents is None else len(tangents)
-        n_powers = len(self.powers.powers)
-        integrals = np.zeros((self.n_paths, n_powers))
-        derivatives = np.zeros((n_directions, self.n_paths, n_powers))
-        along: Any = [None] * n_directions if strains is None else strains
-        for scale_node in self.plan:
+        tangents = [] if tangents is None else tangents
+        table, derivatives = Table(self.arrays), [Table(self.arrays) for _ in tangents]
+        along: Any = [None] * len(tangents) if strains is None else strains
+        for scale_node in self._nodes():
             scale = scale_node.scale
-            base, shape = self.grid.shapes[0], self.grid.shapes[scale]
-            X = truncate(density, base, shape)
-            dX = [truncate(t, base, shape) for t in tangents] if tangents is not None else []
-            parents, parent_tangents = self._forward_first(
-                scale_node, X, dX, along, integrals, derivatives
-            )
+            X = self._truncated(density, 0, scale)
+            dX = [self._truncated(t, 0, scale) for t in tangents]
+            parents, moving = self._forward_first(scale_node, X, dX, along, table, derivatives)
             floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
-                Y = truncate(parents, shape, self.grid.shapes[level])
-                dY = [truncate(t, shape, self.grid.shapes[level]) for t in parent_tangents]
+                Y = self._truncated(parents, scale, level)
+                dY = [self._truncated(t, scale, level) for t in moving]
                 for node in nodes:
-                    self._forward_second(node, level, Y, dY, along, floors, integrals, derivatives)
-        for direction, strain in enumerate(along):
+                    self._forward_second(node, level, Y, dY, along, floors, table, derivatives)
+        shape = len(density), self.n_paths, len(self.powers.powers)
+        self.arrays.release()
+        integrals = table.collect(*shape)
+        moved = np.zeros((len(tangents), *shape))
+        for direction, (derivative, strain) in enumerate(zip(derivatives, along, strict=True)):
+            moved[direction] = derivative.collect(*shape)
             if strain is not None:
-                derivatives[direction] += np.trace(strain) * integrals
-        return integrals, derivatives
+                moved[direction] += np.trace(strain, axis1=1, axis2=2)[:, None, None] * integrals
+        return integrals, moved
 
-    def _forward_first(self, scale_node, X, dX, strains, integrals, derivatives):
+    def _forward_first(self, scale_node, X, dX, strains, table, derivatives):
         scale = scale_node.scale
         bank = self.bank.on(scale, scale, self.grid)
-        shape = (scale_node.n_parents if scale_node.second else 0, *X.shape[1:])
-        parents = np.empty(shape, dtype=X.dtype)
-        parent_tangents = [np.empty(shape, dtype=X.dtype) for _ in dX]
+        shape = (len(X), scale_node.n_parents if scale_node.second else 0, *X.shape[2:])
+        parents = self.arrays.buffer("parents", shape, spectra=True)
+        moving = [self.arrays.empty(shape, spectra=True) for _ in dX]
         for node in scale_node.first:
             chunk = self._first_chunk(node, X, scale)
             floor = self._first_floor(node, scale)
-            roots = self._roots(chunk.squared_modulus(), floor)
-            output = node.paths >= 0
-            integrals[node.paths[output]] = self._integrals(roots, floor)[output]
+            u = self._raised(chunk.squared_modulus(), floor)
+            self._integrate(table, node.paths, u, floor)
+            if not dX:
+                del chunk  # Its filters and spectra make room for the parents.
             if scale_node.second:
-                parents[node.rows] = self._parent_spectra(roots["r"], floor)
-            slopes = self.powers.slopes(roots) if len(dX) else []
+                self._write_spectra(u, parents[:, node.rows], floor)
+            slopes = self.powers.slopes(u) if dX else []
             for direction, (tangent, strain) in enumerate(zip(dX, strains, strict=True)):
                 psi_tangent = None if strain is None else bank.strained(node.wavelet, strain)
-                du = chunk.push(self._channels(node, tangent), psi_tangent)
-                derivative = self._pushed(slopes, du)
-                derivatives[direction, node.paths[output]] = derivative[output]
+                moved = self._channels(node, tangent, scale, "moved channels")
+                du = chunk.push(moved, psi_tangent)
+                pushed = self.powers.pushed(slopes, du)
+                derivatives[direction].add(node.paths, pushed, self._voxel(u))
                 if scale_node.second:
-                    du /= 2 * roots["r"]
-                    parent_tangents[direction][node.rows] = self._parent_spectra(du)
-        return parents, parent_tangents
+                    du /= 2 * self.powers.modulus(u)
+                    self._write_spectra(du, moving[direction][:, node.rows])
+        return parents, moving
 
-    def _forward_second(self, node, level, Y, dY, strains, floors, integrals, derivatives) -> None:
+    def _forward_second(self, node, level, Y, dY, strains, floors, table, derivatives) -> None:
         bank = self.bank.on(node.scale, level, self.grid)
         floors = floors[node.wavelet, node.rows]
         psi_tangents = [
             None if strain is None else bank.strained(node.wavelet, strain) for strain in strains
         ]
-        for chunk, part in self._second_chunks(node, level, Y):
-            roots = self._roots(chunk.squared_modulus(), floors[part])
-            integrals[node.paths[part]] = self._integrals(roots, floors[part])
-            rows = part if node.all_rows else node.rows[part]
-            slopes = self.powers.slopes(roots) if len(dY) else []
+        for chunk, part, rows in self._second_chunks(node, level, Y):
+            u = self._raised(chunk.squared_modulus(), floors[part])
+            self._integrate(table, node.paths[part], u, floors[part])
+            slopes = self.powers.slopes(u) if dY else []
             for direction, psi_tangent in enumerate(psi_tangents):
-                du = chunk.push(dY[direction][rows], psi_tangent)
-                derivatives[direction, node.paths[part]] = self._pushed(slopes, du)
-
-    def _pushed(self, slopes: list[np.ndarray], du: np.ndarray) -> np.ndarray:
-        """Return the derivatives (B, n_powers) of the integrals along du."""
-        rows = (*du.shape[:2], -1)
-        sums = [np.vecdot(s.reshape(rows), du.reshape(rows)).sum(1, np.float64) for s in slopes]
-        return np.stack(sums, axis=-1) * (self.grid.volume / du[0].size)
+                du = chunk.push(dY[direction][:, rows], psi_tangent)
+                pushed = self.powers.pushed(slopes, du)
+                derivatives[direction].add(node.paths[part], pushed, self._voxel(u))
 
     # -- reverse -----------------------------------------------------------------------------
 
     def reverse(
-        self, density: np.ndarray, cotangents: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compute the integrals and the gradient of sum(cotangents * integrals).
+        self, density: Array, cotangents: np.ndarray
+    ) -> tuple[np.ndarray, Array, np.ndarray]:
+        """Compute the integrals and the gradients of sum(cotangents * integrals).
 
         Parameters
         ----------
-        density : ndarray of shape (E, half grid)
+        density : array of shape (S, E, half grid)
             Coefficients rho^(G) / V of the elements' densities on the base grid.
-        cotangents : ndarray of shape (n_paths, n_powers)
+        cotangents : ndarray of shape (S, n_paths, n_powers)
 
         Returns
         -------
-        integrals : ndarray of shape (n_paths, n_powers)
-        density_gradient : ndarray of shape (E, half grid)
+        integrals : ndarray of shape (S, n_paths, n_powers)
+        density_gradient : array of shape (S, E, half grid)
             Cotangent of ``density``: d / d density_G over the full lattice.
-        strain_gradient : ndarray of shape (3, 3)
+        strain_gradient : ndarray of shape (S, 3, 3)
             At fixed ``density``: through the filters and the volume of the integrals.
         """
-        integrals = np.zeros((self.n_paths, len(self.powers.powers)))
-        density_gradient = np.zeros_like(density)
-        filter_gradients: dict[tuple[int, int, int], np.ndarray] = {}
-        for scale_node in self.plan:
+        table = Table(self.arrays)
+        density_gradient = self.arrays.zeros(density.shape, spectra=True)
+        strain_gradient = np.zeros((len(density), 3, 3))
+        for scale_node in self._nodes():
             scale = scale_node.scale
-            base, shape = self.grid.shapes[0], self.grid.shapes[scale]
-            X = truncate(density, base, shape)
-            parents, _ = self._forward_first(scale_node, X, [], [], integrals, None)
-            parent_gradients = np.zeros_like(parents)
+            X = self._truncated(density, 0, scale)
+            parents, _ = self._forward_first(scale_node, X, [], [], table, [])
+            above = self.arrays.zeros(parents.shape, spectra=True)
             floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
-                Y = truncate(parents, shape, self.grid.shapes[level])
-                gradient = np.zeros_like(Y)
+                Y = self._truncated(parents, scale, level)
+                gradient = self.arrays.zeros(Y.shape, spectra=True)
                 for node in nodes:
-                    self._reverse_second(
-                        node, level, Y, cotangents, floors, integrals, gradient, filter_gradients
+                    strain_gradient += self._reverse_second(
+                        node, level, Y, cotangents, floors, table, gradient
                     )
-                add_embedded(parent_gradients, gradient, shape, self.grid.shapes[level])
-            gradient = np.zeros_like(X)
+                add_embedded(above, gradient, self.grid.shapes[scale], self.grid.shapes[level])
+            gradient = self.arrays.zeros(X.shape, spectra=True)
             for parent in scale_node.first:
-                gradient += self._reverse_first(
-                    scale_node,
-                    parent,
-                    X,
-                    cotangents,
-                    parent_gradients[parent.rows],
-                    filter_gradients,
+                strain_gradient += self._reverse_first(
+                    scale, parent, X, cotangents, above[:, parent.rows], gradient
                 )
-            add_embedded(density_gradient, gradient, base, shape)
-        strain_gradient = np.eye(3) * (cotangents * integrals).sum()
-        for (wavelet, scale, level), gradient in filter_gradients.items():
-            bank = self.bank.on(scale, level, self.grid)
-            strain_gradient += bank.strain_gradient(wavelet, gradient)
+            shapes = self.grid.shapes[0], self.grid.shapes[scale]
+            add_embedded(density_gradient, gradient, *shapes)
+        self.arrays.release()
+        integrals = table.collect(*cotangents.shape)
+        strain_gradient += np.eye(3) * (cotangents * integrals).sum(axis=(1, 2))[:, None, None]
         return integrals, density_gradient, strain_gradient
 
-    def _reverse_second(
-        self, node, level, Y, cotangents, floors, integrals, gradient, filter_gradients
-    ) -> None:
-        floors = floors[node.wavelet, node.rows]
-        for chunk, part in self._second_chunks(node, level, Y):
-            roots = self._roots(chunk.squared_modulus(), floors[part])
-            integrals[node.paths[part]] = self._integrals(roots, floors[part])
-            voxel = self.grid.volume / roots["u"][0].size
-            slope = self.powers.slope(roots, voxel * cotangents[node.paths[part]])
-            filter_gradient = filter_gradients.setdefault(
-                (node.wavelet, node.scale, level), np.zeros_like(chunk.psi)
-            )
-            gradient[node.rows[part]] += chunk.pull(slope, filter_gradient)
+    def _reverse_second(self, node, level, Y, cotangents, floors, table, gradient) -> np.ndarray:
+        floors, filter_gradient = floors[node.wavelet, node.rows], 0
+        for chunk, part, rows in self._second_chunks(node, level, Y):
+            u = self._raised(chunk.squared_modulus(), floors[part])
+            self._integrate(table, node.paths[part], u, floors[part])
+            slope = self.powers.slope(u, self._voxel(u) * cotangents[:, node.paths[part]])
+            pulled, filters = chunk.pull(slope)
+            gradient[:, rows] += pulled
+            filter_gradient = filters + filter_gradient
+        bank = self.bank.on(node.scale, level, self.grid)
+        return bank.strain_gradient(node.wavelet, filter_gradient)
 
-    def _reverse_first(
-        self, scale_node, node, X, cotangents, parent_gradients, filter_gradients
-    ) -> np.ndarray:
-        scale = scale_node.scale
+    def _reverse_first(self, scale, node, X, cotangents, above, gradient) -> np.ndarray:
         chunk = self._first_chunk(node, X, scale)
-        roots = self._roots(chunk.squared_modulus(), self._first_floor(node, scale))
-        voxel = self.grid.volume / roots["u"][0].size
-        weights = voxel * cotangents[node.paths] * (node.paths >= 0)[:, None]
-        slope = self.powers.slope(roots, weights)
-        if len(parent_gradients):
-            above = self._parent_maps(parent_gradients, self.grid.shapes[scale])
-            above /= 2 * roots["r"]
-            slope += above
-        filter_gradient = filter_gradients.setdefault(
-            (node.wavelet, scale, scale), np.zeros_like(chunk.psi)
-        )
-        pulled = chunk.pull(slope, filter_gradient)
-        if not self._mixes_early(node):
-            return pulled
-        return np.tensordot(self.mix[node.channels].T, pulled, axes=1)
+        u = self._raised(chunk.squared_modulus(), self._first_floor(node, scale))
+        weights = cotangents[:, node.paths] * (node.paths >= 0)[:, None]
+        slope = self.powers.slope(u, self._voxel(u) * weights)
+        if above.shape[1]:
+            through = self._parent_maps(above, self.grid.shapes[scale])
+            through /= 2 * self.powers.modulus(u)
+            slope += through
+        pulled, filters = chunk.pull(slope)
+        if self._mixes_early(node, scale):
+            mix = self.arrays.asarray(self.mix[node.channels].T.astype(np.complex128))
+            flat = pulled.reshape(*pulled.shape[:2], -1)
+            pulled = self.arrays.xp.matmul(mix, flat).reshape(gradient.shape)
+        gradient += pulled
+        return self.bank.on(scale, scale, self.grid).strain_gradient(node.wavelet, filters)

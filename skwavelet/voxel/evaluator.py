@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-import psutil
 
 from skwavelet.boxes import box_strain, box_strain_transpose
 from skwavelet.normalization import Normalization, lower_paths, zero_order
 from skwavelet.structures import Structure
 from skwavelet.voxel.cascade import Cascade
-from skwavelet.voxel.chunk import KEEP_BYTES
-from skwavelet.voxel.density import (
-    pair_weights,
-    structure_factor,
-    structure_factor_jvp,
-    structure_factor_vjp,
-)
+from skwavelet.voxel.density import pair_weights
 from skwavelet.voxel.fft import half
 from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.grid import Grid, make_grid
+from skwavelet.voxel.memory import peak_memory
+from skwavelet.voxel.nufft import make_density
 from skwavelet.voxel.plan import ScaleNode, make_plan
 from skwavelet.voxel.powers import PowerSums
 from skwavelet.wavelets import radial_polynomial, spectrum_peak
@@ -51,6 +46,8 @@ class VoxelEvaluator:
     smoothing : float
         Floor of the modulus relative to the map of one atom.
     normalize : {"atoms", "lower_order"} or None
+    tolerance : float
+        Error of the density's coefficients, see `skwavelet.voxel.nufft`.
     shapes : tuple of (int, int, int), optional
         Grids to keep for every structure instead of each one's own.
     """
@@ -65,16 +62,18 @@ class VoxelEvaluator:
     powers: tuple[float, ...]
     smoothing: float
     normalize: str | None
+    tolerance: float
     shapes: tuple[tuple[int, int, int], ...] | None = None
 
     def grid(self, structure: Structure) -> Grid:
         """Return the grid of a structure."""
         return make_grid(structure, self.spacings, self.padding, self.shapes)
 
-    def check(self, structure: Structure) -> None:
-        """Raise ``ValueError`` if the maps of a structure would not fit into memory."""
+    def check(self, structure: Structure, method: str = "features") -> None:
+        """Raise ``ValueError`` if a method of a structure would not fit into memory."""
         grid = self.grid(structure)
-        needed, free = self.memory(grid, structure), psutil.virtual_memory().available
+        needed = self.memory(grid, structure, method)
+        free = self.bank.arrays.available_memory()
         if needed > free:
             shape = " x ".join(map(str, grid.shapes[0]))
             raise ValueError(
@@ -83,98 +82,131 @@ class VoxelEvaluator:
                 f"(now {self.spacings[0]:.3g} Å), use fewer channels or a smaller cell."
             )
 
-    def memory(self, grid: Grid, structure: Structure) -> float:
-        """Estimate the bytes that the features of a structure take at their peak."""
-        item = np.dtype(self.bank.dtype).itemsize
-        base = float(np.prod(grid.shapes[0], dtype=float)) * item
-        n_filters = sum(2 * l + 1 for _, l in self.bank.wavelets)
-        widest = max(2 * l + 1 for _, l in self.bank.wavelets)
-        n_elements, n_channels = len(structure.elements), self.weights.shape[1]
-        block = widest if base * n_elements * widest <= KEEP_BYTES else 1
-        parents = n_channels * len(self.bank.wavelets) if (self.paths[:, 0] == 2).any() else 0
-        maps = (
-            n_filters + 6  # complex filters, their frequencies and radial parts
-            + 3 * n_elements  # densities and outer products
-            + block * (2 * n_elements + n_channels)  # transforms and mixed maps
-            + 5 * n_channels  # squared modulus and its roots
-            + parents
-        )  # fmt: skip
-        return maps * base
+    def memory(self, grid: Grid, structure: Structure, method: str = "features") -> float:
+        """Estimate the bytes that a method of one structure takes at its peak."""
+        return peak_memory(
+            self.bank.arrays,
+            grid.shapes[0],
+            degrees=[l for _, l in self.bank.wavelets],
+            n_elements=len(structure.elements),
+            n_channels=self.weights.shape[1],
+            order=int(self.paths[:, 0].max()),
+            method=method,
+        )
 
-    # -- one structure -----------------------------------------------------------------------
+    # -- several structures of one grid, or one ----------------------------------------------
+
+    def together(self, structure: Structure) -> tuple:
+        """Return a key that is equal for structures that can be computed together."""
+        grid = self.grid(structure)
+        return structure.elements, structure.pbc.tobytes(), grid.shapes, grid.cell.tobytes()
 
     def features(self, structure: Structure) -> np.ndarray:
         """Return the features, of shape (n_features,)."""
-        grid = self.grid(structure)
-        integrals, _ = self._cascade(structure, grid).forward(self._density(structure, grid))
-        integrals += self._zero_order(structure)
-        features = self._normalization.features(integrals, len(structure))
-        return features.astype(self.bank.dtype)
+        return self.all_features([structure])[0]
 
     def tangents(
         self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
     ) -> np.ndarray:
         """Return derivatives along directions, of shape (n_directions, n_features)."""
-        grid = self.grid(structure)
-        box = box_strain(structure, strains)
-        moves = displacements + structure.positions @ (strains - box)
-        inverse = np.linalg.inv(grid.cell)
-        density = self._density(structure, grid)
-        tangents = np.stack(
-            [
-                structure_factor_jvp(
-                    structure.positions[members] @ inverse,
-                    moves[:, members] @ inverse,
-                    grid.shapes[0],
-                    self.bank.dtype,
-                )
-                for members in self._members(structure)
-            ],
-            axis=1,
-        )
-        tangents /= grid.volume
-        tangents -= np.trace(box, axis1=1, axis2=2).astype(tangents.real.dtype)[
-            :, None, None, None, None
-        ] * (density)
-        integrals, derivatives = self._cascade(structure, grid).forward(
-            density, tangents, box if box.any() else None
-        )
-        integrals += self._zero_order(structure)
-        tangents = self._normalization.tangents(integrals, derivatives, len(structure))
-        return tangents.astype(self.bank.dtype)
+        return self.all_tangents([structure], [displacements], [strains])[0]
 
     def gradients(
         self, structure: Structure, cotangent: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the features and the gradients of ``cotangent @ features``."""
-        grid = self.grid(structure)
-        density = self._density(structure, grid)
-        cascade, zero = self._cascade(structure, grid), self._zero_order(structure)
-        # The weights of the integrals may depend on their values.
-        ratios = self.normalize == "lower_order"
-        sums = cascade.forward(density)[0] + zero if ratios else zero
-        weights = self._normalization.cotangents(cotangent, sums, len(structure))
-        integrals, pulled, strain = cascade.reverse(density, weights)
-        integrals += zero
+        return self.all_gradients([structure], [cotangent])[0]
+
+    def all_features(self, structures: list[Structure]) -> list[np.ndarray]:
+        """Return the features of structures that can be computed together."""
+        grid = self.grid(structures[0])
+        densities = self._densities(structures, grid)
+        cascade = self._cascade(structures[0], grid)
+        integrals, _ = cascade.forward(self._coefficients(densities, grid))
+        integrals += self._zero_order(structures)
+        return self._normalized(integrals, structures)
+
+    def all_tangents(
+        self,
+        structures: list[Structure],
+        displacements: list[np.ndarray],
+        strains: list[np.ndarray],
+    ) -> list[np.ndarray]:
+        """Return derivatives (n_directions, n_features), as many for every structure."""
+        grid, arrays = self.grid(structures[0]), self.bank.arrays
         inverse = np.linalg.inv(grid.cell)
-        strain -= np.eye(3) * self._pairing(pulled, density, grid)
-        forces = np.zeros((len(structure), 3))
-        for members, gradient in zip(self._members(structure), pulled, strict=True):
-            fractional = structure.positions[members] @ inverse
-            forces[members] = structure_factor_vjp(fractional, gradient, grid.shapes[0])
-        forces = forces @ inverse.T / grid.volume
-        virial = structure.positions.T @ forces
-        strain = box_strain_transpose(structure, strain - virial) + virial
-        features = self._normalization.features(integrals, len(structure))
-        return features.astype(self.bank.dtype), forces, strain
+        densities = self._densities(structures, grid)
+        density = self._coefficients(densities, grid)
+        boxes, tangents = [], []
+        for structure, moved, strain, row in zip(
+            structures, displacements, strains, densities, strict=True
+        ):
+            boxes.append(box_strain(structure, strain))
+            moves = (moved + structure.positions @ (strain - boxes[-1])) @ inverse
+            tangents.append(
+                [
+                    element.tangents(moves[:, members])
+                    for element, members in zip(row, self._members(structure), strict=True)
+                ]
+            )
+        box = np.stack(boxes, axis=1)
+        traces = np.trace(box, axis1=2, axis2=3)
+        along = []
+        for direction, trace in enumerate(traces):
+            rows = [[element[direction] for element in row] for row in tangents]
+            stacked = arrays.stack(rows)
+            stacked /= grid.volume
+            stacked -= arrays.asarray(trace)[:, None, None, None, None] * density
+            along.append(stacked)
+        integrals, derivatives = self._cascade(structures[0], grid).forward(
+            density, along, box if box.any() else None
+        )
+        integrals += self._zero_order(structures)
+        return [
+            self._normalization.tangents(sums, derivatives[:, i], len(structures[i])).astype(
+                arrays.dtype
+            )
+            for i, sums in enumerate(integrals)
+        ]
+
+    def all_gradients(
+        self, structures: list[Structure], cotangents: list[np.ndarray]
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return features and gradients of structures that can be computed together."""
+        grid, arrays = self.grid(structures[0]), self.bank.arrays
+        densities = self._densities(structures, grid)
+        density = self._coefficients(densities, grid)
+        cascade, zero = self._cascade(structures[0], grid), self._zero_order(structures)
+        # The weights of the integrals may depend on their values.
+        sums = cascade.forward(density)[0] + zero if self.normalize == "lower_order" else zero
+        weights = np.stack(
+            [
+                self._normalization.cotangents(cotangent, row, len(structure))
+                for structure, cotangent, row in zip(structures, cotangents, sums, strict=True)
+            ]
+        )
+        integrals, pulled, strains = cascade.reverse(density, weights)
+        features = self._normalized(integrals + zero, structures)
+        pairing = arrays.host(self._pairing(pulled, density, grid))
+        results = []
+        for i, structure in enumerate(structures):
+            gradient = np.zeros((len(structure), 3))
+            for e, members in enumerate(self._members(structure)):
+                gradient[members] = densities[i][e].gradient(pulled[i, e])
+            gradient = gradient @ np.linalg.inv(grid.cell).T / grid.volume
+            virial = structure.positions.T @ gradient
+            strain = strains[i] - np.eye(3) * pairing[i] - virial
+            strain = box_strain_transpose(structure, strain) + virial
+            results.append((features[i], gradient, strain))
+        return results
 
     def maps(
         self, structure: Structure, first: tuple[int, int, int], second: tuple[int, int] | None
     ) -> np.ndarray:
         """Return the equivariant maps of one path; see ``Cascade.maps``."""
         grid = self.grid(structure)
-        cascade = self._cascade(structure, grid)
-        return cascade.maps(self._density(structure, grid), first, second)
+        density = self._coefficients(self._densities([structure], grid), grid)
+        return self._cascade(structure, grid).maps(density, first, second)
 
     @cached_property
     def _normalization(self) -> Normalization:
@@ -194,18 +226,38 @@ class VoxelEvaluator:
     def _rows(self, structure: Structure) -> list[int]:
         return [self.elements.index(z) for z in structure.elements]
 
-    def _density(self, structure: Structure, grid: Grid) -> np.ndarray:
-        """Return the coefficients rho^(G) / V of every element that occurs."""
+    def _densities(self, structures: list[Structure], grid: Grid) -> list[list]:
+        """Return the density of every element of every structure."""
         inverse = np.linalg.inv(grid.cell)
-        density = np.empty(
-            (len(structure.elements), *half(grid.shapes[0])),
-            dtype=np.result_type(self.bank.dtype, np.complex64),
-        )
-        for row, members in zip(density, self._members(structure), strict=True):
-            fractional = structure.positions[members] @ inverse
-            row[...] = structure_factor(fractional, grid.shapes[0], self.bank.dtype)
-        density /= grid.volume
-        return density
+        return [
+            [
+                make_density(
+                    self.bank.arrays,
+                    structure.positions[members] @ inverse,
+                    grid.shapes[0],
+                    self.tolerance,
+                )
+                for members in self._members(structure)
+            ]
+            for structure in structures
+        ]
+
+    def _coefficients(self, densities: list[list], grid: Grid):
+        """Return the coefficients rho^(G) / V, of shape (S, E, half grid)."""
+        arrays = self.bank.arrays
+        shape = len(densities), len(densities[0]), *half(grid.shapes[0])
+        coefficients = arrays.empty(shape, spectra=True)
+        for i, row in enumerate(densities):
+            for e, density in enumerate(row):
+                density.write(coefficients[i, e])
+        coefficients /= grid.volume
+        return coefficients
+
+    def _normalized(self, integrals: np.ndarray, structures: list[Structure]) -> list[np.ndarray]:
+        return [
+            self._normalization.features(sums, len(structure)).astype(self.bank.arrays.dtype)
+            for sums, structure in zip(integrals, structures, strict=True)
+        ]
 
     def _cascade(self, structure: Structure, grid: Grid) -> Cascade:
         mix = self.weights[self._rows(structure)].T
@@ -216,7 +268,7 @@ class VoxelEvaluator:
             grid,
             mix,
             self._floors(),
-            PowerSums(self.powers),
+            PowerSums(self.powers, self.bank.arrays),
             len(self.paths),
         )
 
@@ -238,15 +290,22 @@ class VoxelEvaluator:
         gains = np.array([spectrum_peak(n, l, bank.beta)[1] for n, l in bank.wavelets])
         return floors, gains
 
-    def _zero_order(self, structure: Structure) -> np.ndarray:
-        """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""
+    def _zero_order(self, structures: list[Structure]) -> np.ndarray:
+        """Return sum_k |c(Z_k)|^q in the rows (S, n_paths, n_powers) of the zero-order paths."""
         channels = np.where(self.paths[:, 0] == 0, self.paths[:, 1], -1)
-        return zero_order(structure.numbers, self.elements, self.weights, channels, self.powers)
+        return np.stack(
+            [
+                zero_order(s.numbers, self.elements, self.weights, channels, self.powers)
+                for s in structures
+            ]
+        )
 
-    def _pairing(self, a: np.ndarray, b: np.ndarray, grid: Grid) -> float:
-        """Return Re sum_G a b over the full lattice."""
-        products = (a.real * b.real - a.imag * b.imag).sum(axis=(0, 1, 2), dtype=np.float64)
-        return float(products @ pair_weights(grid.shapes[0], products.dtype))
+    def _pairing(self, a, b, grid: Grid):
+        """Return Re sum_G a b (S,) over the full lattice."""
+        arrays = self.bank.arrays
+        weights = arrays.asarray(pair_weights(grid.shapes[0], arrays.dtype))
+        products = (a.real * b.real - a.imag * b.imag) * weights
+        return arrays.xp.sum(products.reshape(len(a), -1), axis=-1, dtype=arrays.xp.float64)
 
 
 @lru_cache(maxsize=32)

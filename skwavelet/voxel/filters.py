@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from skwavelet.voxel.density import pair_weights
-from skwavelet.voxel.fft import half
-from skwavelet.voxel.grid import Grid, nyquist_mask, reciprocal_vectors
+from skwavelet.voxel.fft import Array, Arrays, half, spread
+from skwavelet.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
 from skwavelet.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
+
+# Filters and their gradients that are kept for the next structure of the same cell.
+KEEP_BYTES = 2**28
+# Planes of a filter that are computed together, so that the intermediate arrays stay in cache.
+PLANES = 8
+
+_kept: OrderedDict[tuple, tuple[Any, int]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _keep(key: tuple, make: Callable, nbytes: int):
+    """Return what ``make`` once made for a key, as long as there is room."""
+    if nbytes > KEEP_BYTES:
+        return make()
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key][0]
+    value = make()
+    with _lock:
+        _kept[key] = value, nbytes
+        while sum(size for _, size in _kept.values()) > KEEP_BYTES:
+            _kept.popitem(last=False)
+    return value
 
 
 class Filters:
@@ -31,8 +58,8 @@ class Filters:
         Grid points.
     cell : ndarray of shape (3, 3)
         Box (Å).
-    dtype : dtype
-        Real type of the maps.
+    arrays : Arrays
+        Where the filters go.
     """
 
     def __init__(
@@ -42,67 +69,112 @@ class Filters:
         scale: float,
         shape: tuple[int, int, int],
         cell: np.ndarray,
-        dtype: np.dtype,
+        arrays: Arrays,
     ):
         self.wavelets, self.beta, self.scale = wavelets, beta, scale
-        self.shape, self.cell, self.dtype = shape, cell, np.dtype(dtype)
+        self.shape, self.cell, self.arrays = shape, cell, arrays
+        # Large filters are made plane by plane and as real numbers.
+        self.large = arrays.streams(shape)
 
-    @cached_property
-    def _points(self) -> np.ndarray:
+    def phase(self, which: int) -> complex:
+        """Return (-i)^l."""
+        return (-1j) ** self.wavelets[which][1]
+
+    def _cached(self, what: str, which: int, make: Callable, n_numbers: int):
+        wavelet = self.wavelets[which], self.beta, self.scale
+        key = (what, *wavelet, self.shape, self.cell.tobytes(), self.arrays)
+        nbytes = n_numbers * prod(half(self.shape)) * self.arrays.dtype.itemsize
+        return _keep(key, make, nbytes)
+
+    def _parts(self) -> Iterator[slice]:
+        for start in range(0, self.shape[0], PLANES):
+            yield slice(start, min(start + PLANES, self.shape[0]))
+
+    def _points(self, planes: slice) -> np.ndarray:
+        """Return 2^j G (3, planes, L1, L2 // 2 + 1)."""
         cell = self.cell / 2.0**self.scale
-        return reciprocal_vectors(self.shape, cell, self.dtype)
+        return reciprocal_vectors(self.shape, cell, self.arrays.dtype, planes)
 
-    @cached_property
-    def spectra(self) -> list[np.ndarray]:
-        """Complex psi^_nlm (2l + 1, half grid), one array per (n, l)."""
-        complex_dtype = np.result_type(self.dtype, np.complex64)
-        filters = [
-            np.empty((2 * l + 1, *half(self.shape)), dtype=complex_dtype) for _, l in self.wavelets
-        ]
-        # A few planes at a time, so that the intermediate arrays stay in cache.
-        for start in range(0, self.shape[0], 8):
-            planes = self._points[:, start : start + 8]
-            for values, (n, l) in zip(filters, self.wavelets, strict=True):
-                spectrum = wavelet_spectrum(planes, n, l, self.beta)
-                np.multiply((-1j) ** l, spectrum, out=values[:, start : start + 8])
-        for values in filters:
-            self._clear_nyquist(values)
-        return filters
+    def spectrum(self, which: int):
+        """Return psi^_nlm (2l + 1, half grid) of one (n, l); real, without its phase, if large."""
+        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
+        if self.large:
+            # Until the next parents need it, there is no room to keep it.
+            return self._write(which, self.arrays.buffer("filters", shape))
 
-    @cached_property
-    def _gradients(self) -> list[np.ndarray]:
-        gradients = [
-            wavelet_spectrum_gradient(self._points, n, l, self.beta) for n, l in self.wavelets
-        ]
-        for values in gradients:
-            self._clear_nyquist(values)
-        return gradients
+        def make():
+            values = np.empty(shape, dtype=np.result_type(self.arrays.dtype, np.complex64))
+            return self.arrays.asarray(self._write(which, values))
 
-    def _clear_nyquist(self, values: np.ndarray) -> None:
-        for index in nyquist_mask(self.shape):
-            values[(..., *index, *(slice(None),) * (3 - len(index)))] = 0
+        return self._cached("spectrum", which, make, 2 * shape[0])
 
-    def strained(self, which: int, strain: np.ndarray) -> np.ndarray:
-        """Return the derivative (2l + 1, half grid) of one (n, l) along a strain (3, 3).
+    def _write(self, which: int, values: np.ndarray) -> np.ndarray:
+        n, l = self.wavelets[which]
+
+        def part(planes):
+            spectrum = wavelet_spectrum(self._points(planes), n, l, self.beta)
+            if self.large:
+                values[:, planes] = spectrum
+            else:
+                np.multiply(self.phase(which), spectrum, out=values[:, planes])
+            clear_nyquist(values[:, planes], self.shape, planes)
+
+        spread(part, self._parts())
+        return values
+
+    def _gradients(self, which: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield planes, their points (3, ...) and gradients (3, 2l + 1, ...) in those."""
+        if self.large:
+            for planes in self._parts():
+                yield planes, *self._gradients_of(which, planes)
+        else:
+            l, everything = self.wavelets[which][1], slice(0, self.shape[0])
+            pair = self._cached(
+                "gradients",
+                which,
+                lambda: [self.arrays.asarray(v) for v in self._gradients_of(which, everything)],
+                3 * (2 * l + 2),
+            )
+            yield everything, *pair
+
+    def _gradients_of(self, which: int, planes: slice) -> tuple[np.ndarray, np.ndarray]:
+        n, l = self.wavelets[which]
+        points = self._points(planes)
+        gradients = wavelet_spectrum_gradient(points, n, l, self.beta)
+        clear_nyquist(gradients, self.shape, planes)
+        return points, gradients
+
+    def strained(self, which: int, strains: np.ndarray):
+        """Return derivatives (S, 2l + 1, half grid) of ``spectrum`` along strains (S, 3, 3).
 
         A strain turns G into (1 - eps) G.
         """
-        motion = -np.tensordot(strain.astype(self.dtype), self._points, axes=1)
-        change = np.einsum("a...,am...->m...", motion, self._gradients[which])
-        return (-1j) ** self.wavelets[which][1] * change
+        arrays, count = self.arrays, 2 * self.wavelets[which][1] + 1
+        result = arrays.empty((len(strains), count, *half(self.shape)), spectra=not self.large)
+        factors = arrays.asarray(-strains)
+        for planes, points, gradients in self._gradients(which):
+            motion = arrays.xp.matmul(factors, points.reshape(3, -1))
+            motion = motion.reshape(len(strains), 3, 1, *points.shape[1:])
+            change = arrays.empty((len(strains), count, *points.shape[1:]))
+            arrays.sum_products(motion, gradients[None], 1, change)
+            result[:, :, planes] = change if self.large else self.phase(which) * change
+        return result
 
-    def strain_gradient(self, which: int, cotangent: np.ndarray) -> np.ndarray:
-        """Return the strain gradient (3, 3) of Re sum_G cotangent psi^ over the full lattice."""
-        phased = ((-1j) ** self.wavelets[which][1] * cotangent).real
-        phased *= pair_weights(self.shape, self.dtype)
-        slopes = np.einsum("m...,am...->a...", phased, self._gradients[which])
-        return -np.tensordot(slopes, self._points, axes=((1, 2, 3), (1, 2, 3))).astype(np.float64)
+    def strain_gradient(self, which: int, cotangent) -> np.ndarray:
+        """Return the strain gradients (S, 3, 3) of Re sum_G cotangent psi^ over the full lattice.
 
-
-@lru_cache(maxsize=24)
-def _filters(wavelets, beta, scale, shape, cell_bytes, dtype) -> Filters:
-    cell = np.frombuffer(cell_bytes).reshape(3, 3)
-    return Filters(wavelets, beta, scale, shape, cell, dtype)
+        ``cotangent`` is that of filters with their phase, (S, 2l + 1, half grid).
+        """
+        arrays, count = self.arrays, len(cotangent)
+        total = np.zeros((count, 3, 3))
+        weights = arrays.asarray(pair_weights(self.shape, arrays.dtype))
+        for planes, points, gradients in self._gradients(which):
+            phased = arrays.xp.real(self.phase(which) * cotangent[:, :, planes]) * weights
+            slopes = arrays.empty((count, 3, *points.shape[1:]))
+            arrays.sum_products(phased[:, None], gradients[None], 2, slopes)
+            flat = slopes.reshape(count, 3, -1), points.reshape(3, -1).T
+            total -= arrays.host(arrays.xp.matmul(*flat))
+        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +184,12 @@ class Bank:
     wavelets: tuple[tuple[int, int], ...]
     scales: tuple[float, ...]
     beta: float
-    dtype: np.dtype
+    arrays: Arrays
 
     def on(self, scale: int, level: int, grid: Grid) -> Filters:
         """Return the filters of scale number ``scale`` on the grid of scale number ``level``.
 
         Structures of one cell share them.
         """
-        key = grid.shapes[level], grid.cell.tobytes(), np.dtype(self.dtype).char
-        return _filters(self.wavelets, self.beta, self.scales[scale], *key)
+        shape = grid.shapes[level]
+        return Filters(self.wavelets, self.beta, self.scales[scale], shape, grid.cell, self.arrays)

@@ -12,7 +12,6 @@ from scipy.optimize import brentq
 
 from skwavelet.boxes import bounding_cell
 from skwavelet.structures import Structure
-from skwavelet.voxel.fft import half
 from skwavelet.wavelets import spectrum_magnitude, spectrum_peak
 
 # Fewer points along an axis cannot carry the modulus of even the widest wavelets.
@@ -107,34 +106,36 @@ def orders(shape: tuple[int, int, int]) -> list[np.ndarray]:
 
 
 def reciprocal_vectors(
-    shape: tuple[int, int, int], cell: np.ndarray, dtype: np.dtype
+    shape: tuple[int, int, int], cell: np.ndarray, dtype: np.dtype, planes: slice
 ) -> np.ndarray:
-    """Return the reciprocal lattice vectors (3, L0, L1, L2 // 2 + 1) of a half spectrum (1/Å)."""
+    """Return the reciprocal lattice vectors (3, planes, L1, L2 // 2 + 1) of a half spectrum (1/Å).
+
+    ``planes`` selects the first axis.
+    """
     h0, h1, h2 = orders(shape)
     basis = 2 * np.pi * np.linalg.inv(cell).T
-    vectors = np.empty((3, *half(shape)), dtype=dtype)
+    vectors = np.empty((3, len(h0[planes]), len(h1), len(h2)), dtype=dtype)
     for a in range(3):
-        vectors[a] = (basis[0, a] * h0[:, None] + basis[1, a] * h1)[:, :, None] + basis[2, a] * h2
+        rows = basis[0, a] * h0[planes][:, None] + basis[1, a] * h1
+        vectors[a] = rows[:, :, None] + basis[2, a] * h2
     return vectors
 
 
-def nyquist_mask(shape: tuple[int, int, int]) -> tuple:
-    """Return index expressions of the frequencies without a partner, on even axes."""
-    return tuple(
-        (slice(None),) * axis + (length // 2,)
-        for axis, length in enumerate(shape)
-        if length % 2 == 0
-    )
+def clear_nyquist(values: np.ndarray, shape: tuple[int, int, int], planes: slice) -> None:
+    """Clear the frequencies without a partner, on even axes, of some planes of a half spectrum."""
+    middles = [length // 2 if length % 2 == 0 else None for length in shape]
+    if middles[0] is not None and planes.start <= middles[0] < planes.stop:
+        values[..., middles[0] - planes.start, :, :] = 0
+    if middles[1] is not None:
+        values[..., middles[1], :] = 0
+    if middles[2] is not None:
+        values[..., middles[2]] = 0
 
 
-def truncate(spectra: np.ndarray, fine: tuple[int, int, int], coarse: tuple[int, int, int]):
-    """Restrict half spectra (..., on ``fine``) to the frequencies of ``coarse``, exactly."""
-    if fine == coarse:
-        return spectra
-    kept = np.empty((*spectra.shape[:-3], *half(coarse)), dtype=spectra.dtype)
+def truncate(spectra, fine: tuple[int, int, int], coarse: tuple[int, int, int], out) -> None:
+    """Write the frequencies of ``coarse`` of half spectra (..., on ``fine``) to ``out``."""
     for inner, outer in _blocks(fine, coarse):
-        kept[inner] = spectra[outer]
-    return kept
+        out[inner] = spectra[outer]
 
 
 def add_embedded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,26 @@ class ScaleNode:
     def n_parents(self) -> int:
         """Number of first-order maps."""
         return self.first[-1].rows.stop
+
+    def split(self, size: int) -> Iterator[ScaleNode]:
+        """Yield the same work in pieces of at most ``size`` first-order maps of one wavelet."""
+        if size >= self.n_parents:
+            yield self
+            return
+        for node in self.first:
+            for start in range(0, len(node.channels), size):
+                part = slice(start, min(start + size, len(node.channels)))
+                count, offset = part.stop - start, node.rows.start + start
+                first = FirstNode(
+                    node.wavelet, node.channels[part], node.paths[part], slice(0, count)
+                )
+                second = []
+                for child in self.second:
+                    mine = (child.rows >= offset) & (child.rows < offset + count)
+                    if mine.any():
+                        rows, paths = child.rows[mine] - offset, child.paths[mine]
+                        second.append(SecondNode(child.wavelet, child.scale, rows, paths))
+                yield ScaleNode(self.scale, (first,), tuple(second))
 
 
 def make_plan(paths: np.ndarray, channels: Sequence[int]) -> tuple[ScaleNode, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
+import joblib
 import numpy as np
 from ase import Atoms
 
@@ -16,12 +17,16 @@ from skwavelet.channels import ChannelSpec
 from skwavelet.scattering import ScatteringTransformer, path_table
 from skwavelet.structures import Structure
 from skwavelet.voxel.evaluator import VoxelEvaluator
+from skwavelet.voxel.fft import NumpyArrays, threads
 from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.grid import learn_spacing
 
 # Vacuum between periodic images of a molecule, in widths of the widest wavelet, by order: the
 # second layer spreads the maps again.
 PADDING_WIDTHS = (8.0, 8.0, 12.0)
+# Error of the coefficients of many atoms, by non-uniform FFT, relative to ``aliasing``: far below
+# what the end of the band cuts off, at a cost that hardly depends on it.
+DENSITY_TOLERANCE = 1e-5
 
 
 class VoxelScattering(ScatteringTransformer):
@@ -85,7 +90,8 @@ class VoxelScattering(ScatteringTransformer):
     dtype : {"float32", "float64"}, default="float32"
         Precision of maps and features; sums over voxels are in float64.
     n_jobs : int, optional
-        Processes; None is one, unless in a `joblib.parallel_config` context.
+        Processes; None is one, unless in a `joblib.parallel_config` context. A single structure
+        stays in this process, where its grid, if large, gets as many threads.
     verbose : bool, default=False
         Show progress.
 
@@ -243,6 +249,16 @@ class VoxelScattering(ScatteringTransformer):
         kept._evaluator = replace(self._evaluator, shapes=shapes)
         return kept
 
+    def _map(
+        self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        for structure in structures:
+            self._evaluator.check(structure, method)
+        # A single structure is not worth a process, but threads if it is large.
+        count = joblib.effective_n_jobs(self.n_jobs) if len(structures) == 1 else 1
+        with threads(count):
+            yield from super()._map(method, structures, arguments)
+
     def _place(self, path: tuple[int, int, float]) -> tuple[int, int]:
         """Return the places of (n, l) and j in their lists."""
         n, l, j = path
@@ -261,7 +277,7 @@ class VoxelScattering(ScatteringTransformer):
         self.feature_table_ = path_table(paths, self.channels_.columns, wavelets, scales, powers)
         spacings = [self.spacing_ * max(1.0, 2.0**j / self.oversampling) for j in scales]
         self._evaluator = VoxelEvaluator(
-            bank=Bank(wavelets, scales, self.beta_, np.dtype(self.dtype)),
+            bank=Bank(wavelets, scales, self.beta_, NumpyArrays(np.dtype(self.dtype))),
             spacings=tuple(spacings),
             padding=PADDING_WIDTHS[self.order] * self.beta_ * 2.0 ** scales[-1],
             elements=self._atomic_numbers,
@@ -271,4 +287,5 @@ class VoxelScattering(ScatteringTransformer):
             powers=powers,
             smoothing=self.smoothing,
             normalize=self.normalize,
+            tolerance=DENSITY_TOLERANCE * self.aliasing,
         )

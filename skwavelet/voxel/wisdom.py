@@ -45,6 +45,11 @@ def current_file() -> Path | None:
     return getattr(_here, "file", None)
 
 
+def use_file(path: Path | None) -> None:
+    """Plan the FFTs of this thread, to its end, as a file says; None for the process's own."""
+    _here.file = path
+
+
 @contextmanager
 def planning() -> Iterator[None]:
     """Make plans within this context: one thread at a time, and one process per file."""

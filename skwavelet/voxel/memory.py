@@ -1,0 +1,96 @@
+"""How much memory there is, and how much the maps of a structure take."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+# Where Linux says how much memory a container may take and takes: control groups 2 and 1.
+_CONTAINER_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+# Libraries, plans, buffers and scratch space of bounded size.
+FIXED_BYTES = 2**30
+
+
+def available_memory() -> float:
+    """Return how many bytes this process may still take.
+
+    The least of what is free, what the container has left and what the limit on the address space
+    (``ulimit -v``) leaves.
+    """
+    available = [float(psutil.virtual_memory().available)]
+    for limit, used in _CONTAINER_LIMITS:
+        try:
+            available.append(float(Path(limit).read_text()) - float(Path(used).read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    if sys.platform != "win32":
+        import resource
+
+        ceiling = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if ceiling != resource.RLIM_INFINITY:
+            available.append(float(ceiling) - psutil.Process().memory_info().vms)
+    return max(0.0, min(available))
+
+
+def peak_memory(
+    arrays,
+    shape: tuple[int, int, int],
+    *,
+    degrees: Sequence[int],
+    n_elements: int,
+    n_channels: int,
+    order: int,
+    method: str,
+) -> float:
+    """Estimate the bytes that a structure takes at its peak.
+
+    Parameters
+    ----------
+    arrays : Arrays
+    shape : tuple of (int, int, int)
+        Base grid; what the coarser ones add is in the factors.
+    degrees : sequence of int
+        Degrees l of the wavelets.
+    n_elements, n_channels : int
+    order : int
+        Highest order.
+    method : {"features", "tangents", "gradients"}
+        Tangents are along one direction; further ones add their densities only.
+    """
+    grid = float(math.prod(shape)) * arrays.dtype.itemsize
+    widest = 2 * max(degrees) + 1
+    n_filters = sum(2 * l + 1 for l in degrees)
+    if order == 0:
+        return FIXED_BYTES
+    if arrays.streams(shape):
+        # Half spectra count as one grid: densities; of one channel its spectrum, the
+        # half-transformed one, the squared modulus and the parent; the real filters of one
+        # wavelet; coarser copies.
+        maps = n_elements + 4 + 0.5 * (order == 2) + widest / 2
+        if method == "tangents":
+            # Densities, spectra, a second transform, du, slopes, filters along strains.
+            maps += n_elements + 1 + 1 + 1 + 4 + 2 * (order == 2) + widest / 2
+        if method == "gradients":
+            # Cotangents of the above, and slopes.
+            maps += 2 * n_elements + 2 + 2 + 2 * (order == 2) + 2 * widest
+        return FIXED_BYTES + maps * grid
+    parents = n_channels * len(degrees) if order == 2 else 0
+    maps = (
+        n_filters + 6  # complex filters, their frequencies and radial parts
+        + 3 * n_elements  # densities and outer products
+        + widest * (2 * n_elements + n_channels)  # transforms and mixed maps
+        + 5 * n_channels  # squared modulus and its roots
+        + parents
+    )  # fmt: skip
+    factor = {"features": 1, "tangents": 3, "gradients": 3}[method]
+    return factor * maps * grid
