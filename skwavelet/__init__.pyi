@@ -1,6 +1,5 @@
 # The public names. A new one is added here and nowhere else.
 from .angular import AngularFeatures as AngularFeatures
-from .budget import FeatureCosts as FeatureCosts
 from .budget import fit_to_budget as fit_to_budget
 from .calculator import ScatteringCalculator as ScatteringCalculator
 from .linear import BaggedOLSEnsemble as BaggedOLSEnsemble
@@ -14,6 +13,8 @@ from .storage import featurize as featurize
 from .uncertainty import ExtrapolationScore as ExtrapolationScore
 from .uncertainty import calibrate_spread as calibrate_spread
 from .uncertainty import rank_structures as rank_structures
+from .voxel import FeatureCosts as FeatureCosts
 from .voxel import VoxelScattering as VoxelScattering
 
+__all__: list[str]
 __version__: str

@@ -26,6 +26,7 @@ __all__ = [
     "StrOptions",
     "check_groups",
     "check_parameters",
+    "check_powers",
     "check_row_vector",
 ]
 
@@ -43,6 +44,20 @@ def check_parameters(estimator: Any) -> None:
         estimator.get_params(deep=False),
         caller_name=type(estimator).__name__,
     )
+
+
+def check_powers(powers: ArrayLike) -> tuple[float, ...]:
+    """Return powers of features as positive numbers.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is not positive and finite.
+    """
+    checked = np.asarray(powers, dtype=np.float64)
+    if checked.ndim != 1 or not len(checked) or not (np.isfinite(checked) & (checked > 0)).all():
+        raise ValueError(f"powers must be positive numbers, not {powers!r}.")
+    return tuple(checked.tolist())
 
 
 def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray:

@@ -215,7 +215,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         ndarray of str of shape (n_features,)
         """
         check_is_fitted(self)
-        return np.asarray(feature_names(self.feature_table_), dtype=object)
+        return np.asarray(self._feature_names(), dtype=object)
 
     def restrict(self, columns: Sequence[int] | np.ndarray) -> Self:
         """Return a fitted copy that computes only some of the features.
@@ -292,6 +292,9 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
 
     def _learn(self, structures: list[Structure]) -> None:
         raise NotImplementedError
+
+    def _feature_names(self) -> list[str]:
+        return feature_names(self.feature_table_)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -85,12 +85,6 @@ class ScatteringTransformer(StructureTransformer):
             increasing=self.pairs == "increasing",
         )
 
-    def _powers(self) -> tuple[float, ...]:
-        powers = np.asarray(self.powers, dtype=float)
-        if powers.ndim != 1 or len(powers) == 0 or not (np.isfinite(powers) & (powers > 0)).all():
-            raise ValueError(f"powers must be positive numbers, not {self.powers!r}.")
-        return tuple(powers.tolist())
-
     def _wavelets(self) -> tuple[tuple[int, int], ...]:
         return wavelet_orders(self.n, self.max_l)
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
-from skwavelet._validation import Interval, StrOptions
+from skwavelet._validation import Interval, StrOptions, check_powers
 from skwavelet.angular.evaluator import AngularEvaluator
 from skwavelet.angular.radial import RadialBasis
 from skwavelet.base import AtomFeaturesMixin, Evaluator, StructureTransformer
@@ -158,26 +157,24 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the features, made from the rows of ``feature_table_``.
-
-        Parameters
-        ----------
-        input_features : ignored
-
-        Returns
-        -------
-        ndarray of str of shape (n_features,)
-            Such as ``Li_atSi_r2.31_Si_cos-0.333_q4/3``: neighbours k of channel Li at Si, near
-            2.31 Å, seen from Si under a cosine of -1/3 to neighbours j of channel Si.
-        """
-        check_is_fitted(self)
-        return np.asarray(_names(self.feature_table_), dtype=object)
+    def _feature_names(self) -> list[str]:
+        # Such as Li_atSi_r2.31_Si_cos-0.333_q4/3: neighbours k of channel Li at Si, near 2.31 Å,
+        # seen from Si under a cosine of -1/3 to neighbours j of channel Si.
+        table = self.feature_table_
+        angle = "cos" if "cos" in table else "l"
+        columns = ["channel", "order", "center", "r", "partner", angle, "q"]
+        names = []
+        for channel, order, center, r, partner, value, q in table[columns].itertuples(index=False):
+            name = str(channel)
+            if order >= 1:
+                name += f"_at{center}_r{r:.4g}"
+            if order == 2:
+                name += f"_{partner}_{angle}{value:.3g}"
+            names.append(f"{name}_q{Fraction(q).limit_denominator(24)}")
+        return names
 
     def _learn(self, structures: list[Structure]) -> None:
-        powers = np.asarray(self.powers, dtype=float)
-        if powers.ndim != 1 or len(powers) == 0 or not (np.isfinite(powers) & (powers > 0)).all():
-            raise ValueError(f"powers must be positive numbers, not {self.powers!r}.")
+        powers = check_powers(self.powers)
         start = self.min_distance_ if np.isfinite(self.min_distance_) else 0.0
         if start >= self.reach:
             raise ValueError(
@@ -210,7 +207,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
             weights=self.channels_.to_numpy(),
             paths=paths,
             columns=np.divmod(np.arange(len(self.feature_table_)), len(powers)),
-            powers=tuple(powers.tolist()),
+            powers=powers,
             smoothing=self.smoothing,
             normalize=self.normalize,
             dtype=self.dtype,
@@ -242,7 +239,7 @@ def _path_table(
     elements: Sequence[str],
     radial_centers: Sequence[float],
     angular: Mapping[str, Any],
-    powers: np.ndarray,
+    powers: Sequence[float],
 ) -> pd.DataFrame:
     """Return the readable form of paths times powers, one row per feature."""
     order, center, channel, radial, partner, angle = np.repeat(paths, len(powers), axis=0).T
@@ -262,19 +259,3 @@ def _path_table(
         angle_name: pick(angle_values, angle, "Float64" if angle_name == "cos" else "Int64"),
         "q": np.tile(powers, len(paths)),
     })  # fmt: skip
-
-
-def _names(table: pd.DataFrame) -> list[str]:
-    angle = "cos" if "cos" in table else "l"
-    columns = ("channel", "order", "center", "r", "partner", angle, "q")
-    names = []
-    for channel, order, center, r, partner, value, q in table[list(columns)].itertuples(
-        index=False
-    ):
-        name = str(channel)
-        if order >= 1:
-            name += f"_at{center}_r{r:.4g}"
-        if order == 2:
-            name += f"_{partner}_{angle}{value:.3g}"
-        names.append(f"{name}_q{Fraction(q).limit_denominator(24)}")
-    return names

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, log2
 from numbers import Real
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
-from skwavelet._validation import Interval, StrOptions
+from skwavelet._validation import Interval, StrOptions, check_powers
 from skwavelet.base import AtomFeaturesMixin
 from skwavelet.channels import ChannelSpec
 from skwavelet.point.cascade import Bank
@@ -195,27 +193,16 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the features, made from the rows of ``feature_table_``.
-
-        Parameters
-        ----------
-        input_features : ignored
-
-        Returns
-        -------
-        ndarray of str of shape (n_features,)
-            Such as ``Li_atSi_n1l0j0_n2l1j1_q4/3``: channel Li seen from the silicon atoms.
-        """
-        check_is_fitted(self)
+    def _feature_names(self) -> list[str]:
+        # Such as Li_atSi_n1l0j0_n2l1j1_q4/3: channel Li seen from the silicon atoms.
         table = self.feature_table_
         if "center" in table:
             seen_from = ("_at" + table["center"]).fillna("")
             table = table.assign(channel=table["channel"] + seen_from)
-        return np.asarray(feature_names(table), dtype=object)
+        return feature_names(table)
 
     def _learn(self, structures: list[Structure]) -> None:
-        wavelets, powers = self._wavelets(), self._powers()
+        wavelets, powers = self._wavelets(), check_powers(self.powers)
         scales = self._learn_scales(structures, 2 * self.min_distance_)
         natural = natural_reach(wavelets, self.beta_, self.tolerance) * 2.0 ** np.array(scales)
         self.reaches_ = np.minimum(natural, self.reach or np.inf)

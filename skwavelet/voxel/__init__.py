@@ -4,6 +4,7 @@ Resolution and grid of a structure, its density in frequency, the cascade of wav
 and moduli, and the features with their derivatives, in this order.
 """
 
+from skwavelet.voxel.costs import FeatureCosts
 from skwavelet.voxel.transformer import VoxelScattering
 
-__all__ = ["VoxelScattering"]
+__all__ = ["FeatureCosts", "VoxelScattering"]

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 from ase import Atoms
 
-from skwavelet._validation import Interval
+from skwavelet._validation import Interval, check_powers
 from skwavelet.channels import ChannelSpec
 from skwavelet.scattering import ScatteringTransformer, path_table
 from skwavelet.structures import Structure
@@ -270,7 +270,7 @@ class VoxelScattering(ScatteringTransformer):
         return wavelets.index((n, l)), int(np.isclose(scales, j).argmax())
 
     def _learn(self, structures: list[Structure]) -> None:
-        wavelets, powers = self._wavelets(), self._powers()
+        wavelets, powers = self._wavelets(), check_powers(self.powers)
         scales = self._learn_scales(structures, self.min_distance_)
         self.spacing_ = float(self.spacing or learn_spacing(wavelets, self.beta_, self.aliasing))
         paths = self._paths(wavelets, scales)
