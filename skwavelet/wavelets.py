@@ -43,42 +43,67 @@ def solid_harmonics(points: np.ndarray, l: int) -> np.ndarray:
     """
     if l < 0:
         return np.zeros((0, *points.shape[1:]), dtype=points.dtype)
-    vertical, (cosines, sines) = _legendre(points, l), _azimuth(points, l)
-    values = np.empty((2 * l + 1, *points.shape[1:]), dtype=points.dtype)
-    for m in range(l + 1):
-        scaled = vertical[l][m] * points.dtype.type(_norm(l, m))
-        np.multiply(scaled, cosines[m], out=values[l + m])
-        if m:
-            np.multiply(scaled, sines[m], out=values[l - m])
-    return values
+    return SolidHarmonics(points, l).values(l)
 
 
 def solid_harmonic_gradients(points: np.ndarray, l: int) -> np.ndarray:
     """Return the gradients (3, 2l + 1, ...) of ``solid_harmonics(points, l)``."""
-    x, y, _ = points
-    vertical, (cosines, sines) = _legendre(points, l), _azimuth(points, l)
-    zero = np.zeros_like(x)
+    return SolidHarmonics(points, l).gradients(l)
 
-    def lower(m: int) -> np.ndarray:
-        return vertical[l - 1][m] if l and m <= l - 1 else zero
 
-    gradients = np.zeros((3, 2 * l + 1, *x.shape), dtype=points.dtype)
-    for m in range(l + 1):
-        norm = points.dtype.type(_norm(l, m))
-        # d/dx Pi_l^m = -x Pi_{l-1}^{m+1}, likewise y; d/dz Pi_l^m = (l + m) Pi_{l-1}^m.
-        fall, rise = norm * lower(m + 1), norm * (l + m) * lower(m)
-        derivative = m * norm * vertical[l][m]
-        parts = [(l + m, cosines[m], cosines, sines, -1)]
-        if m:
-            parts.append((l - m, sines[m], sines, cosines, 1))
-        for row, azimuth, same, other, sign in parts:
-            gradients[0, row] = -x * fall * azimuth
-            gradients[1, row] = -y * fall * azimuth
-            gradients[2, row] = rise * azimuth
+class SolidHarmonics:
+    """Solid harmonics of several degrees at the same points, from tables that they share.
+
+    Parameters
+    ----------
+    points : ndarray of shape (3, ...)
+        Cartesian coordinates, component first.
+    max_l : int
+        Largest degree.
+    """
+
+    def __init__(self, points: np.ndarray, max_l: int):
+        self.points = points
+        self._vertical = _legendre(points, max_l)
+        self._cosines, self._sines = _azimuth(points, max_l)
+
+    def values(self, l: int) -> np.ndarray:
+        """Return r^l Y_lm, of shape (2l + 1, ...), see ``solid_harmonics``."""
+        points = self.points
+        values = np.empty((2 * l + 1, *points.shape[1:]), dtype=points.dtype)
+        for m in range(l + 1):
+            scaled = self._vertical[l][m] * points.dtype.type(_norm(l, m))
+            np.multiply(scaled, self._cosines[m], out=values[l + m])
             if m:
-                gradients[0, row] += derivative * same[m - 1]
-                gradients[1, row] += sign * derivative * other[m - 1]
-    return gradients
+                np.multiply(scaled, self._sines[m], out=values[l - m])
+        return values
+
+    def gradients(self, l: int) -> np.ndarray:
+        """Return the gradients (3, 2l + 1, ...) of ``values(l)``."""
+        x, y, _ = points = self.points
+        vertical, cosines, sines = self._vertical, self._cosines, self._sines
+        zero = np.zeros_like(x)
+
+        def lower(m: int) -> np.ndarray:
+            return vertical[l - 1][m] if l and m <= l - 1 else zero
+
+        gradients = np.zeros((3, 2 * l + 1, *x.shape), dtype=points.dtype)
+        for m in range(l + 1):
+            norm = points.dtype.type(_norm(l, m))
+            # d/dx Pi_l^m = -x Pi_{l-1}^{m+1}, likewise y; d/dz Pi_l^m = (l + m) Pi_{l-1}^m.
+            fall, rise = norm * lower(m + 1), norm * (l + m) * lower(m)
+            derivative = m * norm * vertical[l][m]
+            parts = [(l + m, cosines[m], cosines, sines, -1)]
+            if m:
+                parts.append((l - m, sines[m], sines, cosines, 1))
+            for row, azimuth, same, other, sign in parts:
+                gradients[0, row] = -x * fall * azimuth
+                gradients[1, row] = -y * fall * azimuth
+                gradients[2, row] = rise * azimuth
+                if m:
+                    gradients[0, row] += derivative * same[m - 1]
+                    gradients[1, row] += sign * derivative * other[m - 1]
+        return gradients
 
 
 def _norm(l: int, m: int) -> float:

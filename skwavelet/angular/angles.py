@@ -16,7 +16,7 @@ from math import pi
 
 import numpy as np
 
-from skwavelet.wavelets import solid_harmonic_gradients, solid_harmonics
+from skwavelet.wavelets import SolidHarmonics
 
 
 class GaussianAngles:
@@ -95,8 +95,8 @@ class LegendreAngles:
     def __init__(self, n_degrees, u, left, right):
         self.u, self.left, self.right = u, left, right
         self.n_degrees = n_degrees
-        points = np.moveaxis(u, 2, 0)
-        harmonics = [solid_harmonics(points, l) for l in range(n_degrees)]
+        self._solid = SolidHarmonics(np.moveaxis(u, 2, 0), n_degrees - 1)
+        harmonics = [self._solid.values(l) for l in range(n_degrees)]
         self.y = np.moveaxis(np.concatenate(harmonics), 0, 1)  # (n_atoms, lm, K)
         self.sums = [self.y @ np.swapaxes(weights, 1, 2) for weights in (left, right)]
 
@@ -137,8 +137,7 @@ class LegendreAngles:
         return np.moveaxis(du, 0, 2), dleft, dright
 
     def _gradients(self):
-        points = np.moveaxis(self.u, 2, 0)
-        return (solid_harmonic_gradients(points, l) for l in range(self.n_degrees))
+        return (self._solid.gradients(l) for l in range(self.n_degrees))
 
     def _degrees(self):
         """Yield every degree, the rows of its harmonics, and 4 pi / (2 l + 1)."""

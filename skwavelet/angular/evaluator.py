@@ -66,9 +66,10 @@ class AngularEvaluator:
 
     def features(self, structure: Structure) -> np.ndarray:
         """Return the features, of shape (n_features,)."""
-        sums = self._zero_order(structure)
+        totals = self._empty_totals()
         for block in self._blocks(Neighborhoods(structure, self.radial.reach), structure):
-            self._add_sums(block, sums)
+            self._add_powers(block, totals)
+        sums = self._zero_order(structure) + self._by_path(totals)
         return self._normalization.features(sums, len(structure)).astype(self.dtype)
 
     def atom_features(self, structure: Structure) -> np.ndarray:
@@ -90,16 +91,17 @@ class AngularEvaluator:
     ) -> np.ndarray:
         """Return derivatives along directions, of shape (n_directions, n_features)."""
         hoods = Neighborhoods(structure, self.radial.reach)
-        sums = self._zero_order(structure)
-        derivatives = np.zeros((len(strains), *sums.shape))
+        totals, derivatives = self._empty_totals(), self._empty_totals(len(strains))
         for block in self._blocks(hoods, structure):
-            self._add_sums(block, sums)
+            self._add_powers(block, totals)
             slopes = [slope for _, slope in self._powers(block)]
             for direction, pair in enumerate(zip(displacements, strains, strict=True)):
                 moves = hoods.moves(*pair)[block.block.pairs].astype(self.dtype)
                 dv = block.push(moves)
                 for power, slope in enumerate(slopes):
-                    self._add_by_center(block, slope * dv, derivatives[direction, :, power])
+                    derivatives[direction, ..., power] += block.by_center(slope * dv)
+        sums = self._zero_order(structure) + self._by_path(totals)
+        derivatives = self._by_path(derivatives)
         tangents = self._normalization.tangents(sums, derivatives, len(structure))
         return tangents.astype(self.dtype)
 
@@ -108,18 +110,19 @@ class AngularEvaluator:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the features and the gradients of ``cotangent @ features``."""
         hoods = Neighborhoods(structure, self.radial.reach)
-        sums = self._zero_order(structure)
-        weights = self._normalization.cotangents(cotangent, sums, len(structure))
+        zero, totals = self._zero_order(structure), self._empty_totals()
+        weights = self._normalization.cotangents(cotangent, zero, len(structure))
+        centers, entries, rows = self._entries
+        table = self._empty_totals().astype(self.dtype)
+        table[centers, entries] = weights[rows]
         gradient = np.zeros((len(hoods.vectors), 3))
         for block in self._blocks(hoods, structure):
             slope = np.zeros_like(block.values)
             for power, (value, derivative) in enumerate(self._powers(block)):
-                self._add_by_center(block, value, sums[:, power])
-                table = np.zeros((len(self.elements), slope.shape[1]), dtype=slope.dtype)
-                centers, entries, rows = self._entries
-                table[centers, entries] = weights[rows, power]
-                slope += table[block.centers] * derivative
+                totals[..., power] += block.by_center(value)
+                slope += table[block.centers, :, power] * derivative
             gradient[block.block.pairs] = block.pull(slope)
+        sums = zero + self._by_path(totals)
         features = self._normalization.features(sums, len(structure)).astype(self.dtype)
         return features, *hoods.pull(gradient)
 
@@ -145,38 +148,50 @@ class AngularEvaluator:
         triplets = n_pairs + (angle * n_channels + partner) * n_pairs + pairs
         return center, np.where(order == 1, pairs, triplets), rows
 
+    @property
     def _floors(self) -> np.ndarray:
-        """Return the floors of the values of an atom, pairs first."""
+        """Return the floors (M,) of the values of an atom, pairs first."""
         sizes = np.sqrt((self.weights**2).mean(axis=0))
-        pairs = np.repeat(sizes, len(self.radial.centers))
-        triplets = np.tile(np.outer(sizes, pairs).ravel(), self.n_angular)
-        return self.smoothing * np.concatenate([pairs, triplets])
+        floors = pairs = np.repeat(sizes, len(self.radial.centers))
+        if self._has_triplets:
+            triplets = np.tile(np.outer(sizes, pairs).ravel(), self.n_angular)
+            floors = np.concatenate([pairs, triplets])
+        return self.smoothing * floors
+
+    @property
+    def _has_triplets(self) -> bool:
+        return bool((self.paths[:, 0] == 2).any())
 
     def _blocks(self, hoods: Neighborhoods, structure: Structure) -> Iterator[_AtomBlock]:
         kinds = np.searchsorted(self.elements, structure.numbers)
         if not (self.paths[:, 0] > 0).any():
             return
-        triplets = bool((self.paths[:, 0] == 2).any())
         floats = self.weights.shape[1] * len(self.radial.centers) * 4
-        per_pair = 2 * self.n_angular if triplets and self.angles else 0
+        per_pair = 2 * self.n_angular if self._has_triplets and self.angles else 0
+        floors = self._floors
         for block in hoods.blocks(self.radial.reach, floats, per_pair):
-            yield _AtomBlock(self, hoods, block, kinds, triplets)
+            yield _AtomBlock(self, hoods, block, kinds, floors)
 
     def _powers(self, block: _AtomBlock) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        floors = self._floors()[: block.values.shape[1]]
         powers = SignedPowers(self.powers)
         for q in powers.powers:
-            yield powers.value_and_slope(block.values, floors, q)
+            yield powers.value_and_slope(block.values, block.floors, q)
 
-    def _add_sums(self, block: _AtomBlock, sums: np.ndarray) -> None:
+    def _empty_totals(self, *directions: int) -> np.ndarray:
+        """Return zeros for sums over the atoms of every element: (..., n_elements, M, n_powers)."""
+        shape = (*directions, len(self.elements), len(self._floors), len(self.powers))
+        return np.zeros(shape)
+
+    def _add_powers(self, block: _AtomBlock, totals: np.ndarray) -> None:
         for power, (value, _) in enumerate(self._powers(block)):
-            self._add_by_center(block, value, sums[:, power])
+            totals[..., power] += block.by_center(value)
 
-    def _add_by_center(self, block: _AtomBlock, values: np.ndarray, sums: np.ndarray) -> None:
-        """Add the sums over the atoms of every element of ``values`` (n_atoms, M) to the paths."""
-        members = block.centers == np.arange(len(self.elements))[:, None]
+    def _by_path(self, totals: np.ndarray) -> np.ndarray:
+        """Return the sums (..., n_paths, n_powers) of ``_empty_totals``."""
         centers, entries, rows = self._entries
-        sums[rows] += (members.astype(values.dtype) @ values)[centers, entries]
+        sums = np.zeros((*totals.shape[:-3], len(self.paths), totals.shape[-1]))
+        sums[..., rows, :] = totals[..., centers, entries, :]
+        return sums
 
     def _zero_order(self, structure: Structure) -> np.ndarray:
         """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""
@@ -187,8 +202,10 @@ class AngularEvaluator:
 class _AtomBlock:
     """The pair and triplet sums of a block of atoms, ``values`` (n_atoms, M)."""
 
-    def __init__(self, evaluator, hoods: Neighborhoods, block: Block, kinds, triplets: bool):
-        self.block, self.triplets = block, triplets
+    def __init__(self, evaluator, hoods: Neighborhoods, block: Block, kinds, floors):
+        self.block, self.floors = block, floors
+        self.triplets = evaluator._has_triplets
+        self.n_elements = len(evaluator.elements)
         self.centers = kinds[block.atoms]
         radial: RadialBasis = evaluator.radial
         dtype = np.dtype(evaluator.dtype)
@@ -205,7 +222,7 @@ class _AtomBlock:
         self.right_slope = self.right_slope.reshape(shape)
         right = self._padded(self.right)
         values = [right.sum(axis=2)]
-        if triplets:
+        if self.triplets:
             left, unit = self._padded(self.left), np.moveaxis(block.pad(self.unit.T), 0, 2)
             self.sums = (
                 GaussianAngles(evaluator.angles, evaluator.angle_width, unit, left, right)
@@ -214,6 +231,11 @@ class _AtomBlock:
             )
             values.append(self.sums.values().reshape(len(right), -1))
         self.values = np.concatenate(values, axis=1)
+
+    def by_center(self, values: np.ndarray) -> np.ndarray:
+        """Return the sums (n_elements, M) of ``values`` (n_atoms, M) over the atoms of each."""
+        members = self.centers == np.arange(self.n_elements)[:, None]
+        return members.astype(values.dtype) @ values
 
     def push(self, moves: np.ndarray) -> np.ndarray:
         """Return the derivatives (n_atoms, M) of the values along ``moves`` (E, 3)."""

@@ -255,9 +255,9 @@ class Cascade:
         """
         sums, sigma = np.zeros(self.shape), self._empty_sigma()
         gradient = np.zeros((len(self.hoods.vectors), 3))
-        for maps in self._first():
-            self._add_sums(maps, sums)
-            self._store_sigma(maps, sigma)
+        if self.plan.second:
+            for maps in self._first():
+                self._store_sigma(maps, sigma)
         sigma_gradient = np.zeros_like(sigma)
         for maps in self._second(sigma):
             self._add_sums(maps, sums)
@@ -265,6 +265,7 @@ class Cascade:
             gradient[maps.block.pairs] += vectors.T
             maps.block.add_to_neighbors(gathered, sigma_gradient[:, : maps.step.n_inputs])
         for maps in self._first():
+            self._add_sums(maps, sums)
             step, block = maps.step, maps.block
             slope = self._slope(maps, cotangent)
             kept = step.columns >= 0

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import genlaguerre
 
-from skwavelet.wavelets import radial_polynomial, solid_harmonic_gradients, solid_harmonics
+from skwavelet.wavelets import SolidHarmonics, radial_polynomial
 
 # The switch acts on this fraction of the squared reach: beyond 0.71 of the reach.
 SWITCH_START = 0.5
@@ -88,7 +88,9 @@ class WaveletsAt:
 
     def __init__(self, filters: Filters, x: np.ndarray, radial):
         self.filters, self.x, self.radial = filters, x, radial
-        self.harmonics = {l: solid_harmonics(x, l) for _, l in filters.wavelets}
+        degrees = sorted({l for _, l in filters.wavelets})
+        self._solid = SolidHarmonics(x, degrees[-1])
+        self.harmonics = {l: self._solid.values(l) for l in degrees}
 
     def values(self) -> np.ndarray:
         """Return the wavelets (n_rows, E); all m of a wavelet in a row."""
@@ -129,7 +131,7 @@ class WaveletsAt:
 
     @cached_property
     def _harmonic_gradients(self) -> dict[int, np.ndarray]:
-        return {l: solid_harmonic_gradients(self.x, l) for l in self.harmonics}
+        return {l: self._solid.gradients(l) for l in self.harmonics}
 
 
 def _switch(square: np.ndarray, end: float) -> tuple[np.ndarray, np.ndarray]:
