@@ -203,6 +203,7 @@ class LegendreAngularLayer(nn.Module):
         weights = self.radial(around.radial).unflatten(-1, (self.n_angular, -1))
         weights = weights * carried[:, :, None]
         terms = []
+        assert around.harmonics is not None  # networks of this basis compute them
         for l, (harmonics, mix) in enumerate(zip(around.harmonics, self.mix, strict=True)):
             moments = harmonics.transpose(1, 2) @ weights[:, :, l]
             if l == 0:

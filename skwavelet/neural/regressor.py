@@ -283,7 +283,7 @@ class NetworkRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
 
     def _derivatives(self, X, strained: bool = True):
         """Return (total energy, gradient (N, 3), strain gradient (3, 3)) of every structure."""
-        results = []
+        results: list[Any] = []
         for graphs, structures in self._batches(X):
             batch = collate(graphs, self._dtype).to(self._place())
             values, gradients, strains, _ = energy_gradients(self.module_, batch, strained=strained)

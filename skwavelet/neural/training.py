@@ -9,6 +9,7 @@ a loop over epochs.
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -250,7 +251,7 @@ class Trainer:
 
         def factor(step: int) -> float:
             rise = (step + 1) / (warmup + 1)
-            fall = 0.5 * (1 + np.cos(np.pi * min(step / n_steps, 1)))
+            fall = 0.5 * (1 + math.cos(math.pi * min(step / n_steps, 1)))
             return min(1.0, rise) * max(fall, 1e-3)
 
         return LambdaLR(self.optimizer, factor)
@@ -267,6 +268,7 @@ class Trainer:
             "history": self.history,
         }
         path = self.settings.checkpoint
+        assert path is not None  # checked where this is called
         beside = path.with_name(path.name + ".part")
         torch.save(state, beside)
         os.replace(beside, path)  # an interruption leaves the old file or the new one
