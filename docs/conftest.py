@@ -7,6 +7,8 @@ import pytest
 collect_ignore_glob = ["*.py", "_build", "gallery"]
 if find_spec("pymatgen") is None:
     collect_ignore_glob.append("howto/pymatgen.md")
+if find_spec("torch") is None:
+    collect_ignore_glob.append("howto/gpu.md")
 if find_spec("skops") is None:
     collect_ignore_glob.append("howto/save_models.md")
 

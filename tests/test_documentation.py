@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sklearn.base import BaseEstimator
 import skwavelet
 from skwavelet._documentation import DocumentedMixin
 
-MODULES = ("datasets", "energies", "inspection")
+MODULES = ["datasets", "energies", "inspection"] + ["neural"] * bool(find_spec("torch"))
 NAMES = [f"skwavelet.{name}" for name in skwavelet.__all__] + [
     f"skwavelet.{module}.{name}"
     for module in MODULES
