@@ -362,6 +362,16 @@ def test_path_energy_by_number_of_features_and_shifted(ensemble, copper):
         PathEnergyDisplay.from_predictions([0.0, 1.0, 2.0], [0.0, 1.0], n_atoms=1)
 
 
+def test_every_shifted_model_starts_at_zero():
+    members = [[1.0, 2.0, 1.5], [3.0, 6.0, 3.5]]
+    display = PathEnergyDisplay.from_predictions(None, members, n_atoms=2, shifted=True)
+    np.testing.assert_allclose(drawn(display.lines_["model"])[1], [0, 4, 1])
+    band = display.ax_.collections[0].get_paths()[0].vertices
+    for image, ends in enumerate([(0, 0), (2, 6), (1, 1)]):
+        here = band[band[:, 0] == image, 1]
+        np.testing.assert_allclose([here.min(), here.max()], ends, atol=1e-12)
+
+
 def test_energy_volume_of_a_model(ensemble):
     strains = np.array([0.06, -0.06, -0.03, 0.0, 0.03])
     cells = strained(strains)
@@ -408,6 +418,16 @@ def test_energy_volume_of_known_curves():
     np.testing.assert_allclose(y, (x - 101) ** 2 / 200 - lowest, atol=1e-9)
     with pytest.raises(ValueError, match="predictions must have shape"):
         EnergyVolumeDisplay(volumes, members[:, 1:])
+
+
+def test_model_and_reference_are_fitted_to_the_same_volumes():
+    volumes = np.linspace(80, 120, 41)
+    reference = (volumes - 100) ** 2
+    model = (volumes - 108) ** 2 + 0.05 * np.abs(volumes - 100) ** 3
+    display = EnergyVolumeDisplay(volumes, model, reference)
+    expected = bulk_modulus(volumes, model, reference_volume=100)
+    assert display.bulk_modulus == pytest.approx(expected, rel=1e-12)
+    assert bulk_modulus(volumes, model) != pytest.approx(expected, rel=0.05)
 
 
 def test_reliability(ensemble, copper):
