@@ -1,6 +1,8 @@
 """The examples of these pages are tests: every page is one session in a directory of its own."""
 
+import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -15,4 +17,5 @@ if find_spec("skops") is None:
 
 @pytest.fixture(autouse=True)
 def own_directory(tmp_path, monkeypatch):
+    shutil.copytree(Path(__file__).parent / "howto" / "data", tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
