@@ -20,11 +20,11 @@ from skwavelet.datasets import load_lisi
 from skwavelet.inspection import SelectionDisplay
 
 lisi = load_lisi(steps=[0, 55])  # the first and the last frame of every path
-few = np.flatnonzero(np.isin(lisi.compositions, np.unique(lisi.compositions)[::6]))
+few = np.flatnonzero(np.isin(lisi.compositions, np.unique(lisi.compositions)[::4]))
 structures = [lisi.structures[i] for i in few]
 
 model = make_pipeline(
-    VoxelScattering(channels=["Li", "Si", "valence"], n_jobs=2),
+    VoxelScattering(n_jobs=2),
     BaggedOLSEnsemble(100, max_features=40, n_jobs=2, random_state=0),
 )
 model.fit(structures, lisi.energies[few], baggedolsensemble__groups=lisi.paths[few])
