@@ -49,8 +49,8 @@ ReliabilityDisplay.from_predictions(energies, predicted, std, n_bins=8, ax=relia
 #
 # A pool of structures without labels. Every round labels twenty of them: those that
 # `~skwavelet.rank_structures` puts first, about which the models disagree most, or random ones. The
-# error is that on all structures of the held-out paths. Here ranking helps while labels are few, and
-# no longer once most of the pool is labelled. Three starts are not many;
+# error is that on all structures of the held-out paths. Here ranking helps while labels are few,
+# and no longer once most of the pool is labelled. Three starts are not many;
 # ``benchmarks/active_learning.py`` has more.
 
 train, test = next(RelaxationPathGroupKFold(5, random_state=0).split(structures, groups=paths))
