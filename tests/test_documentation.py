@@ -54,7 +54,7 @@ def test_docstrings_have_all_parts(name):
 def test_reference_lists_every_public_name(name):
     module, _, attribute = name.rpartition(".")
     pages = (DOCS / "reference" / "index.md").read_text(encoding="utf-8")
-    assert f".. currentmodule:: {module}\n" in pages
+    assert any(f".. {directive}:: {module}\n" in pages for directive in ("module", "currentmodule"))
     assert f"\n   {attribute}\n" in pages or not callable(resolve(name))
 
 
@@ -63,6 +63,13 @@ ESTIMATORS = [
     for name in skwavelet.__all__
     if inspect.isclass(thing := getattr(skwavelet, name)) and issubclass(thing, BaseEstimator)
 ]
+
+
+def test_networks_link_to_their_page(monkeypatch):
+    neural = pytest.importorskip("skwavelet.neural", reason="the networks need torch")
+    monkeypatch.setattr(DocumentedMixin, "_doc_link_template", "https://docs.example/{page}.html")
+    html = neural.AngularNetwork()._repr_html_()
+    assert "https://docs.example/skwavelet.neural.AngularNetwork.html" in html
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

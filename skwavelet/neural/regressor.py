@@ -22,6 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skwavelet._documentation import DocumentedMixin
 from skwavelet._validation import Interval, StrOptions, check_groups, check_parameters
 from skwavelet._versioning import VersionedMixin
 from skwavelet.labels import check_forces, to_voigt
@@ -34,7 +35,7 @@ from skwavelet.structures import Structure, check_elements, check_structures
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "verbose")
 
 
-class NetworkRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
+class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     """Base of `AngularNetwork` and `PointScatteringNetwork`.
 
     Subclasses implement ``_learn``, which sets ``cutoff_`` from structures, and ``_build``, which
@@ -202,7 +203,7 @@ class NetworkRegressor(VersionedMixin, RegressorMixin, BaseEstimator):
         )
 
     def derivative_chain(self) -> NetworkChain:
-        """Return the fitted network in the form that `ScatteringCalculator` works with."""
+        """Return the fitted network in the form that ``ScatteringCalculator`` works with."""
         check_is_fitted(self)
         return NetworkChain(self)
 
