@@ -78,7 +78,7 @@ class FeatureCache:
 
         A central difference where the representation has no derivatives.
         """
-        file = self.folder(base) / "strain_derivative.npy"
+        file = self.folder(base) / f"strain_derivative_{len(frames)}.npy"
         if not file.exists():
             structures = [self.parts["paths"].structures[i] for i in frames]
             transformer = self.transformer(base)

@@ -20,7 +20,7 @@ from skwavelet.inspection import (
 
 DPI = 80
 BEST = HEADLINE[-1]
-FULL = "energies, forces, stresses"
+FULL = "energies, 10 × (forces, stresses)"
 
 
 def composition(experiments):
@@ -96,11 +96,11 @@ def diffusion(experiments):
     part = experiments.protocol.parts["barriers"]
     paths = images(part)
     figure, axes = plt.subplots(
-        2, len(paths), figsize=(3.2 * len(paths), 5.6), layout="constrained", squeeze=False
+        2, len(paths), figsize=(2.8 * len(paths), 5.2), layout="constrained", squeeze=False
     )
     found = {name: experiments.results(name, bags="headline")[0] for name in HEADLINE}
     for column, (path, rows) in zip(axes.T, paths.items(), strict=True):
-        predictions = {name: r["members_barriers"][:, rows] for name, r in found.items()}
+        predictions = {name: r["prediction_barriers"][rows] for name, r in found.items()}
         n_atoms = len(part.structures[rows[0]])
         for ax, shifted in zip(column, (False, True), strict=True):
             PathEnergyDisplay.from_predictions(
@@ -173,7 +173,7 @@ def energy_volume(experiments):
     """Figure 4.5: energy against volume of three compositions."""
     found = _strain_models(experiments)
     figure, axes = plt.subplots(
-        3, len(found), figsize=(4 * len(found), 9.5), layout="constrained", squeeze=False
+        3, len(found), figsize=(3.4 * len(found), 8), layout="constrained", squeeze=False
     )
     for column, (name, results) in zip(axes.T, found.items(), strict=True):
         displays = bulk_displays(experiments, results)

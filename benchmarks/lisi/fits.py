@@ -153,6 +153,6 @@ class Protocol:
 
 
 def pressure_frames(paths):
-    """Return the last frame of every second path."""
+    """Return the last frame of every fourth path."""
     _, last = np.unique(paths.parents[::-1], return_index=True)
-    return np.sort(len(paths) - 1 - last)[::2]
+    return np.sort(len(paths) - 1 - last)[::4]

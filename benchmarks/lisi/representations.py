@@ -38,8 +38,8 @@ class ByElement:
         return np.concatenate([features[kind].sum(axis=0) for kind in kinds]) / len(atoms)
 
 
-def _soap(reach):
-    return SOAP(species=SPECIES, r_cut=reach, n_max=8, l_max=6, periodic=True)
+def _soap():
+    return SOAP(species=SPECIES, r_cut=REACH, n_max=8, l_max=6, periodic=True)
 
 
 def _acsf():
@@ -61,8 +61,7 @@ BASES = {
     "point-small": PointScattering((1, 2, 3), 2),
     "point-small-two-scales": PointScattering((1, 2, 3), 2, n_scales=2),
     "angular": AngularFeatures(reach=REACH),
-    "soap": ByElement(_soap(REACH)),
-    "soap-near": ByElement(_soap(4.5)),
+    "soap": ByElement(_soap()),
     "acsf": ByElement(_acsf()),
 }
 
@@ -110,7 +109,6 @@ REPRESENTATIONS = {
     "Voxel, order 1, two scales": Representation(
         ("voxel",), lambda table: _order_below_two(table) & _fewer_scales(2)(table)
     ),
-    "Voxel, element channels": Representation(("voxel",), _elements_only),
     "Voxel, ratios": Representation(("voxel",), by_lower_order=True),
     "Voxel, order 1, ratios": Representation(("voxel",), _order_below_two, by_lower_order=True),
     "Point": Representation(("point",)),
@@ -122,12 +120,9 @@ REPRESENTATIONS = {
     ),
     "Angular": Representation(("angular",)),
     "Voxel + Point": Representation(("voxel", "point")),
-    "Voxel + Angular": Representation(("voxel", "angular")),
     "Point + Angular": Representation(("point", "angular")),
-    "Voxel + Point + Angular": Representation(("voxel", "point", "angular")),
     "SOAP": Representation(("soap",), pooled=True),
     "SOAP, by element": Representation(("soap",)),
-    "SOAP, by element, 4.5 Å": Representation(("soap-near",)),
     "ACSF": Representation(("acsf",), pooled=True),
     "ACSF, by element": Representation(("acsf",)),
 }

@@ -77,6 +77,10 @@ def _bagged(n_bags):
     return BaggedOLSEnsemble(n_bags, random_state=SEED)
 
 
+def _random_frames(n_bags):
+    return BaggedOLSEnsemble(n_bags, max_features=600, random_state=SEED)
+
+
 def _nested(n_bags):
     return BaggedOLSEnsemble(4, resampling="folds", candidates="all", random_state=SEED)
 
@@ -89,7 +93,7 @@ SCHEMES = {
     "bagged": Scheme(_bagged),
     "bagged, formation energy": Scheme(_bagged, target="formation"),
     "nested folds, all candidates": Scheme(_nested),
-    "bags of random frames": Scheme(_bagged, by_path=False),
+    "bags of random frames": Scheme(_random_frames, by_path=False),
     "greedy, random folds": Scheme(_greedy, by_path=False, folds="frames", target="formation"),
     "ridge": Scheme(lambda n_bags: GroupRidge()),
 }

@@ -36,6 +36,10 @@ SCHEMES = [
 ]
 
 
+# For Sphinx: a page that is included in another.
+_HEAD = "---\norphan: true\n---\n\n<!-- tables -->\n\n"
+
+
 @dataclass
 class Table:
     """Rows of cells: strings, numbers, or (mean, standard deviation)."""
@@ -181,7 +185,7 @@ def schemes(experiments):
         f"4.3, 4 folds in 4.4, {experiments.bags['random frames']} bags of random frames in 4.5, "
         f"{experiments.bags['comparison']} elsewhere. 'Validation' is the error on what was left "
         "out of each bag: with random frames it leaks. M*: number of features per model, at most "
-        "1,000; the thesis's is that of its own data.",
+        "1,000, of random frames 600; the thesis's is that of its own data.",
     )
     for name, scheme, bags, label in SCHEMES:
         results = experiments.results(name, scheme, bags)
@@ -317,4 +321,4 @@ def write_all(experiments, out):
     for table in made:
         table.write_csv(out)
     text = "\n".join(table.markdown() for table in made)
-    (out / "tables.md").write_text(text, encoding="utf-8")
+    (out / "tables.md").write_text(_HEAD + text, encoding="utf-8")
