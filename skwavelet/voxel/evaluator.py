@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -12,7 +12,7 @@ from skwavelet.normalization import Normalization, lower_paths, zero_order
 from skwavelet.structures import Structure
 from skwavelet.voxel.cascade import Cascade
 from skwavelet.voxel.density import pair_weights
-from skwavelet.voxel.fft import half
+from skwavelet.voxel.fft import Arrays, half
 from skwavelet.voxel.filters import Bank
 from skwavelet.voxel.grid import Grid, make_grid
 from skwavelet.voxel.memory import peak_memory
@@ -93,6 +93,10 @@ class VoxelEvaluator:
             order=int(self.paths[:, 0].max()),
             method=method,
         )
+
+    def to(self, arrays: Arrays) -> VoxelEvaluator:
+        """Return this evaluator on other arrays."""
+        return replace(self, bank=replace(self.bank, arrays=arrays))
 
     # -- several structures of one grid, or one ----------------------------------------------
 

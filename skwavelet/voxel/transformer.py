@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from numbers import Real
@@ -11,6 +12,7 @@ from typing import Any, Self
 import joblib
 import numpy as np
 from ase import Atoms
+from tqdm.auto import tqdm
 
 from skwavelet._validation import Interval, check_powers
 from skwavelet.channels import ChannelSpec
@@ -89,6 +91,10 @@ class VoxelScattering(ScatteringTransformer):
         atom. It makes the features differentiable.
     dtype : {"float32", "float64"}, default="float32"
         Precision of maps and features; sums over voxels are in float64.
+    device : str, optional
+        None: NumPy and FFTW. Otherwise a device of torch, such as "cpu" or "cuda", on which
+        structures of one box are computed together, in one process; "auto" is "cuda" where there
+        is a GPU and None elsewhere. It may be changed after ``fit``.
     n_jobs : int, optional
         Processes; None is one, unless in a `joblib.parallel_config` context. A single structure
         stays in this process, where its grid, if large, gets as many threads.
@@ -149,6 +155,7 @@ class VoxelScattering(ScatteringTransformer):
         **ScatteringTransformer._parameter_constraints,
         "spacing": [None, Interval(Real, 0, None, closed="neither")],
         "aliasing": [Interval(Real, 0, 1, closed="neither")],
+        "device": [None, str],
         "oversampling": [Interval(Real, 1, None, closed="left")],
     }
 
@@ -172,6 +179,7 @@ class VoxelScattering(ScatteringTransformer):
         normalize: str | None = "atoms",
         smoothing: float = 1e-6,
         dtype: str = "float32",
+        device: str | None = None,
         n_jobs: int | None = None,
         verbose: bool = False,
     ):
@@ -192,6 +200,7 @@ class VoxelScattering(ScatteringTransformer):
         self.normalize = normalize
         self.smoothing = smoothing
         self.dtype = dtype
+        self.device = device
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -252,12 +261,58 @@ class VoxelScattering(ScatteringTransformer):
     def _map(
         self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
     ) -> Iterator[tuple[int, Any]]:
+        evaluator = self._evaluator_here()
         for structure in structures:
-            self._evaluator.check(structure, method)
+            evaluator.check(structure, method)
+        if evaluator is not self._evaluator:
+            yield from self._map_together(evaluator, method, structures, arguments)
+            return
         # A single structure is not worth a process, but threads if it is large.
         count = joblib.effective_n_jobs(self.n_jobs) if len(structures) == 1 else 1
         with threads(count):
             yield from super()._map(method, structures, arguments)
+
+    def _map_together(
+        self,
+        evaluator: VoxelEvaluator,
+        method: str,
+        structures: list[Structure],
+        arguments: list[tuple] | None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield what ``_map`` does, computing structures of one box together."""
+        together: dict[tuple, list[int]] = {}
+        for i, structure in enumerate(structures):
+            # As many directions, too.
+            shapes = tuple(np.shape(a)[:1] for a in arguments[i]) if arguments else ()
+            together.setdefault((evaluator.together(structure), shapes), []).append(i)
+        with tqdm(
+            total=len(structures),
+            desc="VoxelScattering",
+            unit="structure",
+            disable=not self.verbose,
+        ) as progress:
+            for members in together.values():
+                first = structures[members[0]]
+                needed = evaluator.memory(evaluator.grid(first), first, method)
+                size = max(1, int(evaluator.bank.arrays.batch_bytes / needed))
+                for start in range(0, len(members), size):
+                    batch = members[start : start + size]
+                    lists = zip(*(arguments[i] for i in batch), strict=True) if arguments else ()
+                    compute = getattr(evaluator, f"all_{method}")
+                    results = compute([structures[i] for i in batch], *map(list, lists))
+                    yield from zip(batch, results, strict=True)
+                    progress.update(len(batch))
+
+    def _evaluator_here(self) -> VoxelEvaluator:
+        """Return the evaluator on the arrays of ``device``: fitted state has none."""
+        device = self.device
+        if device == "auto":
+            device = "cuda" if _cuda_is_available() else None
+        if device is None:
+            return self._evaluator
+        from skwavelet.voxel.torch_arrays import TorchArrays
+
+        return self._evaluator.to(TorchArrays.on(device, self._evaluator.bank.arrays.dtype))
 
     def _place(self, path: tuple[int, int, float]) -> tuple[int, int]:
         """Return the places of (n, l) and j in their lists."""
@@ -289,3 +344,11 @@ class VoxelScattering(ScatteringTransformer):
             normalize=self.normalize,
             tolerance=DENSITY_TOLERANCE * self.aliasing,
         )
+
+
+def _cuda_is_available() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
