@@ -12,10 +12,14 @@ BAGS = {"headline": 30, "comparison": 10, "random frames": 2, "labels": 4}
 QUICK_BAGS = {"headline": 6, "comparison": 3, "random frames": 2, "labels": 2}
 
 HEADLINE = ("Voxel", "Voxel, order 1", "Point")
-RIDGE = ("Voxel", "Point", "SOAP, by element", "ACSF, by element")
+RIDGE = ("Voxel", "Point", "SOAP, by element", "ACSF, by element", "Composition")
 CHAPTER_3 = ("Voxel, order 1", "Voxel", "Voxel, order 1, ratios", "Voxel, ratios")
 BARE = "bagged"
-COMPARED = [name for name, given in REPRESENTATIONS.items() if not given.by_lower_order]
+COMPARED = [
+    name
+    for name, given in REPRESENTATIONS.items()
+    if not given.by_lower_order and name != "Composition"
+]
 
 # (representation, scheme, number of bags as a key of BAGS)
 RUNS = [
@@ -67,7 +71,7 @@ class Experiments:
             self.protocol.store.milliseconds(base)
         for run in RUNS:
             self.results(*run)
-        for name in COMPARED:
+        for name in (*COMPARED, *RIDGE):
             self.protocol.pressure_features(name)
         for name in LABELLED:
             for labels in LABELLED[name].trained_on:

@@ -38,6 +38,23 @@ class ByElement:
         return np.concatenate([features[kind].sum(axis=0) for kind in kinds]) / len(atoms)
 
 
+class Composition:
+    """Fractions of the elements, the least that a model can know."""
+
+    def __repr__(self):
+        return "Composition()"
+
+    def fit(self, structures):
+        """Do nothing."""
+        return self
+
+    def transform(self, structures):
+        """Return the fractions (n_structures, n_elements)."""
+        return np.array(
+            [[np.mean(np.array(atoms.symbols) == s) for s in SPECIES] for atoms in structures]
+        )
+
+
 def _soap():
     return SOAP(species=SPECIES, r_cut=REACH, n_max=8, l_max=6, periodic=True)
 
@@ -63,6 +80,7 @@ BASES = {
     "angular": AngularFeatures(reach=REACH),
     "soap": ByElement(_soap()),
     "acsf": ByElement(_acsf()),
+    "composition": Composition(),
 }
 
 
@@ -125,4 +143,5 @@ REPRESENTATIONS = {
     "SOAP, by element": Representation(("soap",)),
     "ACSF": Representation(("acsf",), pooled=True),
     "ACSF, by element": Representation(("acsf",)),
+    "Composition": Representation(("composition",)),
 }
