@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from psutil import virtual_memory
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from skwavelet._memory import available_memory
 from skwavelet.chaining import LinearChain
 
 # Derivatives are taken for so many structures at a time.
@@ -238,7 +238,7 @@ def build_rows(
 def _check_memory(n_rows: int, features: np.ndarray) -> None:
     # The rows themselves, and the float64 copy that a linear model makes of them.
     needed = n_rows * features.shape[1] * (features.dtype.itemsize + 8)
-    free = virtual_memory().available
+    free = available_memory()
     if needed > free:
         raise ValueError(
             f"{n_rows} energy, force and stress rows of {features.shape[1]} features need "

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from math import pi
 
 import numpy as np
-import psutil
 from scipy import sparse
 
+from skwavelet._memory import available_memory
 from skwavelet.boxes import bounding_cell
 from skwavelet.structures import COINCIDENT, Structure
 
@@ -143,7 +143,7 @@ def check_memory(structure: Structure, reach: float, bytes_per_pair: float, reme
     cell[~pbc] *= extents[~pbc, None]
     density = len(structure) / abs(np.linalg.det(cell))
     n_pairs = len(structure) * density * 4 / 3 * pi * reach**3
-    needed, free = n_pairs * bytes_per_pair, psutil.virtual_memory().available
+    needed, free = n_pairs * bytes_per_pair, available_memory()
     if needed > free:
         raise ValueError(
             f"Structure {structure.index} has about {n_pairs:.1e} pairs of atoms closer than "

@@ -13,6 +13,8 @@ from ase.data import chemical_symbols
 
 # Two atoms closer than this (Å) stand at the same place.
 COINCIDENT = 1e-2
+# Beyond this (Å) there are no structures, only errors, and no precision either.
+FARTHEST = 1e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +58,13 @@ class Structure:
         # vesin imports torch where it is installed: only those who need neighbours wait for it.
         from vesin import NeighborList
 
-        finder = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
-        return finder.compute(self.positions, self.cell, self.pbc, quantities)
+        reach = cutoff
+        while not _divisible(self, reach):
+            reach *= 1.25
+        finder = NeighborList(cutoff=reach, full_list=True, n_threads=1)
+        found = finder.compute(self.positions, self.cell, self.pbc, quantities + "d")
+        near = slice(None) if reach == cutoff else found[-1] <= cutoff
+        return [array[near] for array in found[:-1]]
 
 
 def check_structures(X: Iterable[Atoms]) -> list[Structure]:
@@ -124,6 +131,11 @@ def _check_structure(index: int, item: Any) -> Structure:
         )
     if not np.isfinite(cell).all():
         raise ValueError(f"Structure {index} has a NaN or infinite cell; repair or remove it.")
+    if max(np.abs(positions).max(), np.abs(cell).max()) > FARTHEST:
+        raise ValueError(
+            f"Structure {index} has positions or a cell beyond {FARTHEST:.0e} Å; repair or remove "
+            "it."
+        )
     periods = cell[pbc]
     lengths = np.linalg.norm(periods, axis=1)
     # The volume that the periods span, relative to that of a box of the same lengths.
@@ -134,6 +146,28 @@ def _check_structure(index: int, item: Any) -> Structure:
             "set atoms.cell, or atoms.pbc = False for a molecule."
         )
     return Structure(index, numbers, positions, cell, pbc)
+
+
+def _divisible(structure: Structure, cutoff: float) -> bool:
+    """Whether vesin can divide a structure into boxes as wide as a cutoff.
+
+    It makes at most 1e5 boxes, in proportion to the lengths, and crashes where rounding leaves
+    none along a short one: a wide thin layer, or a stray atom.
+    """
+    periodic = structure.pbc
+    lengths = np.ptp(structure.positions, axis=0)
+    shortest = lengths.min()
+    if periodic.all():
+        lengths = perpendicular_heights(structure.cell)
+        shortest = lengths.min()
+    elif periodic.any():
+        # The other directions stand in some way to these.
+        lengths = np.full(3, np.linalg.norm(lengths))
+        lengths[periodic] = np.linalg.norm(structure.cell[periodic], axis=1)
+        shortest = 0.0
+    n_boxes = np.maximum(lengths / cutoff, 1.0).prod()
+    most = 1e5
+    return bool(n_boxes <= most or max(shortest / cutoff, 1.0) * np.cbrt(most / n_boxes) >= 3.0)
 
 
 def check_elements(structures: Sequence[Structure], known: Sequence[int]) -> None:

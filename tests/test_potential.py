@@ -549,7 +549,6 @@ def test_spread_needs_an_ensemble(copper):
 
 
 def test_rows_beyond_memory_are_refused(copper, monkeypatch):
-    memory = type("Memory", (), {"available": 2**16})
-    monkeypatch.setattr("skwavelet.labels.virtual_memory", lambda: memory)
+    monkeypatch.setattr("skwavelet.labels.available_memory", lambda: 2**16)
     with pytest.raises(ValueError, match=r"rows of \d+ features need .* lower n_directions"):
         fitted(copper, features=small_scattering(order=1))

@@ -11,10 +11,10 @@ from finite_differences import adjoint_error, check_derivatives, random_directio
 from small_structures import CELLS, triclinic
 
 from skwavelet import VoxelScattering
+from skwavelet._memory import available_memory
 from skwavelet.voxel import fft, nufft
 from skwavelet.voxel.density import SeparableDensity
 from skwavelet.voxel.fft import NumpyArrays, half
-from skwavelet.voxel.memory import available_memory
 
 SHAPE = (20, 24, 36)
 

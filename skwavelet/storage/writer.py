@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import joblib
 import numpy as np
@@ -198,16 +198,23 @@ class _Writer:
         plans = self.directory / "plans.json"
         with (
             tqdm(total=total, unit="structure", disable=not verbose) as progress,
-            _Reader(self._missing(source, skip_errors, progress)) as tasks,
+            _Reader(self._missing(source, skip_errors, progress)) as reader,
         ):
             work = (
                 joblib.delayed(_compute)(self.transformer, task, skip_errors, plans)
-                for task in tasks
+                for task in reader
             )
-            with closing(unordered_results(work, n_jobs, batch_size=1)) as results:
-                for result in results:
+            failures = []
+            for result in unordered_results(work, n_jobs, batch_size=1):
+                try:
                     self._write(result, skip_errors)
-                    progress.update(len(result.task.items))
+                except (OSError, TypeError, ValueError) as error:
+                    # What is being computed already is not thrown away.
+                    failures.append((result.task.number, error))
+                    reader.stop()
+                progress.update(len(result.task.items))
+            if failures:
+                raise min(failures, key=lambda failure: failure[0])[1]
         self._finish()
 
     def _missing(
@@ -298,14 +305,19 @@ class _Reader:
 
     def __init__(self, iterator: Generator[_Task, None, None]):
         self._iterator = iterator
+        self._stopped = False
         self._error: BaseException | None = None
         self._thread = ThreadPoolExecutor(1)
 
-    def __enter__(self) -> Iterator[_Task]:
-        return self._items()
+    def stop(self) -> None:
+        """Read no further."""
+        self._stopped = True
 
-    def _items(self) -> Iterator[_Task]:
-        while self._error is None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __iter__(self) -> Iterator[_Task]:
+        while not self._stopped:
             try:
                 item = self._thread.submit(next, self._iterator, None).result()
             except Exception as error:

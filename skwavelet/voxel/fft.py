@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyfftw
 
-from skwavelet.voxel.memory import available_memory
+from skwavelet._memory import available_memory
 from skwavelet.voxel.wisdom import current_file, planning, use_file
 
 # Buffers of shapes not used lately are released beyond this many bytes.

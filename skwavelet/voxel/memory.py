@@ -1,45 +1,12 @@
-"""How much memory there is, and how much the maps of a structure take."""
+"""How much memory the maps of a structure take."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import psutil
-
-# Where Linux says how much memory a container may take and takes: control groups 2 and 1.
-_CONTAINER_LIMITS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
-)
 # Libraries, plans, buffers and scratch space of bounded size.
 FIXED_BYTES = 2**30
-
-
-def available_memory() -> float:
-    """Return how many bytes this process may still take.
-
-    The least of what is free, what the container has left and what the limit on the address space
-    (``ulimit -v``) leaves.
-    """
-    available = [float(psutil.virtual_memory().available)]
-    for limit, used in _CONTAINER_LIMITS:
-        try:
-            available.append(float(Path(limit).read_text()) - float(Path(used).read_text()))
-        except (OSError, ValueError):  # no such group, or "max"
-            continue
-    if sys.platform != "win32":
-        import resource
-
-        ceiling = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if ceiling != resource.RLIM_INFINITY:
-            available.append(float(ceiling) - psutil.Process().memory_info().vms)
-    return max(0.0, min(available))
 
 
 def peak_memory(

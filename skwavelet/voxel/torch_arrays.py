@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from skwavelet._memory import available_memory
 from skwavelet.voxel.fft import half
-from skwavelet.voxel.memory import available_memory
 
 # Maps that are transformed together: enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
