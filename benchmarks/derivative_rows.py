@@ -16,6 +16,7 @@ from skwavelet.datasets import LISI_STEPS, load_lisi
 from skwavelet.labels import ENERGY, STRESS, Rows, build_rows
 
 _CHUNK = 40
+_BLOCK = 2048
 
 
 def load(data_home):
@@ -152,10 +153,13 @@ class RowsRidge:
         self.rows = rows
         self.held = np.isin(rows.structure, held)
         moving = rows.kind != ENERGY
-        size = np.sqrt(np.square(rows.design[moving]).mean(axis=0, dtype=np.float64))
-        largest = np.abs(rows.design[moving]).max(axis=0).astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self.scale = np.where(size > 0, largest**2 / size, np.inf)
+        square, largest = 0.0, 0.0
+        for part in np.array_split(np.flatnonzero(moving), max(1, moving.sum() // _BLOCK)):
+            size = np.abs(rows.design[part].astype(np.float64))
+            square = square + np.square(size).sum(axis=0)
+            largest = np.maximum(largest, size.max(axis=0))
+        rms = np.sqrt(square / moving.sum())
+        self.scale = np.where(rms > 0, largest**2 / np.where(rms > 0, rms, 1), np.inf)
         energies = rows.kind == ENERGY
         self.center = rows.design[energies].mean(axis=0, dtype=np.float64)
         self.level = rows.targets[energies].mean()
@@ -169,7 +173,7 @@ class RowsRidge:
         """Return Gram matrix and right-hand side of some rows of one kind."""
         size = len(self.scale)
         gram, right = np.zeros((size, size)), np.zeros(size)
-        for part in np.array_split(np.flatnonzero(chosen), max(1, chosen.sum() // 2048)):
+        for part in np.array_split(np.flatnonzero(chosen), max(1, chosen.sum() // _BLOCK)):
             design = self.rows.design[part].astype(np.float64)
             targets = self.rows.targets[part]
             if len(part) and self.rows.kind[part[0]] == ENERGY:

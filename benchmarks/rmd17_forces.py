@@ -32,7 +32,7 @@ from skwavelet.labels import ENERGY, Rows, fit_rows
 # Energy and force MAE of linear ACE and FCHL19 with 1000 structures (Batatia et al. 2022).
 PUBLISHED = {"ethanol": "1.2 / 7.3, 0.9 / 6.2", "uracil": "1.1 / 6.6, 0.6 / 4.2"}
 FORCE_WEIGHTS = (1e-2, 1.0)
-PENALTIES = 10.0 ** np.arange(-7, -2)
+PENALTIES = 10.0 ** np.arange(-7, -1)
 # Vacuum around the molecules (Å), about what the voxels' wavelets need.
 VACUUM = 3.0
 
