@@ -22,6 +22,7 @@ from skwavelet import (
     VoxelScattering,
     prune,
 )
+from skwavelet.chaining import feature_chain
 from skwavelet.structures import check_structures
 
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
@@ -128,6 +129,18 @@ def test_supercells_and_other_cells_of_the_same_crystal(kind):
     assert_same_features(kind, atoms, [sheared, wrapped, atoms * (2, 1, 3), tripled], rtol=1e-8)
     slab = CELLS["slab"]()
     assert_same_features(kind, slab, [slab * (2, 1, 2)], rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", MAIN)
+def test_invariances_in_single_precision(kind):
+    atoms = CELLS["triclinic"]()
+    others = [rotated(atoms, random_rotation(3)), atoms * (2, 1, 3)]
+    transformer = fitted(kind, dtype="float32")
+    expected = transformer.transform([atoms])
+    for features in transformer.transform(others):
+        np.testing.assert_allclose(
+            features, expected[0], rtol=3e-4, atol=1e-5 * np.abs(expected).max()
+        )
 
 
 @pytest.mark.parametrize("kind", MAIN)
@@ -306,16 +319,45 @@ def test_union_with_voxels_trains_prunes_and_drives_a_calculator():
     assert forces[2, 1] == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize("kind", MAIN)
-def test_forces_train(kind):
-    structures = [atoms * (2, 2, 2) for atoms in strained_crystals()[::3]]
-    energies = np.array([(a.get_volume() / 1280 - 1) ** 2 - 4.6 for a in structures])
-    forces = [np.zeros((64, 3)) for _ in structures]
+TRAINED = {
+    "point": PointScattering((2, 3), 1, n_scales=1, channels=["number"], dtype="float64"),
+    "gaussian angles": AngularFeatures(3, 3, channels=["number"], powers=(1,), dtype="float64"),
+    "legendre angles": AngularFeatures(
+        3, 3, channels=["number"], powers=(1,), angles="legendre", dtype="float64"
+    ),
+}
+TRAINED["union"] = FeatureUnion([
+    ("voxel", VoxelScattering(2, 1, order=1, channels=["number"], spacing=0.5, dtype="float64")),
+    ("point", TRAINED["point"]),
+    ("angular", TRAINED["gaussian angles"]),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_energies_forces_and_stresses_train(kind):
+    """Labels that are linear in two features are learned, and predicted for other structures."""
+    structures = strained_crystals()
+    for atoms in structures[1::2]:
+        atoms.positions += np.random.default_rng(1).normal(scale=0.1, size=(8, 3))
+    features = clone(TRAINED[kind]).fit(structures)
+    weights = np.zeros(features.transform(structures[:1]).shape[1])
+    weights[[-1, 7]] = 0.3, -0.2
+    truth = feature_chain(features).then(weights[:, None], np.array([-4.6]))
+    labels = truth.value_and_vjp(structures, np.array([[len(atoms)] for atoms in structures]))
+    energies = np.array([energy[0] for energy, _, _ in labels])
+    forces = [-gradient for _, gradient, _ in labels]
+    stress = [
+        strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / atoms.get_volume()
+        for atoms, (_, _, strain) in zip(structures, labels, strict=True)
+    ]
     model = EnergyForceRegressor(
-        clone(KINDS[kind]).set_params(order=1, powers=(1,), channels=["number"]),
-        GreedyOLSRegressor(4, validation_fraction=None),
-        n_directions=2,
+        TRAINED[kind], GreedyOLSRegressor(20, validation_fraction=None), n_directions=2,
         random_state=0,
-    ).fit(structures, energies, forces=forces)
-    assert np.isfinite(model.predict(structures)).all()
-    assert model.predict_forces(structures)[0].shape == (64, 3)
+    ).fit(structures[:8], energies[:8], forces=forces[:8], stress=stress[:8])  # fmt: skip
+    unseen = structures[8:]
+    np.testing.assert_allclose(model.predict(unseen), energies[8:], rtol=1e-8)
+    for predicted, expected in zip(model.predict_forces(unseen), forces[8:], strict=True):
+        np.testing.assert_allclose(predicted, expected, atol=1e-7 * abs(expected).max())
+    np.testing.assert_allclose(
+        model.predict_stress(unseen), stress[8:], atol=1e-7 * np.abs(stress).max()
+    )

@@ -32,7 +32,11 @@ TRANSFORMERS = {
         2, 1, spacing=0.4, dtype="float64", normalize="lower_order", **QUICK
     ),
     "point": PointScattering(2, 1, order=2, centers="all", **QUICK),
+    "point float64": PointScattering(
+        2, 1, dtype="float64", normalize="lower_order", reach=None, **QUICK
+    ),
     "angular": AngularFeatures(3, 4, reach=4.0),
+    "angular float64": AngularFeatures(3, 4, reach=4.0, dtype="float64"),
 }
 """Unfitted and quick on small_set()."""
 
