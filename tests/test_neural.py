@@ -179,7 +179,7 @@ def test_atoms_at_one_place_are_named():
 
 @pytest.mark.parametrize("angles", [0, 3])
 def test_angles_are_seen_if_asked_for(angles):
-    """A bent and a straight molecule of equal distances to the centre, beyond each other's reach."""
+    """A bent and a straight molecule of equal distances to the centre."""
     turn = np.radians(150)
     bent = Atoms("OLi2", positions=[[0, 0, 0], [2, 0, 0], [2 * np.cos(turn), 2 * np.sin(turn), 0]])
     straight = Atoms("OLi2", positions=[[0, 0, 0], [2, 0, 0], [-2, 0, 0]])

@@ -63,7 +63,7 @@ class AngularNetwork(NetworkRegressor):
     energy_weight : float, default=0.01
         p in the loss (5.16): p mean (energy error)² + (1 - p) mean (force error)², total
         energies in eV and force components in eV/Å. Without forces, p = 1.
-    learning_rate : float, default=0.003
+    learning_rate : float, default=0.006
         At its highest, of Muon (matrices of weights) and Adam (everything else).
     schedule : {"cosine", "plateau"}, default="cosine"
         Lower the learning rate by a cosine over ``max_epochs``, or halve it whenever the
@@ -171,7 +171,7 @@ class AngularNetwork(NetworkRegressor):
         pooling: int | Sequence[int] | None = None,
         pooling_weight: float = 0.01,
         energy_weight: float = 0.01,
-        learning_rate: float = 0.003,
+        learning_rate: float = 0.006,
         schedule: str = "cosine",
         batch_size: int = 10,
         max_epochs: int = 200,
@@ -269,7 +269,9 @@ class AngularNetwork(NetworkRegressor):
         if self.pooling is None:
             return ()
         if isinstance(self.pooling, Integral):
-            return tuple(max(1, -(-n_atoms // 2**level)) for level in range(1, self.pooling + 1))
+            return tuple(
+                max(1, -(-n_atoms // 2**level)) for level in range(1, int(self.pooling) + 1)
+            )
         nodes = np.asarray(self.pooling)
         if nodes.ndim != 1 or not np.issubdtype(nodes.dtype, np.integer) or (nodes < 1).any():
             raise ValueError(

@@ -180,10 +180,11 @@ class ScatteringModule(nn.Module):
     @torch.no_grad()
     def calibrate(self, batch: Batch) -> None:
         """Set spreads so that features, and pooled features, are of order 1 on a batch."""
-        for layer in range(len(self.layer_spreads)):
+        # Twice each, as the floor of the modulus is in units of the spread.
+        for layer in np.repeat(range(len(self.layer_spreads)), 2):
             modulus = self.layers(batch)[layer + 1]
             spread = modulus.square().mean(dim=0).sqrt()
-            self.layer_spreads[layer] = torch.where(spread > 1e-6, spread, 1.0)
+            self.layer_spreads[layer] *= torch.where(spread > 1e-6, spread, 1.0)
         pooled = self.pooled(batch)
         self.means.copy_(pooled.mean(dim=0))
         spread = pooled.std(dim=0, correction=0)

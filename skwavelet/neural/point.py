@@ -54,22 +54,24 @@ class PointScatteringNetwork(NetworkRegressor):
     max_l : int, default=2
         Largest degree; every (n, l) has l < n.
     beta : float, default=None
-        Width of the narrowest wavelets (Å); None learns it as `PointScattering` does.
+        Width of the narrowest wavelets (Å); None learns it as `skwavelet.PointScattering` does.
     n_scales : int, default=None
         Number of scales; None takes all up to the first whose wavelets reach ``reach``.
     scale_step : float, default=1.0
         Step of the scales j = 0, scale_step, ...
     overlap : float, default=0.1
-        See ``beta`` of `PointScattering`.
+        See ``beta`` of `skwavelet.PointScattering`.
     reach : float, default=5.0
         Largest distance (Å) at which atoms act on each other; a cosine cutoff ends the wavelets.
     powers : sequence of float, default=(1, 2)
         Powers of the channels that are pooled, 1 at least.
     head : {"mlp", "linear"}, default="mlp"
         What makes an energy of the means.
-    energy_weight, learning_rate, schedule, batch_size, max_epochs, patience
-        How to train, see `AngularNetwork`.
-    validation_fraction, averaging, dtype, device, checkpoint_path, random_state, verbose
+    energy_weight, learning_rate, schedule, batch_size, max_epochs, patience : see AngularNetwork
+        How to train; here the learning rate is 0.002 by default.
+    validation_fraction, averaging, dtype, device, checkpoint_path : see AngularNetwork
+        Likewise.
+    random_state, verbose : see AngularNetwork
         Likewise.
 
     Attributes
@@ -134,7 +136,7 @@ class PointScatteringNetwork(NetworkRegressor):
         powers: Sequence[float] = (1, 2),
         head: str = "mlp",
         energy_weight: float = 0.01,
-        learning_rate: float = 0.003,
+        learning_rate: float = 0.002,
         schedule: str = "cosine",
         batch_size: int = 10,
         max_epochs: int = 200,
