@@ -91,7 +91,7 @@ class NumericalSOAP:
 
 def representations(elements, smoothing, n_jobs):
     """Return name -> (representations side by side, directions, most training structures)."""
-    voxel = VoxelScattering(channels=["elements"], smoothing=smoothing, n_jobs=n_jobs)
+    voxel = VoxelScattering(smoothing=smoothing, n_jobs=n_jobs)
     point, angular = PointScattering(n_jobs=n_jobs), AngularFeatures(angles="legendre")
     return {
         "Point": ([point], 8, 10**6),

@@ -89,14 +89,14 @@ class BoxedVoxels:
 
 def representations(args):
     """Return name -> (representations side by side, directions, most training structures)."""
-    channels = {"channels": ["elements"], "n_jobs": args.n_jobs}
+    # Channels of several elements at once (the default) are what tells their distances.
     voxel = BoxedVoxels(
-        beta=0.35, n_scales=2, aliasing=3e-3, smoothing=0.1, oversampling=1.0,
-        **channels,
-    )  # fmt: skip
-    point = PointScattering(
-        (1, 2, 3, 4, 5), 4, n_scales=4, powers=(1, 2, 3, 4), smoothing=0.1, reach=None, **channels
+        beta=0.35, n_scales=2, aliasing=3e-3, smoothing=0.1, oversampling=1.0, n_jobs=args.n_jobs
     )
+    point = PointScattering(
+        (1, 2, 3, 4, 5), 4, n_scales=4, powers=(1, 2, 3, 4), smoothing=0.1, reach=None,
+        channels=["elements"], n_jobs=args.n_jobs,
+    )  # fmt: skip
     angular = AngularFeatures(8, 8, angles="legendre", powers=(1, 2), n_jobs=args.n_jobs)
     return {
         "Voxel": ([voxel], args.directions, args.voxel_train),
