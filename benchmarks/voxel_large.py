@@ -36,7 +36,7 @@ TILINGS = {
     132: (1, 1, 2), 264: (1, 2, 2), 528: (2, 2, 2), 1056: (2, 2, 4), 2376: (3, 3, 4),
     4224: (4, 4, 4), 9900: (5, 5, 6), 33264: (7, 8, 9), 104544: (11, 12, 12),
 }  # fmt: skip
-LIMITS = {"full resolution": 2400, "separable sums": 10000, "warm": 10000}
+LIMITS = {"full resolution": 1100, "separable sums": 10000, "warm": 10000}
 
 
 def tiled(atoms, tiling):

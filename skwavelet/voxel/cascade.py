@@ -14,6 +14,7 @@ maps are zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ from skwavelet.voxel.plan import FirstNode, ScaleNode, SecondNode
 from skwavelet.voxel.powers import PowerSums
 
 # First-order maps that are kept for the second order together.
-GROUP_BYTES = 2**28
+GROUP_BYTES = 2**26
 
 
 class Table:
@@ -93,7 +94,7 @@ class Cascade:
             shape = self.grid.shapes[node.scale]
             size = node.n_parents
             if self.arrays.streams(shape):
-                size = max(1, GROUP_BYTES // (self.arrays.dtype.itemsize * int(np.prod(shape))))
+                size = max(1, GROUP_BYTES // (self.arrays.dtype.itemsize * math.prod(shape)))
             yield from node.split(size)
 
     def _truncated(self, spectra, fine: int, coarse: int):
@@ -151,7 +152,7 @@ class Cascade:
     def _second_chunks(self, node: SecondNode, level: int, parents) -> Iterator[tuple]:
         """Split a node's parents into chunks that stay in cache; slices are into its rows."""
         shape, l = self.grid.shapes[level], self.bank.wavelets[node.wavelet][1]
-        voxels = len(parents) * (2 * l + 1) * int(np.prod(shape))
+        voxels = len(parents) * (2 * l + 1) * math.prod(shape)
         per_parent = 2 * voxels * self.arrays.dtype.itemsize
         size = max(1, int(self.arrays.chunk_bytes // per_parent))
         for start in range(0, len(node.rows), size):
@@ -172,7 +173,7 @@ class Cascade:
         return u
 
     def _voxel(self, u) -> float:
-        return self.grid.volume / int(np.prod(u.shape[2:]))
+        return self.grid.volume / math.prod(u.shape[2:])
 
     def _integrate(self, table: Table, paths: np.ndarray, u, floor: np.ndarray) -> None:
         """Take in the integrals of sigma^q over the box, without the floor's own."""
@@ -188,7 +189,7 @@ class Cascade:
                 planes.spectra_of(arrays, maps[0, b], function, spectra[0, b])
         else:
             arrays.forward_rows(maps, spectra, root=floor is not None)
-        spectra *= 1 / int(np.prod(shape))
+        spectra *= 1 / math.prod(shape)
         if floor is not None:
             spectra[:, :, 0, 0, 0] -= arrays.asarray(floor)
 
@@ -200,7 +201,7 @@ class Cascade:
                 planes.maps_of(self.arrays, cotangent[0, b], maps[0, b])
         else:
             self.arrays.inverse_rows(cotangent, maps)
-        maps *= 1 / int(np.prod(shape))
+        maps *= 1 / math.prod(shape)
         return maps
 
     def maps(

@@ -31,9 +31,9 @@ RELEASE_BYTES = 2**26
 # Maps that are transformed together stay in cache.
 CHUNK_BYTES = 2**22
 # One FFT plan does about this many voxels: more are no faster, and take long to plan.
-TOGETHER = 2**20
+TOGETHER = 2**21
 # Parts of this many numbers and their roots stay in the inner cache.
-PART = 2**16
+PART = 2**17
 # Larger maps are transformed by planes, see `skwavelet.voxel.planes`.
 STREAM_VOXELS = 2**22
 
@@ -229,13 +229,13 @@ class NumpyArrays:
     def sum_products(self, a: np.ndarray, b: np.ndarray, axis: int, out: np.ndarray) -> np.ndarray:
         """Write the sum of a * b over an axis to ``out``."""
         before: tuple[Any, ...] = (slice(None),) * axis
-        for k in range(np.broadcast_shapes(a.shape, b.shape)[axis]):
-            first, second = (x[(*before, k if x.shape[axis] > 1 else 0)] for x in (a, b))
-            if k == 0:
-                np.multiply(first, second, out=out)
-            else:
-                scratch = self.buffer("product", out.shape, spectra=np.iscomplexobj(out))
-                out += np.multiply(first, second, out=scratch)
+        np.multiply(a[(*before, 0)], b[(*before, 0)], out=out)
+        count = max(a.shape[axis], b.shape[axis])
+        if count > 1:
+            scratch = self.buffer("product", out.shape, spectra=out.dtype.kind == "c")
+            for k in range(1, count):
+                first, second = (x[(*before, min(k, x.shape[axis] - 1))] for x in (a, b))
+                np.add(out, np.multiply(first, second, out=scratch), out=out)
         return out
 
     def conjugate(self, spectra: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 # Libraries, plans, buffers and scratch space of bounded size.
-FIXED_BYTES = 2**30
+FIXED_BYTES = 1.25 * 2**30
 
 
 def peak_memory(

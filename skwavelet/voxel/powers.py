@@ -29,6 +29,7 @@ class PowerSums:
     def __init__(self, powers, arrays):
         self.powers = tuple(float(q) for q in powers)
         self.arrays = arrays
+        self._vectors: dict[int, Any] = {}
         self._factors = [
             next((f for known, f in _FACTORS.items() if abs(known - q) < 1e-9), None)
             for q in self.powers
@@ -57,7 +58,7 @@ class PowerSums:
         # Products along planes in the maps' own precision, sums over planes in float64.
         planes = self.arrays.empty((*u.shape[:-2], len(self.powers)))
         rows = planes.reshape(-1, len(self.powers))
-        ones = self.arrays.asarray(np.ones(u.shape[-2] * u.shape[-1]))
+        ones = self._ones(u.shape[-2] * u.shape[-1])
         for part, values in self._planes(u):
             roots = self._roots(values)
             for column, (q, factors) in enumerate(self._pairs()):
@@ -66,14 +67,19 @@ class PowerSums:
                 elif factors[1] == "1":
                     rows[part, column] = roots[factors[0]] @ ones
                 else:
-                    rows[part, column] = xp.linalg.vecdot(roots[factors[0]], roots[factors[1]])
+                    rows[part, column] = xp.vecdot(roots[factors[0]], roots[factors[1]])
         return xp.sum(planes, axis=-2, dtype=xp.float64)
+
+    def _ones(self, count: int):
+        if count not in self._vectors:
+            self._vectors[count] = self.arrays.asarray(np.ones(count))
+        return self._vectors[count]
 
     def pushed(self, slopes: list, du):
         """Return the derivatives (..., n_powers) of the sums along ``du``."""
         xp = self.arrays.xp
         rows = (*du.shape[:-2], -1)
-        along = [xp.linalg.vecdot(s.reshape(rows), du.reshape(rows)) for s in slopes]
+        along = [xp.vecdot(s.reshape(rows), du.reshape(rows)) for s in slopes]
         return xp.sum(xp.stack(along, axis=-1), axis=-2, dtype=xp.float64)
 
     def _pairs(self):
