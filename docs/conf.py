@@ -45,7 +45,6 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"skwavelet {release}"
-html_static_path = ["_static"]
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
@@ -53,7 +52,7 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
 }
 html_show_sourcelink = False
-html_sidebars = dict.fromkeys(["index", "get_started", "results*"], [])
+html_sidebars = {page: [] for page in ("index", "get_started", "results*")}
 
 # -- names of other packages ----------------------------------------------------------------------
 
@@ -97,7 +96,6 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",
     "backreferences_dir": "reference/backreferences",
     "doc_module": ("skwavelet",),
-    "reference_url": {"skwavelet": None},
     "remove_config_comments": True,
     "download_all_examples": False,
     "show_memory": False,
