@@ -1,16 +1,22 @@
 """Time PointScattering and AngularFeatures beside DScribe's SOAP, on one thread.
 
-    python benchmarks/point_angular_speed.py            # some minutes
-    python benchmarks/point_angular_speed.py --quick    # without the largest cells
+    python benchmarks/point_angular_speed.py [soap scaling memory lists]  # all or some
+    python benchmarks/point_angular_speed.py --quick  # without the largest cells
 
 The structures are a Li-Si cell of 66 atoms and tilings of it; every representation reaches 6 Å. The
 feature sets are paired with a SOAP of about as many features, which is averaged over atoms within
 DScribe: "outer" (the mean of the power spectra, what sums over atoms are) and "inner" (the power
 spectrum of the mean, DScribe's fastest). Rivals take turns; the minimum of the CPU times counts,
-which other processes on the machine disturb less than wall times.
+which other processes on the machine disturb less than wall times. Peak memory is that of a fresh
+process, less what it has after a structure of one cell.
 """
 
 import argparse
+import multiprocessing
+import resource
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import threadpoolctl
@@ -23,13 +29,14 @@ from skwavelet.datasets import load_lisi
 from skwavelet.structures import check_structures
 
 REACH = 6.0
+OCTAVES = {"scale_step": 1.0, "n_scales": 2, "order": 2, "max_l": 2, "reach": REACH}
 # Ours, and (n_max, l_max) of a SOAP with no more features.
 PAIRS = {
-    "PointScattering, orders 0-1": (PointScattering(order=1, reach=REACH), (8, 4)),
-    "PointScattering, n = 3, octaves": (PointScattering(3, scale_step=1, reach=REACH), (10, 7)),
-    "PointScattering, n = 1-3, octaves": (PointScattering(scale_step=1, reach=REACH), (16, 10)),
-    "PointScattering, defaults": (PointScattering(reach=REACH), (16, 20)),
-    "AngularFeatures, defaults": (AngularFeatures(reach=REACH), (12, 9)),
+    "PointScattering()": (PointScattering(reach=REACH), (9, 6)),
+    "PointScattering, n = 1-3, l <= 2": (PointScattering((1, 2, 3), 2, reach=REACH), (8, 4)),
+    "orders 0-2, n = 3, octaves": (PointScattering(3, **OCTAVES), (10, 7)),
+    "orders 0-2, n = 1-3, octaves": (PointScattering((1, 2, 3), **OCTAVES), (16, 10)),
+    "AngularFeatures()": (AngularFeatures(reach=REACH), (12, 9)),
     "AngularFeatures, Legendre": (AngularFeatures(angles="legendre", reach=REACH), (12, 9)),
 }
 
@@ -81,26 +88,69 @@ def compare(structures, atoms, repeats):
     print(f"\n{len(atoms)} atoms\n\n{table(header, rows)}")
 
 
-def scaling(structures, cell, tilings):
-    """Print the cost per atom of features and gradients as the cell grows."""
+def peak_memory(transformer, cell, atoms):
+    """Return the GiB that features and gradient take in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_peak_memory, transformer, cell, atoms).result()
+
+
+def _peak_memory(transformer, cell, atoms):
+    peaks = []
+    for structure in (cell, atoms):
+        transformer.value_and_vjp([structure], np.ones((1, transformer.n_features_out_)))
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return (peaks[1] - peaks[0]) / 2**20
+
+
+def sized(structures):
+    """Return the transformers whose cost is followed as the cell grows."""
     transformers = {
-        "PointScattering, octaves": PointScattering(3, scale_step=1, reach=REACH).fit(structures),
-        "AngularFeatures": AngularFeatures(reach=REACH).fit(structures),
+        "Point": PointScattering(reach=REACH),
+        "Point, order 2": PointScattering(3, **OCTAVES),
+        "Angular": AngularFeatures(reach=REACH),
     }
+    return {name: transformer.fit(structures) for name, transformer in transformers.items()}
+
+
+def scaling(structures, cell, tilings):
+    """Print the cost per atom of features, and of features with a gradient, as the cell grows."""
+    transformers = sized(structures)
     rng = np.random.default_rng(0)
-    rows = []
+    columns = [column for name in transformers for column in (name, "with gradient")]
+    print("\nCPU time per atom, µs\n")
+    print(table(["atoms", *columns], []), flush=True)
     for tiling in tilings:
         atoms = cell * tiling
-        functions = {}
-        for name, transformer in transformers.items():
+        row = [len(atoms)]
+        for transformer in transformers.values():
             cotangent = rng.normal(size=(1, transformer.n_features_out_))
-            functions[name] = lambda t=transformer, a=atoms: t.transform([a])
-            functions[f"{name}, gradient"] = lambda t=transformer, c=cotangent, a=atoms: (
-                t.value_and_vjp([a], c)
-            )
-        times = alternate(functions, 1 if len(atoms) > 20_000 else 3)
-        rows.append([len(atoms), *(f"{1e6 * t.best_cpu / len(atoms):.0f}" for t in times.values())])
-    print(f"\nCPU time per atom, µs\n\n{table(['atoms', *functions], rows)}")
+            functions = {
+                "features": lambda t=transformer, a=atoms: t.transform([a]),
+                "gradient": lambda t=transformer, c=cotangent, a=atoms: t.value_and_vjp([a], c),
+            }
+            if len(atoms) < 20_000:
+                seconds = [t.best_cpu for t in alternate(functions, 3).values()]
+            else:  # nothing to warm up
+                seconds = [cpu_seconds(function) for function in functions.values()]
+            row += [f"{1e6 * s / len(atoms):.0f}" for s in seconds]
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+def memory(structures, cell, tilings):
+    """Print the peak memory of features with a gradient as the cell grows."""
+    transformers = sized(structures)
+    print(f"\nPeak memory, GiB\n\n{table(['atoms', *transformers], [])}", flush=True)
+    for tiling in tilings:
+        atoms = cell * tiling
+        peaks = [peak_memory(transformer, cell, atoms) for transformer in transformers.values()]
+        print(f"| {len(atoms)} | " + " | ".join(f"{peak:.2f}" for peak in peaks) + " |", flush=True)
+
+
+def cpu_seconds(function):
+    start = time.process_time()
+    function()
+    return time.process_time() - start
 
 
 def neighbor_lists(cell, tilings):
@@ -123,18 +173,26 @@ def neighbor_lists(cell, tilings):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="*", default=["soap", "scaling", "memory", "lists"])
     parser.add_argument("--quick", action="store_true", help="without the largest cells")
-    quick = parser.parse_args().quick
+    options = parser.parse_args()
 
     structures = load_lisi().structures
     cell = next(atoms for atoms in structures if len(atoms) == 66)
-    tilings = [(4, 2, 2)] if quick else [(4, 2, 2), (6, 5, 5), (16, 10, 10)]
+    tilings = [(4, 2, 2)] if options.quick else [(4, 2, 2), (6, 5, 5), (16, 10, 10)]
     print(machine("numpy", "scipy", "vesin", "dscribe"))
+    # The radial functions of the largest SOAP are nearly dependent.
+    warnings.filterwarnings("ignore", message="An ill-conditioned matrix")
     with threadpoolctl.threadpool_limits(1):
-        compare(structures, cell, repeats=10)
-        compare(structures, cell * (4, 2, 2), repeats=3)
-        scaling(structures, cell, [(1, 1, 1), *tilings])
-        neighbor_lists(cell, [(1, 1, 1), *tilings[:2]])
+        if "soap" in options.tables:
+            compare(structures, cell, repeats=10)
+            compare(structures, cell * (4, 2, 2), repeats=1 if options.quick else 3)
+        if "scaling" in options.tables:
+            scaling(structures, cell, [(1, 1, 1), *tilings])
+        if "memory" in options.tables:
+            memory(structures, cell, tilings)
+        if "lists" in options.tables:
+            neighbor_lists(cell, [(1, 1, 1), *tilings[:2]])
 
 
 if __name__ == "__main__":

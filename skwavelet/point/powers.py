@@ -22,7 +22,7 @@ class AtomPowers:
 
     def __init__(self, powers):
         self.powers = tuple(float(q) for q in powers)
-        self._cubic = [bool(np.isclose(q, (4 / 3, 5 / 3)).any()) for q in self.powers]
+        self._cubic = [min(abs(q - 4 / 3), abs(q - 5 / 3)) < 1e-9 for q in self.powers]
 
     def terms(self, u: np.ndarray) -> Iterator[np.ndarray]:
         """Yield u^(q/2) for every q; ``u`` must be positive."""
