@@ -126,10 +126,11 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
     Cost and memory are proportional to the number of atoms times their neighbours within the
     reach. ``jvp`` and ``vjp`` differentiate the very numbers that ``transform`` returns.
 
-    The second order multiplies the number of features by about twenty and the time by two to
-    five. More wavelets, scales and reach of the first order were worth more on all data tried
-    (``benchmarks/mlearn.py``), and the first order already knows angles, so that it is the
-    default. It is a sum over triplets: what no three-body term tells apart, only the second does.
+    The second order multiplies the number of features by about twenty. With many channels and few
+    structures it costs accuracy (Li-Si, ``benchmarks/lisi``). With one element, where features are
+    few, it helps, and so does a finer first order for a fifth of the features: n to 6, ``max_l=5``,
+    ``n_scales=4``; both together are best (silicon, ``benchmarks/mlearn.py``). What no function of
+    the distances and angles around single atoms tells apart, only the second order does.
 
     Examples
     --------
