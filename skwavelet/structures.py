@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.neighborlist import primitive_neighbor_list
 
 # Two atoms closer than this (Å) stand at the same place.
 COINCIDENT = 1e-2
@@ -58,13 +59,12 @@ class Structure:
         # vesin imports torch where it is installed: only those who need neighbours wait for it.
         from vesin import NeighborList
 
-        reach = cutoff
-        while not _divisible(self, reach):
-            reach *= 1.25
-        finder = NeighborList(cutoff=reach, full_list=True, n_threads=1)
-        found = finder.compute(self.positions, self.cell, self.pbc, quantities + "d")
-        near = slice(None) if reach == cutoff else found[-1] <= cutoff
-        return [array[near] for array in found[:-1]]
+        if not _divisible(self, cutoff):
+            # Slower, and without that weakness.
+            found = primitive_neighbor_list(quantities, self.pbc, self.cell, self.positions, cutoff)
+            return list(found) if len(quantities) > 1 else [found]
+        finder = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
+        return finder.compute(self.positions, self.cell, self.pbc, quantities)
 
 
 def check_structures(X: Iterable[Atoms]) -> list[Structure]:
