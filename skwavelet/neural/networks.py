@@ -65,8 +65,11 @@ class AngularModule(nn.Module):
         legendre = basis == "legendre" and n_angular > 0
         # At equal density, half as many nodes are 2^(1/3) times as far apart.
         reaches = [cutoff * 2 ** (level / 3) for level in range(len(nodes) + 1)]
+        # Nodes may lie closer to each other than atoms do.
+        starts = [start] + [0.0] * len(nodes)
         self.geometries = nn.ModuleList(
-            Geometry(reach, start, n_radial, n_angular, legendre) for reach in reaches
+            Geometry(reach, first, n_radial, n_angular, legendre)
+            for reach, first in zip(reaches, starts, strict=True)
         )
         self.levels = nn.ModuleList(
             nn.ModuleList(

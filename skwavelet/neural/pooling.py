@@ -93,6 +93,8 @@ class AtomPooling(nn.Module):
         super().__init__()
         self.n_nodes, self.cutoff = n_nodes, cutoff
         self.scores = nn.Linear(width, n_nodes)
+        # Far from equal shares, which would put all nodes on the centroid.
+        nn.init.normal_(self.scores.weight)
 
     def forward(self, features: Tensor, batch: Batch) -> tuple[Tensor, Batch, Tensor]:
         """Return the nodes' features, the nodes as a batch, and the sum of the two losses."""

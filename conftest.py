@@ -1,0 +1,5 @@
+"""What needs an optional package is not collected where that is missing."""
+
+from importlib.util import find_spec
+
+collect_ignore_glob = [] if find_spec("torch") else ["skwavelet/neural/*.py"]

@@ -1,0 +1,89 @@
+"""
+Forces in the loss: a Lennard-Jones dimer
+=========================================
+
+A network of three layers learns the energy of two atoms from inverse powers of their distance,
+from energies alone and from energies and forces.
+
+Figure 5.1 of X. Brumwell, *Wavelet scattering and graph representations for atomic structures*:
+the loss (5.16) with p = 1 and with p = 0.5. Energies are in units of the well's depth, distances
+in units of the diameter.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+POWERS = torch.arange(1, 13, dtype=torch.float64)
+
+
+def lennard_jones(r):
+    """Return energies and forces at distances r."""
+    return 4 * (r**-12 - r**-6), 24 * (2 * r**-13 - r**-7)
+
+
+def fit(distances, p, *, steps=500):
+    """Train the network on the loss p (energy error)^2 + (1 - p) (force error)^2."""
+    r = torch.tensor(distances, dtype=torch.float64).requires_grad_()
+    energies, forces = (torch.tensor(values) for values in lennard_jones(distances))
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(12, 32), torch.nn.Softplus(),
+        torch.nn.Linear(32, 32), torch.nn.Softplus(),
+        torch.nn.Linear(32, 1),
+    ).double()  # fmt: skip
+    features = r.detach()[:, None] ** -POWERS
+    mean, spread = features.mean(dim=0), features.std(dim=0)
+
+    def model(r):
+        energy = layers((r[:, None] ** -POWERS - mean) / spread)[:, 0]
+        (slope,) = torch.autograd.grad(energy.sum(), r, create_graph=True)
+        return energy, -slope
+
+    optimizer = torch.optim.LBFGS(
+        layers.parameters(), max_iter=steps, line_search_fn="strong_wolfe", tolerance_change=1e-12
+    )
+
+    def loss():
+        energy, force = model(r)
+        value = p * (energy - energies).square().mean()
+        value = value + (1 - p) * (force - forces).square().mean()
+        optimizer.zero_grad()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+
+    def predict(distances):
+        at = torch.tensor(distances, dtype=torch.float64).requires_grad_()
+        return [values.detach().numpy() for values in model(at)]
+
+    return predict
+
+
+# %%
+# Ten training distances, once with the repulsive wall ("full"), once without it ("cut"). The test
+# covers the training range.
+
+ranges = {"full, 0.9 to 2.5": (0.9, 2.5), "cut, 1.05 to 2.5": (1.05, 2.5)}
+fig, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
+print("| range | loss | energy MAE | force MAE |\n|---|---|---|---|")
+for column, (title, (low, high)) in enumerate(ranges.items()):
+    train, test = np.linspace(low, high, 10), np.linspace(low, high, 400)
+    energies, forces = lennard_jones(test)
+    above, below = axes[:, column]
+    above.plot(test, energies, "k", label="Lennard-Jones")
+    below.plot(test, forces, "k")
+    above.plot(train, lennard_jones(train)[0], "ko", ms=4)
+    for label, p in (("energies", 1.0), ("energies and forces", 0.5)):
+        energy, force = fit(train, p)(test)
+        above.plot(test, energy, "--", label=label)
+        below.plot(test, force, "--")
+        errors = np.abs(energy - energies).mean(), np.abs(force - forces).mean()
+        print(f"| {title} | {label} | {errors[0]:.4f} | {errors[1]:.3f} |")
+    above.set(title=title, ylim=(-1.6, 2))
+    below.set(xlabel="distance", ylim=(-6, 8))
+axes[0, 0].set_ylabel("energy")
+axes[1, 0].set_ylabel("force")
+axes[0, 0].legend()
+plt.show()
