@@ -31,7 +31,7 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
 ]
 root_doc = "index"
-exclude_patterns = ["_build", "**/.ipynb_checkpoints", "gallery/**/*.ipynb"]
+exclude_patterns = ["results/tables.md", "_build", "**/.ipynb_checkpoints", "gallery/**/*.ipynb"]
 templates_path = ["_templates"]
 nitpicky = True
 default_role = "py:obj"

@@ -36,10 +36,6 @@ SCHEMES = [
 ]
 
 
-# For Sphinx: a page that is included in another.
-_HEAD = "---\norphan: true\n---\n\n<!-- tables -->\n\n"
-
-
 @dataclass
 class Table:
     """Rows of cells: strings, numbers, or (mean, standard deviation)."""
@@ -321,4 +317,4 @@ def write_all(experiments, out):
     for table in made:
         table.write_csv(out)
     text = "\n".join(table.markdown() for table in made)
-    (out / "tables.md").write_text(_HEAD + text, encoding="utf-8")
+    (out / "tables.md").write_text(text, encoding="utf-8")
