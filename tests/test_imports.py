@@ -9,7 +9,7 @@ import pytest
 import skwavelet
 
 # Packages that are optional, or slow to import and needed by few.
-AT_NO_TIME = ("matplotlib", "torch", "IPython", "ipywidgets", "vesin", "finufft", "kymatio")
+AT_NO_TIME = ("matplotlib", "torch", "IPython", "ipywidgets", "vesin", "finufft", "kymatio", "dask")
 
 
 def loaded_after(statement: str, **environment: str) -> set[str]:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyfftw
 
 from skwavelet._memory import available_memory
 from skwavelet.voxel.wisdom import current_file, planning, use_file
@@ -74,8 +73,18 @@ def spread(function: Callable, items: Iterable) -> None:
         pass
 
 
+def aligned(shape: int | tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Return an array without values that is placed as FFTW likes it."""
+    # pyFFTW imports Dask where it is installed: only who transforms waits for it.
+    import pyfftw
+
+    return pyfftw.empty_aligned(shape, dtype)
+
+
 def plan(source: np.ndarray, target: np.ndarray, axes: tuple[int, ...], inverse: bool):
     """Return a function that transforms ``source`` into ``target``, and may destroy the former."""
+    import pyfftw
+
     with planning():
         fftw = pyfftw.FFTW(
             source,
@@ -102,8 +111,8 @@ class Workspace:
 
     def __init__(self, batch: int, shape: tuple[int, ...], dtype: np.dtype):
         complex_dtype = np.result_type(dtype, np.complex64)
-        self.spectra = pyfftw.empty_aligned((batch, *half(shape)), dtype=complex_dtype)
-        self.maps = pyfftw.empty_aligned((batch, *shape), dtype=dtype)
+        self.spectra = aligned((batch, *half(shape)), complex_dtype)
+        self.maps = aligned((batch, *shape), dtype)
         self._plans = {}
         size = max(1, TOGETHER // math.prod(shape))
         for inverse in (True, False):
@@ -199,7 +208,7 @@ class NumpyArrays:
         nbytes = math.prod(shape) * dtype.itemsize
         if name not in arrays or arrays[name].nbytes < nbytes:
             arrays.pop(name, None)
-            arrays[name] = pyfftw.empty_aligned(nbytes, np.uint8)
+            arrays[name] = aligned(nbytes, np.uint8)
         return arrays[name][:nbytes].view(dtype).reshape(shape)
 
     def workspace(self, batch: int, shape: tuple[int, ...], slot: int = 0) -> Workspace:

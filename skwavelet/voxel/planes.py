@@ -13,9 +13,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-import pyfftw
 
-from skwavelet.voxel.fft import NumpyArrays, half, plan, spread
+from skwavelet.voxel.fft import NumpyArrays, aligned, half, plan, spread
 from skwavelet.voxel.wisdom import current_file
 
 # As many columns as fit the cache together.
@@ -65,7 +64,7 @@ class PlaneTransform:
         shape = (self.shape[0], width)
 
         def make():
-            columns = pyfftw.empty_aligned(shape, self.arrays.complex_dtype)
+            columns = aligned(shape, self.arrays.complex_dtype)
             return columns, plan(columns, columns, (0,), inverse)
 
         return _planned(("columns", shape, self.arrays.dtype.char, inverse), make)
@@ -74,8 +73,8 @@ class PlaneTransform:
         shape = self.shape[1:]
 
         def make():
-            spectra = pyfftw.empty_aligned(half(shape), self.arrays.complex_dtype)
-            maps = pyfftw.empty_aligned(shape, self.arrays.dtype)
+            spectra = aligned(half(shape), self.arrays.complex_dtype)
+            maps = aligned(shape, self.arrays.dtype)
             inverse, forward = (
                 plan(spectra, maps, (0, 1), inverse=True),
                 plan(maps, spectra, (0, 1), inverse=False),

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyfftw
 from filelock import FileLock
 
 _lock = threading.RLock()
@@ -53,6 +52,8 @@ def use_file(path: Path | None) -> None:
 @contextmanager
 def planning() -> Iterator[None]:
     """Make plans within this context: one thread at a time, and one process per file."""
+    import pyfftw
+
     global _owner
     path = current_file()
     with _lock:
