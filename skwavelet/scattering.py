@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 from math import floor, log, log2, sqrt
 from numbers import Integral, Real
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ class ScatteringTransformer(StructureTransformer):
 
     _evaluator: PathEvaluator
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "max_l": [Interval(Integral, 0, None, closed="left")],
         "channels": [str, "array-like", dict],
