@@ -29,6 +29,7 @@ from timing import machine, table
 from skwavelet import (
     AngularFeatures,
     BaggedOLSEnsemble,
+    ExtrapolationScore,
     PointScattering,
     VoxelScattering,
     calibrate_spread,
@@ -40,6 +41,7 @@ TRAININGS = {  # force_weight, stress_weight
     "energies": (0.0, 0.0),
     "and forces": (1e-3, 0.0),
     "and stresses": (1e-3, 1.0),
+    "and stresses, forces tenfold": (1e-2, 1.0),
 }
 SIZES = (60, 120, 240, 480, 960, 1920, 10**6)
 UNITS = ("energy meV/atom", "force meV/Å", "stress meV/Å³")
@@ -115,6 +117,27 @@ def out_of_bag(model, train):
         for kind, count in enumerate(train.n_components)
         if count
     ]
+
+
+def worst_structures(models, train, unseen, names):
+    """Print how force errors are spread over the unseen structures, and which is worst."""
+    score = ExtrapolationScore().fit(train.design[train.kind == ENERGY])
+    scores = score.score_samples(unseen.design[unseen.kind == ENERGY])
+    at = unseen.kind == FORCE
+    components = unseen.n_components[FORCE] / unseen.n_components[ENERGY]
+    rows = []
+    for name, model in models.items():
+        squares = np.square(unseen.design[at] @ model.coef_ - unseen.targets[at])
+        each = 1e3 * np.sqrt(np.bincount(unseen.structure[at], squares) / components)
+        worst = int(np.argmax(each))
+        rank = 1 + np.count_nonzero(scores > scores[worst])
+        row = [name, *np.percentile(each, [50, 90]).round(), each[worst].round(), names[worst]]
+        row += [f"{scores[worst]:.1f}, no. {rank}"]
+        row.append(f"{np.sqrt(np.mean(np.delete(each, worst) ** 2)):.0f}")
+        rows.append(row)
+    header = ["force error of a structure, meV/Å", "median", "90 %", "worst", "which"]
+    header += ["its extrapolation score", "rms without it"]
+    print("\n" + table(header, rows), flush=True)
 
 
 def calibration(model, unseen, halves):
@@ -239,16 +262,22 @@ def main():
             chosen = np.sort(pool[:size])
             train = select(train_rows, chosen, n_atoms)
             groups = check_groups(data.paths[chosen], size)
+            ridges = RowsRidge(train, np.flatnonzero(groups % 5 == 0))
+            models = {}
             for trained_on, weights in TRAININGS.items():
-                model = bagged(train, groups, weights)
+                models[f"{trained_on}, bags"] = model = bagged(train, groups, weights)
                 report(size, trained_on, "bags", model)
-            held = np.flatnonzero(groups % 5 == 0)
-            ridge, penalty, _ = RowsRidge(train, held).choose(*weights, PENALTIES)
-            report(size, trained_on, f"ridge {penalty:.0e}", ridge)
+                if weights[1]:
+                    ridge, penalty, _ = ridges.choose(*weights, PENALTIES)
+                    models[f"{trained_on}, ridge"] = ridge
+                    report(size, trained_on, f"ridge {penalty:.0e}", ridge)
+        frames = [data.structures[i].info for i in np.sort(unseen)]
+        named = [f"{info['path']}, step {info['step']}" for info in frames]
+        worst_structures(models, train, test, named)
         halves = np.unique(data.paths[np.sort(unseen)], return_inverse=True)[1] % 2
-        calibration(model, test, halves)
-        print("\nWeights, by out-of-bag errors of 240 training structures:\n")
+        calibration(models["and stresses, bags"], test, halves)
         chosen = np.sort(pool[: min(240, most)])
+        print(f"\nWeights, by out-of-bag errors of {len(chosen)} training structures:\n")
         train, groups = (
             select(train_rows, chosen, n_atoms),
             check_groups(data.paths[chosen], len(chosen)),
@@ -258,10 +287,10 @@ def main():
             found = out_of_bag(bagged(train, groups, weights), train)
             cells = [*weights, *(f"{error:.2f}" for error in found)]
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-    for parts, _, _ in sources.values():
-        for part in parts:
-            if hasattr(part, "feature_table_"):
-                time_derivatives(data.structures, part)
+    for name in ("Point", "Voxel"):
+        (part,) = sources[name][0]
+        if hasattr(part, "feature_table_"):
+            time_derivatives(data.structures, part)
 
 
 if __name__ == "__main__":
