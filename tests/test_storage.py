@@ -346,7 +346,7 @@ def transforms(path):
     found = []
     with wisdom.shared_plans(path):
         for shape in ((30, 32, 30), (36, 36, 40), (45, 45, 48), (24, 24, 24), (30, 30, 30)):
-            work = fft.workspace(3, shape, np.dtype("float32"))
+            work = fft.NumpyArrays(np.dtype("float32")).workspace(3, shape)
             work.maps[...] = rng.normal(size=work.maps.shape)
             spectra = work.forward().copy()
             found += [spectra.tobytes(), work.inverse().tobytes()]

@@ -73,7 +73,7 @@ CHANGES = {
     },
 }
 # What acts only where something is learned that is set by hand here, or does not act on features.
-OTHERS = {"overlap", "aliasing", "n_jobs", "verbose"}
+OTHERS = {"overlap", "aliasing", "device", "n_jobs", "verbose"}
 
 
 @pytest.fixture(params=TRANSFORMERS)
