@@ -95,11 +95,11 @@ def diffusion(experiments):
     """Figure 4.2: energies along the diffusion paths, absolute and shifted."""
     part = experiments.protocol.parts["barriers"]
     paths = images(part)
-    figure, axes = plt.subplots(
-        2, len(paths), figsize=(2.8 * len(paths), 5.2), layout="constrained", squeeze=False
-    )
+    width = (len(paths) + 1) // 2
+    figure, axes = plt.subplots(4, width, figsize=(3.2 * width, 10), layout="constrained")
     found = {name: experiments.results(name, bags="headline")[0] for name in HEADLINE}
-    for column, (path, rows) in zip(axes.T, paths.items(), strict=True):
+    pairs = [axes[2 * row : 2 * row + 2, k] for row in range(2) for k in range(width)]
+    for column, (path, rows) in zip(pairs, paths.items(), strict=False):
         predictions = {name: r["prediction_barriers"][rows] for name, r in found.items()}
         n_atoms = len(part.structures[rows[0]])
         for ax, shifted in zip(column, (False, True), strict=True):
@@ -108,7 +108,7 @@ def diffusion(experiments):
             )
             ax.get_legend().remove()
         column[0].set_title(path)
-    axes[0, 0].legend(fontsize=7)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 
@@ -203,21 +203,22 @@ def bulk_modulus(experiments):
 
 def diagnosis(experiments):
     """Pressure error on unseen paths against the error of strained cells."""
-    figure, ax = plt.subplots(figsize=(6.5, 4.5), layout="constrained")
-    runs = [(name, "o", experiments.results(name)) for name in COMPARED]
-    runs += [(name, "s", experiments.labelled(name, FULL)) for name in LABELLED]
-    for name, marker, results in runs:
+    figure, ax = plt.subplots(figsize=(9, 5), layout="constrained")
+    runs = [(name, "tab:blue", name, experiments.results(name)) for name in COMPARED]
+    for name in LABELLED:
+        label = f"{name}: {FULL}"
+        runs.append((name, "tab:orange", label, experiments.labelled(name, FULL)))
+    for number, (name, color, label, results) in enumerate(runs, start=1):
         x = experiments.pressure_errors(name, results).mean()
         y = np.nanmean(experiments.errors(results).rmse("bulk"))
-        ax.plot(x, y, marker, color="C0" if marker == "o" else "C1", ms=5)
-        ax.annotate(name, (x, y), fontsize=6, xytext=(4, 2), textcoords="offset points")
+        ax.plot(x, y, marker=f"${number}$", color=color, ms=9, ls="none", label=label)
     ax.set(
         xscale="log",
         yscale="log",
         xlabel="pressure error on unseen paths (GPa)",
         ylabel="RMSE of strained cells (meV/atom)",
-        title="circles: energies alone; squares: with forces and stresses",
     )
+    figure.legend(loc="outside right center", fontsize=8)
     return figure
 
 
