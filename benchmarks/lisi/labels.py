@@ -63,7 +63,7 @@ class Derivatives:
 LABELLED = {
     "Point": Derivatives(3, 4, tuple(LABELS)[1:]),
     "Point, two scales": Derivatives(3, 4, tuple(LABELS)[3:]),
-    "Voxel": Derivatives(24, 6, tuple(LABELS)[2:]),
+    "Voxel": Derivatives(24, 6, tuple(LABELS)[1:]),
 }
 
 
