@@ -71,26 +71,26 @@ def total(maps):
 
 panels = [
     (f"wavelet (n, l, j) = {first}", layer_wavelet(*first), None),
-    ("map of the first layer, m = 0", maps[2, :, :, 0].T, atoms),
-    ("modulus of the first layer", total(maps), atoms),
+    ("first map, m = 0", maps[2, :, :, 0].T, atoms),
+    ("first modulus", total(maps), atoms),
     (f"wavelet {second}", layer_wavelet(*second), None),
     (
-        "modulus of the second layer",
+        "second modulus",
         total(scattering.maps(atoms, channel="Si", first=first, second=second)),
         atoms,
     ),
     (
-        "modulus of the first layer, turned",
+        "first modulus, turned",
         total(scattering.maps(turned, channel="Si", first=first)),
         turned,
     ),
 ]
-figure, axes = plt.subplots(2, 3, figsize=(9.5, 6.4), layout="constrained")
+figure, axes = plt.subplots(2, 3, figsize=(10.5, 6), layout="constrained")
 for ax, (title, values, structure) in zip(axes.flat, panels, strict=True):
     signed = values.min() < 0
     limit = np.abs(values).max()
     size = [-extent, extent] * 2 if structure is None else [0, length] * 2
-    ax.imshow(
+    image = ax.imshow(
         values,
         origin="lower",
         extent=size,
@@ -102,4 +102,5 @@ for ax, (title, values, structure) in zip(axes.flat, panels, strict=True):
         positions = structure.get_positions(wrap=True)[structure.numbers == 14]
         height = np.abs((positions[:, 2] + length / 2) % length - length / 2)
         ax.plot(*positions[height < 0.5, :2].T, "o", mfc="none", mec="0.5")
-    ax.set(title=title, xlabel="Å")
+    figure.colorbar(image, ax=ax, shrink=0.8)
+    ax.set(title=title, xlabel="Å", ylabel="Å")

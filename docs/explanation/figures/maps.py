@@ -28,11 +28,15 @@ panels = {
     "σ, l = 2, j = 0": modulus(first=(3, 2, 0)),
     "σ, l = 1, j = 1": modulus(first=(3, 1, 1)),
     "σ, l = 1, j = 2": modulus(first=(3, 1, 2)),
-    "σσ, l = 1, 0, j = 0, 1": modulus(first=first, second=(3, 0, 1)),
-    "σσ, l = 1, 2, j = 0, 1": modulus(first=first, second=second),
+    "σσ, l = 1 → 0, j = 0 → 1": modulus(first=first, second=(3, 0, 1)),
+    "σσ, l = 1 → 2, j = 0 → 1": modulus(first=first, second=second),
 }
+lengths = atoms.cell.lengths()
 fig, axes = plt.subplots(2, 4, figsize=(9, 4.8), layout="constrained")
 for ax, (title, values) in zip(axes.flat, panels.items(), strict=True):
     plane = values[:, :, values.shape[2] // 2].T
-    ax.imshow(plane, origin="lower", cmap="magma", interpolation="bilinear")
+    box = [0, lengths[0], 0, lengths[1]]
+    ax.imshow(plane, origin="lower", extent=box, cmap="magma", interpolation="bilinear")
     ax.set(title=title, xticks=[], yticks=[])
+axes[0, 0].plot([0.5, 3.5], [0.5, 0.5], "w", lw=2)
+axes[0, 0].annotate("3 Å", (2, 0.7), color="w", ha="center")

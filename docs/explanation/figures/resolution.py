@@ -24,7 +24,12 @@ for l in range(3):
     middle.semilogy(w, [spectrum_magnitude(x, 3, l, beta) / peak for x in w], label=f"l = {l}")
 middle.axhline(scattering.aliasing, color="0.6", lw=0.8, ls=":")
 middle.axvline(np.pi / spacing, color="k", lw=0.8)
-middle.set(ylim=(1e-6, 2), xlabel="frequency, 1/Å", title=f"voxels: π/s, s = {spacing:.3f} Å")
+middle.set(
+    ylim=(1e-6, 2),
+    xlabel="frequency, 1/Å",
+    ylabel="spectrum / its peak",
+    title=f"voxels: π/s, s = {spacing:.3f} Å",
+)
 middle.legend(fontsize=7)
 
 half = min(atoms.cell.lengths().min() for atoms in lisi.structures) / 2
@@ -35,5 +40,5 @@ for j in range(scattering.n_scales_ + 1):
     (line,) = right.plot(r, np.exp(-(r**2) / (2 * width**2)), ls=style, label=f"j = {j}")
     right.plot([-2 * width, 2 * width], [np.exp(-2)] * 2, "o", color=line.get_color(), ms=4)
 right.axvspan(-half, half, color="0.93", zorder=0)
-right.set(xlabel="Å", title=f"scales: 2β·2ʲ ≤ {half:.1f} Å")
+right.set(xlabel="Å", ylabel="Gaussian", title=f"scales: 2β·2ʲ ≤ {half:.1f} Å")
 right.legend(fontsize=7, loc="upper right")

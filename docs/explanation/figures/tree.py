@@ -19,7 +19,15 @@ for (l, j), place in places.items():
         ax.plot(*leaf, "o", ms=3, color="C3" if chosen else "0.6")
     color = "C3" if chosen else "C0"
     ax.plot(*place, "o", ms=9, color=color)
-    ax.annotate(f"l={l}, j={j}", place, (0, 9), textcoords="offset points", ha="center", size=7)
+    ax.annotate(
+        f"l={l}, j={j}",
+        place,
+        (0, 9),
+        textcoords="offset points",
+        ha="center",
+        size=7,
+        bbox={"color": "w", "pad": 1},
+    )
 ax.plot(*root, "s", ms=11, color="k")
 ax.annotate("ρ of a channel", root, (0, 11), textcoords="offset points", ha="center")
 for height, text in ((2.2, "order 0\n$\\sum_k c(Z_k)^q$"), (1.2, "order 1"), (0.0, "order 2")):
