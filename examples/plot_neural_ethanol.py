@@ -85,5 +85,6 @@ axes[1].set(xlabel="force (eV/Å)", ylabel="predicted (eV/Å)")
 for values, label in ((potential, "potential energy"), (total, "total energy")):
     axes[2].plot(0.5 * np.arange(len(values)), 1e3 * (values - values[0]), label=label)
 axes[2].set(xlabel="time (fs)", ylabel="energy since the start (meV)")
-axes[2].legend()
+axes[2].margins(y=0.25)
+axes[2].legend(loc="lower left")
 plt.show()

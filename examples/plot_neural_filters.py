@@ -52,7 +52,8 @@ print(f"mean absolute force {1e3 * np.abs(forces).mean():.0f} meV/Å")
 
 # %%
 # The six filters that vary most. Atom i is at the centre, neighbour j on the axis to the right,
-# and the colour at a place tells the filter's value for a neighbour k there.
+# and the colour at a place tells the filter's value for a neighbour k there, red above and blue
+# below zero, each filter on its own scale. The ring is where neighbours are: 1.8 Å to the cutoff.
 
 angle, distance = np.linspace(0, 2 * np.pi, 181), np.linspace(1.8, 3.0, 60)
 filters = network.filters(distance, np.cos(angle))
@@ -63,7 +64,9 @@ fig, axes = plt.subplots(
 for ax, channel in zip(axes.flat, strongest, strict=True):
     values = filters[:, :, channel]
     size = np.abs(values).max()
-    ax.pcolormesh(angle, distance, values, cmap="RdBu", vmin=-size, vmax=size, shading="gouraud")
-    ax.set(title=f"channel {channel}", rmin=0, xticklabels=[], yticklabels=[])
+    ax.pcolormesh(angle, distance, values, cmap="RdBu_r", vmin=-size, vmax=size, shading="gouraud")
+    ax.set(title=f"channel {channel}", rmin=0, xticks=np.radians(range(0, 360, 60)))
+    ax.set(yticks=[])
+    ax.annotate("1.8 to\n3.0 Å", (0, 0), ha="center", va="center")
     ax.grid(False)
 plt.show()

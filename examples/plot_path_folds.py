@@ -61,9 +61,10 @@ for name, splits in folds.items():
 # %%
 # To the right, the test error of one fold against the number of features of every model.
 
-figure, (bars, learning) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+figure, (bars, learning) = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
 bars.bar(list(errors), [e.mean() for e in errors.values()], color=["C0", "C1", "C2"])
 bars.plot(list(errors), list(errors.values()), "k.", ms=4)
+bars.tick_params(axis="x", labelsize=9)
 bars.set(ylabel="RMSE (meV/atom)", title="five folds of ... (labels: CHGNet)")
 for name, (model, test) in fitted.items():
     staged = model.staged_predict(features[test])

@@ -40,8 +40,7 @@ for train, test in RelaxationPathGroupKFold(5, random_state=0).split(structures,
     ensemble.fit(features[train], energies[train], groups=paths[train])
     predicted[test], std[test] = ensemble.predict(features[test], return_std=True)
 
-figure, (reliability, learning) = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
-ReliabilityDisplay.from_predictions(energies, predicted, std, n_bins=8, ax=reliability)
+ReliabilityDisplay.from_predictions(energies, predicted, std, n_bins=8)
 
 # %%
 # What to label next
@@ -75,9 +74,15 @@ def learn(strategy, seed):
     return errors
 
 
+figure, learning = plt.subplots()
 for strategy in ("ranked", "random"):
     curves = [learn(strategy, seed) for seed in range(3)]
     learning.plot(sizes, np.mean(curves, axis=0), marker="o", label=strategy)
     print(strategy, np.round(curves, 1).tolist())
-learning.set(xlabel="labelled structures", ylabel="RMSE on unseen paths (meV/atom)", yscale="log")
+learning.set(
+    xlabel="labelled structures",
+    ylabel="RMSE on unseen paths (meV/atom)",
+    ylim=(0, None),
+    title="labels: CHGNet v0.3.0",
+)
 learning.legend()

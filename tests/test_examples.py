@@ -7,16 +7,22 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted(Path(__file__).parent.parent.glob("examples/*.py"))
+# Block by block, as the gallery does, which takes the figures after each.
 _RUN = """
-import runpy, sys
+import pathlib, sys
 import matplotlib
 matplotlib.use("agg")
-runpy.run_path(sys.argv[1], run_name="__main__")
 from matplotlib import pyplot
-figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
-assert figures, "no figure"
-axes = [ax for figure in figures for ax in figure.axes if ax.get_label() != "<colorbar>"]
-assert all(ax.has_data() for ax in axes), "empty axes"
+source = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")
+lines, namespace = 0, {"__name__": "__main__", "__file__": sys.argv[1]}
+for block in source.split("\\n# %%\\n"):
+    exec(compile("\\n" * lines + block, sys.argv[1], "exec"), namespace)
+    lines += block.count("\\n") + 2
+    figures = [pyplot.figure(number) for number in pyplot.get_fignums()]
+    axes = [ax for figure in figures for ax in figure.axes if ax.get_label() != "<colorbar>"]
+    assert all(ax.has_data() for ax in axes), "empty axes"
+    pyplot.close("all")
+assert figures, "no figure at the end"
 """
 
 
