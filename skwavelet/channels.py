@@ -74,7 +74,8 @@ def channel_weights(channels: ChannelSpec, elements: Sequence[int]) -> pd.DataFr
     Raises
     ------
     ValueError
-        If a channel is unknown, a weight is not finite, or all weights of a channel are zero.
+        If a channel is unknown, a weight is not finite, or a channel of a mapping weighs every
+        element by zero. (Named channels may: ``ionic`` for hydrogen alone.)
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,19 +54,19 @@ def zero_order(
     return np.where(channels[:, None] >= 0, sums[channels], 0.0)
 
 
-def restrict(evaluator: Any, columns: np.ndarray, lower: np.ndarray) -> Any:
+def restrict(evaluator: Any, columns: np.ndarray) -> Any:
     """Return a copy of an evaluator that computes only some of its features.
 
     Parameters
     ----------
     evaluator : dataclass
-        With fields ``paths``, ``powers`` and ``columns`` (path and power of every feature).
+        With fields ``normalize``, ``paths``, ``powers`` and ``columns`` (path and power of every
+        feature).
     columns : ndarray of int
         Features to keep.
-    lower : ndarray of shape (n_paths,)
-        The path that each path is divided by, -1 for none.
     """
     path, power = (places[columns] for places in evaluator.columns)
+    lower = Normalization(evaluator.normalize, evaluator.paths, evaluator.columns).lower
     needed = np.unique(path)
     # Twice: the second order needs the first, and that the zeroth.
     for _ in range(2):
@@ -88,15 +89,21 @@ class Normalization:
     mode : {"atoms", "lower_order"} or None
         Divide by the number of atoms, by the sum of one order lower (of the number of atoms for
         order zero; 0 where that is 0), or by nothing.
-    lower : ndarray of shape (n_paths,)
-        The path one order lower, -1 for none.
+    paths : ndarray of shape (n_paths, 6) or more columns
+        See ``lower_paths``.
     columns : tuple of (ndarray, ndarray)
         Path and power of every feature.
     """
 
     mode: str | None
-    lower: np.ndarray
+    paths: np.ndarray
     columns: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def lower(self) -> np.ndarray:
+        """The path that each path is divided by, of shape (n_paths,); -1 for none."""
+        ratios = self.mode == "lower_order"
+        return lower_paths(self.paths) if ratios else np.full(len(self.paths), -1)
 
     def features(self, sums: np.ndarray, n_atoms: int) -> np.ndarray:
         """Return the features (n_features,) of sums (n_paths, n_powers)."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 from math import floor, log, log2, sqrt
 from numbers import Integral, Real
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,21 +19,11 @@ from skwavelet.normalization import restrict
 from skwavelet.structures import Structure, perpendicular_heights
 
 
-class PathEvaluator(Evaluator, Protocol):
-    """An evaluator of scattering paths."""
-
-    @property
-    def lower(self) -> np.ndarray:
-        """The path that each path is divided by, -1 for none."""
-
-
 class ScatteringTransformer(StructureTransformer):
     """Base of ``VoxelScattering`` and ``PointScattering``.
 
     Subclasses have the parameters that are constrained here.
     """
-
-    _evaluator: PathEvaluator
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -62,7 +52,9 @@ class ScatteringTransformer(StructureTransformer):
 
     def _learn_n_scales(self, structures: list[Structure]) -> int:
         fitting = learn_n_scales(structures, self.beta_, self.scale_step)
-        if (self.n_scales or fitting) > fitting and any(s.pbc.any() for s in structures):
+        if self.n_scales is None:
+            return fitting
+        if self.n_scales > fitting and any(s.pbc.any() for s in structures):
             warnings.warn(
                 f"n_scales={self.n_scales}, but only {fitting} fit the smallest cell of X: the "
                 "wider wavelets describe the box rather than the structure and do not carry over "
@@ -70,7 +62,7 @@ class ScatteringTransformer(StructureTransformer):
                 UserWarning,
                 stacklevel=5,
             )
-        return self.n_scales or fitting
+        return self.n_scales
 
     def _paths(
         self, wavelets: tuple[tuple[int, int], ...], scales: tuple[float, ...]
@@ -89,7 +81,7 @@ class ScatteringTransformer(StructureTransformer):
         return wavelet_orders(self.n, self.max_l)
 
     def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
-        return restrict(self._evaluator, columns, self._evaluator.lower)
+        return restrict(self._evaluator, columns)
 
 
 def wavelet_orders(n: int | Sequence[int], max_l: int) -> tuple[tuple[int, int], ...]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from math import factorial, pi, sqrt
 
 import numpy as np
-from scipy.special import eval_genlaguerre
+from scipy.special import eval_genlaguerre, genlaguerre
 
 
 def solid_harmonics(points: np.ndarray, l: int) -> np.ndarray:
@@ -207,6 +207,20 @@ def radial_polynomial(points: np.ndarray, n: int, l: int, beta: float) -> np.nda
     )
     t = (points**2).sum(axis=0) / (2 * beta**2)
     return prefactor * eval_genlaguerre(k, l + 0.5, t) * np.exp(-t)
+
+
+def radial_coefficients(n: int, l: int, beta: float) -> np.ndarray:
+    """Return the coefficients of the polynomial in Q_nl / r^l, in t = r^2 / 2 beta^2.
+
+    Highest power first; the Gaussian is exp(-t).
+    """
+    laguerre = genlaguerre(n - l - 1, l + 0.5)
+    return laguerre.coef * radial_polynomial(np.zeros((3, 1)), n, l, beta)[0] / laguerre(0.0)
+
+
+def wavelet_size(n: int, l: int, beta: float) -> float:
+    """Return the size of psi_nl near its maximum: Q_nl / r^l at the origin times beta^l."""
+    return float(abs(radial_polynomial(np.zeros((3, 1)), n, l, beta)[0]) * beta**l)
 
 
 def spectrum_peak(n: int, l: int, beta: float) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -128,14 +129,9 @@ class AngularEvaluator:
 
     # -- parts -------------------------------------------------------------------------------
 
-    @property
-    def lower(self) -> np.ndarray:
-        """The path that each path is divided by: -1 for none, of shape (n_paths,)."""
-        return np.full(len(self.paths), -1)
-
-    @property
+    @cached_property
     def _normalization(self) -> Normalization:
-        return Normalization(self.normalize, self.lower, self.columns)
+        return Normalization(self.normalize, self.paths, self.columns)
 
     @property
     def _entries(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -214,7 +214,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
         )
 
     def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
-        return restrict(self._evaluator, columns, self._evaluator.lower)
+        return restrict(self._evaluator, columns)
 
 
 def _paths(

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.special import genlaguerre
 from torch import Tensor, nn
 
-from skwavelet.wavelets import radial_polynomial, solid_harmonics
+from skwavelet.wavelets import radial_coefficients, solid_harmonics
 
 # Added to squared lengths (Å^2): pooled atoms may fall on one another.
 _TINY = 1e-12
@@ -126,7 +125,7 @@ class SolidWavelets(nn.Module):
         maps = []
         for (n, l), gain in zip(self.wavelets, self.gains, strict=True):
             radial = torch.zeros_like(t)
-            for coefficient in _laguerre(n, l, self.beta):
+            for coefficient in radial_coefficients(n, l, self.beta).tolist():
                 radial = radial * t + coefficient
             radial = radial * envelope * gain
             maps.append((harmonics[l] * radial[..., None]).flatten(-2))
@@ -147,10 +146,3 @@ def _harmonic_matrix(exponents: np.ndarray) -> np.ndarray:
     points = np.random.default_rng(0).normal(size=(3, 4 * len(exponents)))
     monomials = np.prod(points[:, None] ** exponents.T[:, :, None], axis=0)
     return np.linalg.lstsq(monomials.T, solid_harmonics(points, l).T, rcond=None)[0]
-
-
-def _laguerre(n: int, l: int, beta: float) -> list[float]:
-    """Return the coefficients of Q_nl / r^l in t = r^2 / 2 beta^2, highest power first."""
-    polynomial = genlaguerre(n - l - 1, l + 0.5)
-    origin = float(radial_polynomial(np.zeros((3, 1)), n, l, beta)[0])
-    return (polynomial.coef * origin / polynomial(0.0)).tolist()

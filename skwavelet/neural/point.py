@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, log2
 from numbers import Integral, Real
 from pathlib import Path
 from typing import ClassVar
@@ -16,10 +15,9 @@ from skwavelet._validation import Interval, StrOptions
 from skwavelet.neural.graph import Graph, collate
 from skwavelet.neural.networks import ScatteringModule
 from skwavelet.neural.regressor import NetworkRegressor
-from skwavelet.point.filters import natural_reach
+from skwavelet.point.filters import natural_reach, scales_to_reach, wavelet_maximum
 from skwavelet.scattering import learn_beta, wavelet_orders
 from skwavelet.structures import Structure, smallest_distance
-from skwavelet.wavelets import radial_polynomial
 
 # Where a wavelet has fallen to this part of its maximum it needs no wider scale to reach on.
 _TOLERANCE = 1e-3
@@ -179,23 +177,18 @@ class PointScatteringNetwork(NetworkRegressor):
         self._orders = wavelet_orders(self.n, self.max_l)
         powers = np.asarray(self.powers, dtype=float)
         if powers.ndim != 1 or not len(powers) or not (np.isfinite(powers) & (powers >= 1)).all():
-            raise ValueError(f"powers must be numbers of at least 1, not {self.powers!r}")
+            raise ValueError(f"powers must be numbers of at least 1, not {self.powers!r}.")
         if self.beta is None:
             self.beta_ = learn_beta(2 * smallest_distance(structures), self.overlap)
         else:
             self.beta_ = float(self.beta)
-        octaves = log2(self.cutoff_ / natural_reach(self._orders, self.beta_, _TOLERANCE))
-        self.n_scales_ = self.n_scales or 1 + max(0, ceil(octaves / self.scale_step))
+        natural = natural_reach(self._orders, self.beta_, _TOLERANCE)
+        self.n_scales_ = self.n_scales or scales_to_reach(self.cutoff_, natural, self.scale_step)
 
     def _build(self, graphs: list[Graph]) -> nn.Module:
         scales = [self.scale_step * j for j in range(self.n_scales_)]
         # Wavelets of height 1, as `calibrate` sets the units of the features anyway.
-        r = np.linspace(0, 20 * self.beta_, 2001)
-        points = np.stack([np.zeros_like(r), np.zeros_like(r), r])
-        peaks = [
-            np.abs(r**l * radial_polynomial(points, n, l, self.beta_)).max()
-            for n, l in self._orders
-        ]
+        peaks = [wavelet_maximum(n, l, self.beta_) for n, l in self._orders]
         module = ScatteringModule(
             len(self.elements_),
             wavelets=self._orders,

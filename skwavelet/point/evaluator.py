@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from skwavelet.neighborhoods import Neighborhoods, check_memory
-from skwavelet.normalization import Normalization, lower_paths, zero_order
+from skwavelet.normalization import Normalization, zero_order
 from skwavelet.point.cascade import Bank, Cascade
 from skwavelet.point.plan import make_plan
 from skwavelet.point.powers import AtomPowers
 from skwavelet.structures import Structure
-from skwavelet.wavelets import radial_polynomial
+from skwavelet.wavelets import wavelet_size
 
 # Neighbour list, vectors, and their gradient in float64.
 BYTES_PER_PAIR = 250
@@ -100,16 +101,9 @@ class PointEvaluator:
 
     # -- parts -------------------------------------------------------------------------------
 
-    @property
-    def lower(self) -> np.ndarray:
-        """The path that each path is divided by, -1 for none, of shape (n_paths,)."""
-        if self.normalize == "lower_order":
-            return lower_paths(self.paths)
-        return np.full(len(self.paths), -1)
-
-    @property
+    @cached_property
     def _normalization(self) -> Normalization:
-        return Normalization(self.normalize, self.lower, self.columns)
+        return Normalization(self.normalize, self.paths, self.columns)
 
     @property
     def _places(self) -> tuple[np.ndarray, np.ndarray]:
@@ -152,12 +146,8 @@ class PointEvaluator:
         ``smoothing`` times the amplitude of the map of a single average atom, and what a second
         wavelet makes of it.
         """
-        bank, origin = self.bank, np.zeros((3, 1))
-        # Q_nl / r^l at the origin times beta^l is the size of the wavelet near its maximum.
-        sizes = np.array(
-            [abs(radial_polynomial(origin, n, l, bank.beta)[0]) * bank.beta**l
-             for n, l in bank.wavelets]
-        )  # fmt: skip
+        bank = self.bank
+        sizes = np.array([wavelet_size(n, l, bank.beta) for n, l in bank.wavelets])
         gains = sizes[:, None] * 2.0 ** (-3 * np.array(bank.scales))
         weights = np.sqrt((self.weights**2).mean(axis=0))
         return self.smoothing * weights[:, None, None] * gains, gains

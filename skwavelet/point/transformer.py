@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, log2
 from numbers import Real
 
 import numpy as np
@@ -14,7 +13,7 @@ from skwavelet.base import AtomFeaturesMixin
 from skwavelet.channels import ChannelSpec
 from skwavelet.point.cascade import Bank
 from skwavelet.point.evaluator import PointEvaluator
-from skwavelet.point.filters import natural_reach
+from skwavelet.point.filters import natural_reach, scales_to_reach
 from skwavelet.point.plan import resolve_centers
 from skwavelet.scattering import ScatteringTransformer, path_table
 from skwavelet.structures import Structure
@@ -227,8 +226,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
             return super()._learn_n_scales(structures)
         # Images within the reach are neighbours like others: small cells are no limit.
         natural = natural_reach(self._wavelets(), self.beta_, self.tolerance)
-        octaves = max(0.0, log2(self.reach / natural))
-        return self.n_scales or 1 + ceil(octaves / self.scale_step)
+        return self.n_scales or scales_to_reach(self.reach, natural, self.scale_step)
 
     def _table(
         self,

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from skwavelet.boxes import box_strain, box_strain_transpose
-from skwavelet.normalization import Normalization, lower_paths, zero_order
+from skwavelet.normalization import Normalization, zero_order
 from skwavelet.structures import Structure
 from skwavelet.voxel.cascade import Cascade
 from skwavelet.voxel.density import pair_weights
@@ -19,7 +19,7 @@ from skwavelet.voxel.memory import peak_memory
 from skwavelet.voxel.nufft import make_density
 from skwavelet.voxel.plan import ScaleNode, make_plan
 from skwavelet.voxel.powers import PowerSums
-from skwavelet.wavelets import radial_polynomial, spectrum_peak
+from skwavelet.wavelets import spectrum_peak, wavelet_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,13 +214,7 @@ class VoxelEvaluator:
 
     @cached_property
     def _normalization(self) -> Normalization:
-        return Normalization(self.normalize, self.lower, self.columns)
-
-    @cached_property
-    def lower(self) -> np.ndarray:
-        """The path one order lower of every path that is divided by it, -1 for none."""
-        ratios = self.normalize == "lower_order"
-        return lower_paths(self.paths) if ratios else np.full(len(self.paths), -1)
+        return Normalization(self.normalize, self.paths, self.columns)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -282,12 +276,8 @@ class VoxelEvaluator:
         ``smoothing`` times the amplitude of the map of a single average atom, which a second
         wavelet multiplies by at most its largest gain.
         """
-        bank, origin = self.bank, np.zeros((3, 1))
-        # Q_nl / r^l at the origin times beta^l is the size of the wavelet near its maximum.
-        sizes = np.array(
-            [abs(radial_polynomial(origin, n, l, bank.beta)[0]) * bank.beta**l
-             for n, l in bank.wavelets]
-        )  # fmt: skip
+        bank = self.bank
+        sizes = np.array([wavelet_size(n, l, bank.beta) for n, l in bank.wavelets])
         weights = np.sqrt((self.weights**2).mean(axis=0))
         dilation = 2.0 ** (-3 * np.array(bank.scales))
         floors = self.smoothing * weights[:, None, None] * sizes[:, None] * dilation

@@ -1,7 +1,7 @@
 """Arrays, scratch space and real FFTs behind one small interface: here NumPy with pyFFTW.
 
 The cascade asks an ``Arrays`` object for everything that depends on where it runs, and otherwise
-uses the functions of the namespace ``xp``; `skwavelet.voxel.torch_fft` is the other one.
+uses the functions of the namespace ``xp``; `skwavelet.voxel.torch_arrays` is the other one.
 
 Plans and buffers belong to the process and the thread, never to an estimator, so that estimators
 pickle and threads do not share buffers.
@@ -38,6 +38,8 @@ STREAM_VOXELS = 2**22
 
 # An array of the namespace that a computation runs in.
 Array = Any
+# What the cascade runs on: NumpyArrays, or TorchArrays, which has the same attributes.
+Arrays = Any
 
 _local = threading.local()
 
@@ -268,7 +270,3 @@ class NumpyArrays:
     def cbrt(self, values: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Write cube roots to ``out``."""
         return np.cbrt(values, out=out)
-
-
-# What the cascade runs on: this, or TorchArrays, which has the same attributes.
-Arrays = Any

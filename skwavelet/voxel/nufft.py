@@ -18,10 +18,8 @@ import numpy as np
 from skwavelet.voxel.density import SeparableDensity, angular_orders, pair_weights
 from skwavelet.voxel.fft import Array, Arrays, half, n_threads
 
-# From here on a smaller upsampling factor is too coarse for its kernel.
+# Below this tolerance the smaller upsampling factor, 1.25, is too coarse for its kernel.
 COARSE_TOLERANCE = 1e-9
-
-
 # Atoms of one element from which on it is faster than the separable sums, by measurement.
 CROSSOVER = 400
 # Frequencies that are transformed together; their scratch space takes three times as much.
