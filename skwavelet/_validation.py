@@ -24,6 +24,7 @@ __all__ = [
     "InvalidParameterError",
     "RealNotInt",
     "StrOptions",
+    "check_columns",
     "check_groups",
     "check_parameters",
     "check_powers",
@@ -85,35 +86,50 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray:
     groups = np.asarray(groups)
     if groups.shape != (n_samples,):
         raise ValueError(
-            f"groups must hold one label per sample, shape ({n_samples},); got shape {groups.shape}"
+            f"groups must hold one label per sample, shape ({n_samples},); got shape "
+            f"{groups.shape}."
         )
     codes, _ = pd.factorize(groups)
     if (codes < 0).any():
-        raise ValueError(f"groups has no label for sample {np.flatnonzero(codes < 0)[0]}")
+        index = np.flatnonzero(codes < 0)[0]
+        raise ValueError(f"groups[{index}] is missing; give every sample a label, or groups=None.")
     return codes
 
 
-def check_row_vector(
-    values: ArrayLike, n_samples: int, name: str, *, non_negative: bool = False
-) -> np.ndarray:
-    """Check one finite float64 number per row.
+def check_columns(columns: ArrayLike, n_features: int) -> np.ndarray:
+    """Return the numbers of some features.
+
+    Parameters
+    ----------
+    columns : array-like of int or of bool
+        Numbers, maybe counted from the end, or a mask.
+    n_features : int
+        How many features there are.
+
+    Raises
+    ------
+    IndexError
+        If there is no such feature, or ``columns`` holds anything else.
+    """
+    chosen = np.asarray(columns)
+    return np.arange(n_features)[chosen if chosen.size else slice(0)]
+
+
+def check_row_vector(values: ArrayLike, n_samples: int, name: str) -> np.ndarray:
+    """Return one finite float64 number per row.
 
     Raises
     ------
     ValueError
-        If the shape is wrong, a value is not finite, or (``non_negative``) one is
-        negative or all are zero.
+        If the shape is wrong or a value is not finite.
     """
     vector = np.asarray(values, dtype=np.float64)
     if vector.shape != (n_samples,):
         raise ValueError(
-            f"{name} must hold one number per sample, shape ({n_samples},); got shape"
-            f" {vector.shape}"
+            f"{name} must hold one number per sample, shape ({n_samples},); got shape "
+            f"{vector.shape}."
         )
     if not np.isfinite(vector).all():
-        raise ValueError(f"{name}[{np.flatnonzero(~np.isfinite(vector))[0]}] is not finite")
-    if non_negative and (vector < 0).any():
-        raise ValueError(f"{name}[{np.flatnonzero(vector < 0)[0]}] is negative")
-    if not vector.any():
-        raise ValueError(f"{name} is zero for every sample")
+        index = np.flatnonzero(~np.isfinite(vector))[0]
+        raise ValueError(f"{name}[{index}] is {vector[index]}; repair or remove sample {index}.")
     return vector

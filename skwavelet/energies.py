@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
+from skwavelet._validation import check_row_vector
 from skwavelet.structures import check_structures
 
 __all__ = ["energy_per_atom", "formation_energy_per_atom", "reference_energies"]
@@ -41,7 +42,7 @@ def energy_per_atom(energies: ArrayLike, structures: Sequence[Atoms]) -> np.ndar
     array([-5.4])
     """
     counts, _ = _count_elements(structures)
-    return _check_energies(energies, len(counts)) / counts.sum(axis=1)
+    return check_row_vector(energies, len(counts), "energies") / counts.sum(axis=1)
 
 
 def formation_energy_per_atom(
@@ -86,11 +87,11 @@ def formation_energy_per_atom(
     if references is None:
         references = reference_energies(energies, structures)
     counts, symbols = _count_elements(structures)
-    energies = _check_energies(energies, len(counts))
+    energies = check_row_vector(energies, len(counts), "energies")
     missing = [symbol for symbol in symbols if symbol not in references]
     if missing:
         index = int(np.flatnonzero(counts[:, symbols.index(missing[0])])[0])
-        raise ValueError(f"structure {index} has {missing[0]}, which references does not list")
+        raise ValueError(f"Structure {index} has {missing[0]}, which references lacks; add it.")
     mu = np.array([references[symbol] for symbol in symbols], dtype=float)
     return energies - counts @ mu / counts.sum(axis=1)
 
@@ -130,14 +131,14 @@ def reference_energies(energies: ArrayLike, structures: Sequence[Atoms]) -> dict
     {'Li': -1.5, 'Si': -5.5}
     """
     counts, symbols = _count_elements(structures)
-    energies = _check_energies(energies, len(counts))
+    energies = check_row_vector(energies, len(counts), "energies")
     fractions = counts / counts.sum(axis=1, keepdims=True)
     richest = fractions == fractions.max(axis=0)
     members = np.where(richest, energies[:, None], np.inf).argmin(axis=0)
     if np.linalg.matrix_rank(fractions[members]) < len(symbols):
         raise ValueError(
-            f"the end members do not determine a reference energy for each of "
-            f"{', '.join(symbols)}: pass references, or add structures of other compositions"
+            f"The end members do not determine a reference energy for each of "
+            f"{', '.join(symbols)}: pass references, or add structures of other compositions."
         )
     mu = np.linalg.solve(fractions[members], energies[members])
     return dict(zip(symbols, mu.tolist(), strict=True))
@@ -149,12 +150,3 @@ def _count_elements(structures: Sequence[Atoms]) -> tuple[np.ndarray, list[str]]
     elements = np.unique(np.concatenate(numbers))
     counts = np.array([(present == elements[:, None]).sum(axis=1) for present in numbers])
     return counts, [chemical_symbols[z] for z in elements]
-
-
-def _check_energies(energies: ArrayLike, n_structures: int) -> np.ndarray:
-    energies = np.asarray(energies, dtype=np.float64)
-    if energies.shape != (n_structures,):
-        raise ValueError(f"{n_structures} structures but energies of shape {energies.shape}")
-    if not np.isfinite(energies).all():
-        raise ValueError(f"energy {int(np.flatnonzero(~np.isfinite(energies))[0])} is not finite")
-    return energies

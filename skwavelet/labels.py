@@ -21,6 +21,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skwavelet._memory import available_memory
 from skwavelet.chaining import LinearChain
+from skwavelet.structures import Structure
 
 # Derivatives are taken for so many structures at a time.
 _BATCH = 256
@@ -97,9 +98,19 @@ def check_stress(stress: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray
         if value is not None and not atoms.pbc.all():
             raise ValueError(
                 f"stress[{index}] is given, but structure {index} is not periodic in all "
-                "directions and has no stress; pass None for it"
+                "directions and has no stress; pass None for it."
             )
     return checked
+
+
+def check_stress_is_defined(structures: Sequence[Structure]) -> None:
+    """Raise ``ValueError`` for the first structure that has no stress, as no volume is its own."""
+    for structure in structures:
+        if not structure.pbc.all():
+            raise ValueError(
+                f"Structure {structure.index} is not periodic in all directions and has no stress; "
+                "leave it out."
+            )
 
 
 def _check_labels(
@@ -111,7 +122,7 @@ def _check_labels(
         got = len(labels) if hasattr(labels, "__len__") else type(labels).__name__
         raise ValueError(
             f"{name} must hold one entry (an array or None) per structure, {len(shapes)} in all; "
-            f"got {got}"
+            f"got {got}."
         )
     checked: list[np.ndarray | None] = []
     for index, (label, shape) in enumerate(zip(labels, shapes, strict=True)):
@@ -121,7 +132,7 @@ def _check_labels(
         label = np.asarray(label, dtype=np.float64)
         if label.shape != shape and not (label.size and np.isnan(label).all()):
             raise ValueError(
-                f"{name}[{index}] must have shape {described}, here {shape}; got {label.shape}"
+                f"{name}[{index}] must have shape {described}, here {shape}; got {label.shape}."
             )
         if np.isnan(label).all():
             checked.append(None)
@@ -129,11 +140,11 @@ def _check_labels(
         if not np.isfinite(label).all():
             raise ValueError(
                 f"{name}[{index}] holds NaN or infinite values; repair them, or pass None if the "
-                f"structure has no {name}"
+                f"structure has no {name}."
             )
         checked.append(label)
     if all(label is None for label in checked):
-        raise ValueError(f"{name} is missing for every structure; pass {name}=None to do without")
+        raise ValueError(f"{name} is missing for every structure; pass {name}=None to do without.")
     return checked
 
 
@@ -243,7 +254,7 @@ def _check_memory(n_rows: int, features: np.ndarray) -> None:
         raise ValueError(
             f"{n_rows} energy, force and stress rows of {features.shape[1]} features need "
             f"{needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; lower n_directions, "
-            "use fewer features, or pass forces of some structures only"
+            "use fewer features, or pass forces of some structures only."
         )
 
 
@@ -275,7 +286,7 @@ def fit_rows(
     if not has_fit_parameter(regressor, "sample_weight"):
         raise TypeError(
             f"{type(regressor).__name__}.fit takes no sample_weight, which energies, forces and "
-            "stresses need: use BaggedOLSEnsemble(), GreedyOLSRegressor(), Ridge() or the like"
+            "stresses need: use BaggedOLSEnsemble(), GreedyOLSRegressor(), Ridge() or the like."
         )
     weight = rows.weights(force_weight, stress_weight)
     energy = rows.kind == ENERGY
@@ -295,7 +306,7 @@ def fit_rows(
         if "fit_intercept" not in regressor.get_params(deep=False):
             raise TypeError(
                 f"{type(regressor).__name__} has no parameter fit_intercept, and force rows "
-                "must not have an intercept: use a linear model that has"
+                "must not have an intercept: use a linear model that has."
             )
         regressor.set_params(fit_intercept=False)
     regressor.fit(design, targets, sample_weight=weight, **arguments)

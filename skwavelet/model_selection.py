@@ -12,6 +12,7 @@ from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
 from skwavelet._validation import check_groups
+from skwavelet.structures import as_atoms
 
 
 class RelaxationPathGroupKFold(BaseCrossValidator):
@@ -66,7 +67,7 @@ class RelaxationPathGroupKFold(BaseCrossValidator):
         group_key: str = "path",
     ):
         if not isinstance(n_splits, Integral) or n_splits < 2:
-            raise ValueError(f"n_splits must be an integer of at least 2; got {n_splits!r}")
+            raise ValueError(f"n_splits must be an integer of at least 2; got {n_splits!r}.")
         self.n_splits: int = n_splits
         self.shuffle: bool = shuffle
         self.random_state: int | np.random.RandomState | None = random_state
@@ -125,7 +126,7 @@ class RelaxationPathGroupKFold(BaseCrossValidator):
         sizes = np.bincount(codes)
         if len(sizes) < self.n_splits:
             raise ValueError(
-                f"n_splits={self.n_splits} folds need at least as many groups; got {len(sizes)}"
+                f"n_splits={self.n_splits} folds need at least as many groups; got {len(sizes)}."
             )
         compositions = None
         if structures is not None:
@@ -186,18 +187,18 @@ def _structures(X: Any) -> list[Atoms] | None:
     is_column = isinstance(X, np.ndarray | pd.Series) and X.ndim == 1 and X.dtype == object
     if not (is_column or (isinstance(X, Sequence) and not isinstance(X, str))):
         return None
-    items = [x.to_ase_atoms() if hasattr(x, "to_ase_atoms") else x for x in X]
+    items = as_atoms(X)
     return items if items and all(isinstance(x, Atoms) for x in items) else None
 
 
 def _groups_from_info(structures: list[Atoms] | None, key: str) -> list[Any]:
     if structures is None:
-        raise ValueError("pass groups: X does not hold structures whose info could name them")
+        raise ValueError("Pass groups: X does not hold structures whose info could name them.")
     for index, atoms in enumerate(structures):
         if atoms.info.get(key) is None:
             raise ValueError(
-                f"structure {index} has no info[{key!r}]: set it to the name of its path, or"
-                " pass groups"
+                f"Structure {index} has no info[{key!r}]: set it to the name of its path, or"
+                " pass groups."
             )
     return [atoms.info[key] for atoms in structures]
 

@@ -20,6 +20,7 @@ from skwavelet._validation import (
     StrOptions,
     check_groups,
     check_parameters,
+    check_row_vector,
 )
 from skwavelet._versioning import VersionedMixin
 from skwavelet.chaining import check_representations, feature_chain, model_chain, used_features
@@ -28,10 +29,11 @@ from skwavelet.labels import (
     build_rows,
     check_forces,
     check_stress,
+    check_stress_is_defined,
     fit_rows,
     to_voigt,
 )
-from skwavelet.structures import check_structures
+from skwavelet.structures import as_atoms, check_structures
 from skwavelet.uncertainty import ExtrapolationScore, main_deviations, spread_cotangents
 
 
@@ -191,14 +193,9 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         """
         check_parameters(self)
         check_representations(self.features)
-        X = list(X)
+        X = as_atoms(X)
         check_structures(X)
-        y = np.asarray(y, dtype=np.float64)
-        if y.shape != (len(X),) or not np.isfinite(y).all():
-            raise ValueError(
-                f"y must hold one finite energy (eV/atom) per structure, shape ({len(X)},); got "
-                f"shape {y.shape}" + (" with NaN or infinite values" if y.ndim == 1 else "")
-            )
+        y = check_row_vector(y, len(X), "y")
         groups = check_groups(groups, len(X))
         forces, stress = check_forces(forces, X), check_stress(stress, X)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
@@ -301,10 +298,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         ValueError
             If a structure is not periodic in all directions.
         """
-        X = list(X)
-        for index, atoms in enumerate(check_structures(X)):
-            if not atoms.pbc.all():
-                raise ValueError(f"Structure {index} is not periodic in all directions: no stress")
+        X = as_atoms(X)
+        check_stress_is_defined(check_structures(X))
         derivatives = self._derivatives(X, return_std)
         stress = np.array([voigt for _, voigt, _, _ in derivatives])
         if not return_std:
@@ -333,7 +328,7 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         check_is_fitted(self)
         if return_std:
             self._check_ensemble()
-        X = list(X)
+        X = as_atoms(X)
         chain = model_chain(self)
         cotangents = spread_cotangents(chain.n_outputs, return_std, self._deviations)
         n_sweeps = len(cotangents)
@@ -361,7 +356,7 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         if not hasattr(self.regressor_, "estimators_"):
             raise TypeError(
                 f"return_std needs an ensemble such as BaggedOLSEnsemble(), not "
-                f"{type(self.regressor_).__name__}"
+                f"{type(self.regressor_).__name__}."
             )
 
     def __sklearn_tags__(self) -> Any:

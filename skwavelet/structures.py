@@ -67,6 +67,23 @@ class Structure:
         return finder.compute(self.positions, self.cell, self.pbc, quantities)
 
 
+def as_atoms(X: Iterable[Atoms]) -> list[Atoms]:
+    """Return structures as a list of ``ase.Atoms``, each still to be checked.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is a single structure or no sequence.
+    """
+    if isinstance(X, Atoms) or hasattr(X, "to_ase_atoms"):
+        raise TypeError("X is a single structure; pass a list of structures: [atoms].")
+    if isinstance(X, str | bytes) or not isinstance(X, Iterable) or getattr(X, "ndim", 1) != 1:
+        raise TypeError(
+            f"X must be a sequence of ase.Atoms, not {_describe(X)}; pass a list of structures."
+        )
+    return [item.to_ase_atoms() if hasattr(item, "to_ase_atoms") else item for item in X]
+
+
 def check_structures(X: Iterable[Atoms]) -> list[Structure]:
     """Turn a sequence of structures into checked records.
 
@@ -88,13 +105,7 @@ def check_structures(X: Iterable[Atoms]) -> list[Structure]:
         If ``X`` is empty, or a structure has no atoms, unknown elements, positions or a
         cell that are not finite, or a periodic direction without extent.
     """
-    if isinstance(X, Atoms) or hasattr(X, "to_ase_atoms"):
-        raise TypeError("X is a single structure; pass a list of structures: [atoms].")
-    if isinstance(X, str | bytes) or not isinstance(X, Iterable) or getattr(X, "ndim", 1) != 1:
-        raise TypeError(
-            f"X must be a sequence of ase.Atoms, not {_describe(X)}; pass a list of structures."
-        )
-    structures = [_check_structure(index, item) for index, item in enumerate(X)]
+    structures = [_check_structure(index, item) for index, item in enumerate(as_atoms(X))]
     if not structures:
         raise ValueError("X holds no structures (0 samples); pass at least one ase.Atoms.")
     return structures
@@ -107,11 +118,7 @@ def _describe(X: object) -> str:
 
 def _check_structure(index: int, item: Any) -> Structure:
     if not isinstance(item, Atoms):
-        if not hasattr(item, "to_ase_atoms"):
-            raise TypeError(
-                f"Structure {index} is {_describe(item)}; convert it to ase.Atoms first."
-            )
-        item = item.to_ase_atoms()
+        raise TypeError(f"Structure {index} is {_describe(item)}; convert it to ase.Atoms first.")
     numbers = np.array(item.numbers, dtype=np.int64)
     positions = np.array(item.positions, dtype=np.float64)
     cell = np.array(item.cell.array, dtype=np.float64)

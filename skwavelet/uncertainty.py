@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skwavelet._documentation import DocumentedMixin
 from skwavelet._versioning import VersionedMixin
-from skwavelet.chaining import model_chain
+from skwavelet.chaining import linear_members, model_chain
+from skwavelet.structures import as_atoms
 
 # Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
 _KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
@@ -68,8 +69,8 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
         The sum over rows of (mixture @ members' deviations)² is the variance over members, on
         average over ``rows``. None where there are no rows, no ensemble or no spread.
     """
-    members = getattr(regressor, "estimators_", None)
-    if members is None or not len(rows):
+    members = linear_members(regressor)
+    if not members or not len(rows):
         return None
     deviations = np.column_stack([member.coef_ - regressor.coef_ for member in members])
     gram = np.zeros((len(members), len(members)))
@@ -215,12 +216,12 @@ def calibrate_spread(
     errors, std = (np.asarray(values, dtype=np.float64) for values in (errors, std))
     if errors.ndim != 1 or errors.shape != std.shape or not len(errors):
         raise ValueError(
-            f"errors and std must be vectors of one length; got {errors.shape} and {std.shape}"
+            f"errors and std must be vectors of one length; got {errors.shape} and {std.shape}."
         )
     if not (np.isfinite(errors).all() and np.isfinite(std).all() and (std > 0).all()):
-        raise ValueError("errors and std must be finite, and std positive")
+        raise ValueError("errors and std must be finite, and std positive.")
     if not 1 <= n_bins <= len(errors):
-        raise ValueError(f"n_bins={n_bins} must be between 1 and the number of samples")
+        raise ValueError(f"n_bins={n_bins} must be between 1 and the number of samples.")
     factor = float(np.sqrt(np.mean((errors / std) ** 2)))
     bins = np.array_split(np.argsort(std, kind="stable"), n_bins)
     table = pd.DataFrame(
@@ -278,9 +279,9 @@ def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
     >>> sorted(ranked.tolist())
     [0, 1, 2]
     """
-    predictions = model_chain(model).values(list(X))[:, 1:]
+    predictions = model_chain(model).values(as_atoms(X))[:, 1:]
     if predictions.shape[1] < 2:
-        raise TypeError("ranking needs an ensemble such as BaggedOLSEnsemble() as linear model")
+        raise TypeError("Ranking needs an ensemble such as BaggedOLSEnsemble() as linear model.")
     return rank_by_disagreement(predictions)
 
 

@@ -4,6 +4,16 @@ import numpy as np
 from ase import Atoms
 
 
+class Convertible:
+    """Something like a pymatgen structure."""
+
+    def __init__(self, atoms):
+        self.atoms = atoms
+
+    def to_ase_atoms(self):
+        return self.atoms
+
+
 def triclinic():
     return Atoms(
         "Li2Si",

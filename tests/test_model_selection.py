@@ -10,6 +10,7 @@ from sklearn import config_context
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from small_structures import Convertible
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor, RelaxationPathGroupKFold
 from skwavelet.model_selection import assign_folds
@@ -110,16 +111,9 @@ def test_where_groups_come_from():
 
 
 def test_structures_of_other_packages():
-    class Foreign:
-        def __init__(self, atoms):
-            self.atoms = atoms
-
-        def to_ase_atoms(self):
-            return self.atoms
-
     structures = relaxation_paths()
     cv = RelaxationPathGroupKFold(random_state=0)
-    assert splits(cv, [Foreign(atoms) for atoms in structures]) == splits(cv, structures)
+    assert splits(cv, [Convertible(atoms) for atoms in structures]) == splits(cv, structures)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, list])
@@ -143,10 +137,10 @@ def test_bad_groups():
         splits(RelaxationPathGroupKFold(5), structures)
     with pytest.raises(ValueError, match=r"one label per sample, shape \(9,\); got shape \(8,\)"):
         splits(RelaxationPathGroupKFold(2), structures, groups=range(8))
-    with pytest.raises(ValueError, match="pass groups: X does not hold structures"):
+    with pytest.raises(ValueError, match="Pass groups: X does not hold structures"):
         splits(RelaxationPathGroupKFold(2), np.zeros((9, 2)))
     del structures[4].info["path"]
-    with pytest.raises(ValueError, match=r"structure 4 has no info\['path'\]: set it .* groups"):
+    with pytest.raises(ValueError, match=r"Structure 4 has no info\['path'\]: set it .* groups"):
         splits(RelaxationPathGroupKFold(2), structures)
 
 

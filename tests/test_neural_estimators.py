@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.validation import check_is_fitted
+from small_structures import Convertible
 
 from skwavelet import RelaxationPathGroupKFold, ScatteringCalculator
 from skwavelet._validation import InvalidParameterError
@@ -102,7 +103,9 @@ def test_inputs_are_left_alone_and_containers_do_not_matter(name):
     column = np.empty(6, dtype=object)
     column[:] = X
     np.testing.assert_array_equal(network.predict(column), network.predict(X))
-    other = NETWORKS[name]().fit(column, list(y), forces=forces)
+    converted = [Convertible(atoms) for atoms in X]
+    np.testing.assert_array_equal(network.predict_forces(converted), network.predict_forces(X))
+    other = NETWORKS[name]().fit(converted, list(y), forces=forces)
     np.testing.assert_array_equal(other.predict(X), network.predict(X))
     with pytest.raises(TypeError, match="single structure"):
         network.predict(X[0])

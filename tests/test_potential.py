@@ -1,6 +1,7 @@
 """Energies, forces and stresses of models: derivatives, training on them, bad input."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
+from small_structures import Convertible
 
 from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, GreedyOLSRegressor
 from skwavelet.chaining import feature_chain, model_chain
@@ -494,10 +496,35 @@ def test_bad_labels(copper, labels, message):
         model.fit(copper.structures, copper.energies, **labels)
 
 
-@pytest.mark.parametrize("y", [np.zeros(3), np.full(24, np.nan), np.zeros((24, 1))])
-def test_bad_energies(copper, y):
-    with pytest.raises(ValueError, match="y must hold one finite energy"):
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros(3), r"y must hold one number per sample, shape \(24,\); got shape \(3,\)"),
+        (np.zeros((24, 1)), r"got shape \(24, 1\)"),
+        (np.where(np.arange(24) == 5, np.nan, 0.0), r"y\[5\] is nan"),
+    ],
+)
+def test_bad_energies(copper, y, message):
+    with pytest.raises(ValueError, match=message):
         EnergyForceRegressor(small_scattering(order=1), Ridge()).fit(copper.structures, y)
+
+
+def test_structures_of_other_packages(copper):
+    data = replace(copper, structures=[Convertible(atoms) for atoms in copper.structures])
+    model, expected = (fitted(d, features=small_scattering(order=1)) for d in (data, copper))
+    X, converted = copper.structures[:2], data.structures[:2]
+    np.testing.assert_array_equal(model.predict(converted), expected.predict(X))
+    np.testing.assert_array_equal(model.predict_forces(converted), expected.predict_forces(X))
+    np.testing.assert_array_equal(model.predict_stress(converted), expected.predict_stress(X))
+
+
+def test_a_single_structure_is_refused(copper):
+    atoms, model = copper.structures[0], fitted(copper, features=small_scattering(order=1))
+    for method in (model.predict, model.predict_forces, model.predict_stress):
+        with pytest.raises(TypeError, match="single structure"):
+            method(atoms)
+    with pytest.raises(TypeError, match="single structure"):
+        model.fit(atoms, [0.0])
 
 
 def test_stress_of_a_molecule_has_no_meaning(copper):

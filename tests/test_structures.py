@@ -5,7 +5,7 @@ from ase import Atoms
 from ase.build import bulk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_structures import CELLS, triclinic
+from small_structures import CELLS, Convertible, triclinic
 
 from skwavelet.structures import (
     check_elements,
@@ -24,16 +24,6 @@ def with_cell(cell, pbc):
     atoms = Atoms("Si", cell=cell)
     atoms.pbc = pbc
     return atoms
-
-
-class Convertible:
-    """Something like a pymatgen structure."""
-
-    def __init__(self, atoms):
-        self.atoms = atoms
-
-    def to_ase_atoms(self):
-        return self.atoms
 
 
 def series(atoms):

@@ -92,16 +92,21 @@ def check_training_data(
     groups = check_groups(groups, n_samples)
     weight = np.ones(n_samples)
     if sample_weight is not None:
-        weight = check_row_vector(sample_weight, n_samples, "sample_weight", non_negative=True)
+        weight = check_row_vector(sample_weight, n_samples, "sample_weight")
+        if (weight < 0).any():
+            index = np.flatnonzero(weight < 0)[0]
+            raise ValueError(f"sample_weight[{index}] is negative; pass 0 to leave a sample out.")
+        if not weight.any():
+            raise ValueError("sample_weight is zero for every sample; give some of them weight.")
     if not fit_intercept:
         if intercept_column is not None:
-            raise ValueError("intercept_column needs fit_intercept=True")
+            raise ValueError("intercept_column needs fit_intercept=True.")
     elif intercept_column is None:
         intercept_column = np.ones(n_samples)
     else:
         intercept_column = check_row_vector(intercept_column, n_samples, "intercept_column")
         if not (intercept_column * weight).any():
-            raise ValueError("intercept_column is zero for every sample of nonzero sample_weight")
+            raise ValueError("intercept_column is zero for every sample of nonzero sample_weight.")
     if on_disk:
         return blockwise_data(X, y, weight, groups, intercept_column)
     return TrainingData(build_design(X, weight, intercept_column), y, weight, groups)
@@ -110,10 +115,10 @@ def check_training_data(
 def _check_shapes(estimator, X, y):
     """Check a matrix on disk, as far as possible without reading it; return the targets."""
     if not np.issubdtype(X.dtype, np.floating):
-        raise ValueError(f"X has dtype {X.dtype}; pass floating-point numbers")
+        raise ValueError(f"X has dtype {X.dtype}; pass floating-point numbers.")
     y = column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64, input_name="y"))
     if len(y) != X.shape[0] or len(y) < 2:
-        raise ValueError(f"X has {X.shape[0]} rows and y has {len(y)}; pass the same, at least 2")
+        raise ValueError(f"X has {X.shape[0]} rows and y has {len(y)}; pass the same, at least 2.")
     estimator.n_features_in_ = X.shape[1]
     return y
 
@@ -125,7 +130,7 @@ def check_prediction_data(estimator, X):
     if X.shape[1] != estimator.n_features_in_:
         raise ValueError(
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
-            f"{estimator.n_features_in_} features as input"
+            f"{estimator.n_features_in_} features as input."
         )
     return X
 

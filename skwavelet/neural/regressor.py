@@ -23,13 +23,19 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skwavelet._documentation import DocumentedMixin
-from skwavelet._validation import Interval, StrOptions, check_groups, check_parameters
+from skwavelet._validation import (
+    Interval,
+    StrOptions,
+    check_groups,
+    check_parameters,
+    check_row_vector,
+)
 from skwavelet._versioning import VersionedMixin
-from skwavelet.labels import check_forces, to_voigt
+from skwavelet.labels import check_forces, check_stress_is_defined, to_voigt
 from skwavelet.neural.graph import Graph, build_graph, collate
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.neural.training import Labelled, Settings, Trainer
-from skwavelet.structures import Structure, check_elements, check_structures
+from skwavelet.structures import Structure, as_atoms, check_elements, check_structures
 
 # Parameters that do not change what is learned.
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "verbose")
@@ -92,14 +98,9 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
             If the loss stops being a number; the message names epoch, batch and structures.
         """
         check_parameters(self)
-        X = list(X) if isinstance(X, Sequence | np.ndarray | pd.Series) else X
+        X = as_atoms(X)
         structures = check_structures(X)
-        y = np.asarray(y, dtype=np.float64)
-        if y.shape != (len(X),) or not np.isfinite(y).all():
-            raise ValueError(
-                f"y must hold one finite total energy (eV) per structure, shape ({len(X)},); got "
-                f"shape {y.shape}" + (" with NaN or infinite values" if y.ndim == 1 else "")
-            )
+        y = check_row_vector(y, len(X), "y")
         groups = check_groups(groups, len(X))
         labels = check_forces(forces, X)
         seed = int(check_random_state(self.random_state).randint(2**31))
@@ -190,11 +191,8 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         ValueError
             If a structure is not periodic in all directions.
         """
-        for structure in check_structures(X):
-            if not structure.pbc.all():
-                raise ValueError(
-                    f"Structure {structure.index} is not periodic in all directions: no stress"
-                )
+        X = as_atoms(X)
+        check_stress_is_defined(check_structures(X))
         return np.array(
             [
                 to_voigt(strain, atoms.get_volume())
@@ -223,8 +221,8 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
             return np.arange(len(groups)), np.arange(0)
         if len(np.unique(groups)) < 2:
             raise ValueError(
-                "one group cannot be split for validation: pass more groups, or set "
-                "validation_fraction=None"
+                "One group cannot be split for validation: pass more groups, or set "
+                "validation_fraction=None."
             )
         splitter = GroupShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
         return next(splitter.split(groups, groups=groups))
@@ -248,18 +246,20 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         arrays = [(s.numbers, s.positions, s.cell, s.pbc) for s in structures]
         path = self.checkpoint_path
         return Settings(
-            self.energy_weight,
-            self.learning_rate,
-            self.schedule,
-            self.batch_size,
-            self.max_epochs,
-            self.patience,
-            self.averaging,
-            getattr(self, "pooling_weight", 0.0),
-            seed,
-            None if path is None else Path(path),
-            joblib.hash((type(self).__name__, parameters, seed, arrays, y, labels, groups)),
-            self.verbose,
+            energy_weight=self.energy_weight,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            averaging=self.averaging,
+            pooling_weight=getattr(self, "pooling_weight", 0.0),
+            seed=seed,
+            checkpoint=None if path is None else Path(path),
+            fingerprint=joblib.hash(
+                (type(self).__name__, parameters, seed, arrays, y, labels, groups)
+            ),
+            verbose=self.verbose,
         )
 
     def _readable(self, history: list[dict]) -> pd.DataFrame:

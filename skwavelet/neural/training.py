@@ -80,7 +80,7 @@ class Settings:
     seed: int
     checkpoint: Path | None
     fingerprint: str
-    verbose: int
+    verbose: bool
 
 
 def loss_and_errors(
@@ -200,8 +200,8 @@ class Trainer:
         if not torch.isfinite(loss):
             names = ", ".join(str(self.train.graphs[row].index) for row in rows)
             raise FloatingPointError(
-                f"the loss is {loss.item()} in epoch {self.epoch}, batch {number} (structures "
-                f"{names}): lower learning_rate, or check their positions and labels"
+                f"The loss is {loss.item()} in epoch {self.epoch}, batch {number} (structures "
+                f"{names}): lower learning_rate, or check their positions and labels."
             )
         self.optimizer.zero_grad()
         loss.backward()
@@ -279,8 +279,8 @@ class Trainer:
         state = torch.load(path, map_location=device, weights_only=True)
         if state["fingerprint"] != self.settings.fingerprint:
             raise ValueError(
-                f"the checkpoint {path} is of another fit (other parameters, structures or "
-                "labels): remove it or choose another checkpoint_path"
+                f"The checkpoint {path} is of another fit (other parameters, structures or "
+                "labels): remove it or choose another checkpoint_path."
             )
         self.module.load_state_dict(state["module"])
         self.average.load_state_dict(state["average"])
