@@ -13,7 +13,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from skwavelet._validation import check_row_vector
+from skwavelet.chaining import split_model
 from skwavelet.linear.design import build_design
+from skwavelet.linear.greedy import Basis
 from skwavelet.pruning import prune
 from skwavelet.voxel import FeatureCosts, VoxelScattering
 
@@ -67,8 +69,11 @@ def fit_to_budget(
 
     Raises
     ------
+    TypeError
+        If ``model`` is no such model.
     ValueError
-        If not exactly one budget is given, ``costs`` is missing, or the budget buys no feature.
+        If not exactly one budget is given, ``costs`` is missing or that of other features, or the
+        budget buys no feature.
 
     Examples
     --------
@@ -86,15 +91,22 @@ def fit_to_budget(
     2
     """
     if (milliseconds is None) == (n_features is None):
-        raise ValueError("pass one budget: milliseconds or n_features")
+        raise ValueError("Pass one budget: milliseconds or n_features.")
     if milliseconds is not None and costs is None:
-        raise ValueError("milliseconds needs costs=FeatureCosts(transformer, atoms)")
+        raise ValueError("milliseconds needs costs=FeatureCosts(transformer, atoms).")
     is_pipeline = isinstance(model, Pipeline)
-    transformer = model[0] if is_pipeline else model.features_
+    transformer, _ = split_model(model)
+    if is_pipeline:
+        transformer = transformer[0]
     if not isinstance(transformer, VoxelScattering):
         raise TypeError(
-            f"the costs of {type(transformer).__name__} are not known: the features must be those "
-            "of a VoxelScattering"
+            f"The costs of {type(transformer).__name__} are not known: the features must be those "
+            "of a VoxelScattering."
+        )
+    if costs is not None and costs.n_features != transformer.n_features_out_:
+        raise ValueError(
+            f"costs are those of {costs.n_features} features, the model has "
+            f"{transformer.n_features_out_}: pass FeatureCosts of its own transformer."
         )
     if features is None:
         features = np.asarray(transformer.transform(X))
@@ -104,7 +116,7 @@ def fit_to_budget(
     elif milliseconds is not None:
         chosen = features_in_budget(features, y, costs, milliseconds)
     if not len(chosen):
-        raise ValueError("no feature fits into the budget; raise it")
+        raise ValueError("No feature fits into the budget; raise it.")
     frozen = FrozenEstimator(transformer.restrict(np.sort(chosen)))
     if is_pipeline:
         steps = [(name, clone(step)) for name, step in model.steps[1:]]
@@ -143,23 +155,22 @@ def features_in_budget(
     norm2 = np.square(columns).sum(axis=1)
     floor = np.maximum(_TOO_DEPENDENT, design.rounding**2) * len(y)
     chosen: list[int] = []
-    basis = np.empty((min(len(columns), len(y) - 1), len(y)))
+    n_most = min(len(columns), len(y) - 1)
+    basis = Basis(np.ones(len(y)), n_most)
     if costs is None:
         spent, extra, free = 0.0, np.ones(len(columns)), 0.0
     else:
         spent, extra = costs.predict([]), costs.marginal([])
         free = _BASE_COST * budget
-    while len(chosen) < len(basis):
+    while len(chosen) < n_most:
         usable = (norm2 > floor) & (spent + extra <= budget)
         if not (usable & (extra > 0)).any():
             break
         gain = (columns @ residual) ** 2 / np.maximum(norm2, floor) / (extra + free)
         best = int(np.argmax(np.where(usable, gain, -1.0)))
-        vector = columns[best]
-        for _ in range(2):
-            vector = vector - (basis[: len(chosen)] @ vector) @ basis[: len(chosen)]
+        vector = basis.residual(columns[best])
         vector /= np.linalg.norm(vector)
-        basis[len(chosen)] = vector
+        basis.append(vector)
         residual = residual - (vector @ residual) * vector
         norm2 -= (columns @ vector) ** 2
         norm2[best] = 0

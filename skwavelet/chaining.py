@@ -158,7 +158,7 @@ def check_representations(features: Any) -> None:
     elif not (hasattr(features, "jvp") and hasattr(features, "value_and_vjp")):
         raise TypeError(
             f"{type(features).__name__} has no derivatives (no jvp and vjp); begin the features "
-            "with a representation of skwavelet, such as VoxelScattering()"
+            "with a representation of skwavelet, such as VoxelScattering()."
         )
 
 
@@ -185,21 +185,32 @@ def model_chain(model: Any) -> LinearChain:
     """
     if hasattr(model, "derivative_chain"):
         return model.derivative_chain()
-    if isinstance(model, Pipeline):
-        if len(model.steps) < 2:
-            raise TypeError("the pipeline has no model after its features: add a linear model")
-        features, regressor = model[:-1], model.steps[-1][1]
-    elif hasattr(model, "features") and hasattr(model, "regressor"):
-        check_is_fitted(model)
-        features, regressor = model.features_, model.regressor_
-    else:
-        raise TypeError(
-            f"{type(model).__name__} is neither a Pipeline of features and a linear model nor an "
-            "EnergyForceRegressor"
-        )
+    features, regressor = split_model(model)
     models = [regressor, *linear_members(regressor)]
     coefs, intercepts = zip(*map(linear_coefficients, models), strict=True)
     return feature_chain(features).then(np.column_stack(coefs), np.array(intercepts))
+
+
+def split_model(model: Any) -> tuple[Any, Any]:
+    """Return (features, regressor) of a fitted model of structures.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a Pipeline of both nor an ``EnergyForceRegressor``.
+    """
+    if isinstance(model, Pipeline):
+        if len(model.steps) < 2:
+            raise TypeError("The pipeline has no model after its features: add a linear model.")
+        check_is_fitted(model)
+        return model[:-1], model.steps[-1][1]
+    if not (hasattr(model, "features") and hasattr(model, "regressor")):
+        raise TypeError(
+            f"{type(model).__name__} is neither a Pipeline of features and a linear model nor an "
+            "EnergyForceRegressor; put its features and it into one."
+        )
+    check_is_fitted(model)
+    return model.features_, model.regressor_
 
 
 def linear_coefficients(model: Any) -> tuple[np.ndarray, float]:
@@ -216,11 +227,11 @@ def linear_coefficients(model: Any) -> tuple[np.ndarray, float]:
     if coef is None or not is_regressor(model):
         raise TypeError(
             f"{type(model).__name__} is no linear model with coef_, its derivative is not known: "
-            "end the pipeline with a linear model such as BaggedOLSEnsemble() or Ridge()"
+            "end the pipeline with a linear model such as BaggedOLSEnsemble() or Ridge()."
         )
     coef = np.asarray(coef, dtype=np.float64)
     if coef.size != coef.shape[-1]:
-        raise TypeError(f"{type(model).__name__} has {len(coef)} targets; fit one, the energy")
+        raise TypeError(f"{type(model).__name__} has {len(coef)} targets; fit one, the energy.")
     coef = coef.ravel()
     rows = np.zeros((2, len(coef)))
     # Random signs, scaled so that no term hides the others.
@@ -234,7 +245,7 @@ def linear_coefficients(model: Any) -> tuple[np.ndarray, float]:
     if not np.isclose(value - at_zero, expected, atol=1e-6 * (1 + len(coef)) + 1e-9 * abs(at_zero)):
         raise TypeError(
             f"{type(model).__name__} has coef_ but does not predict a linear function of its "
-            "features: its derivative is not known"
+            "features, its derivative is not known: use one that does, such as Ridge()."
         )
     return coef, at_zero
 
@@ -296,7 +307,7 @@ def affine_map(step: Any) -> tuple[Matrix, np.ndarray]:
     """
     raise TypeError(
         f"{type(step).__name__} is not known to be linear, its derivative is not available: use "
-        "a linear step (StandardScaler, PCA, a feature selector, ...) or remove it"
+        "a linear step (StandardScaler, PCA, a feature selector, ...) or remove it."
     )
 
 
@@ -306,7 +317,7 @@ def _diagonal(factor: np.ndarray, offset: np.ndarray) -> tuple[Matrix, np.ndarra
 
 def _refuse_clip(step: Any) -> None:
     if getattr(step, "clip", False):
-        raise TypeError(f"{type(step).__name__}(clip=True) is not linear: set clip=False")
+        raise TypeError(f"{type(step).__name__}(clip=True) is not linear: set clip=False.")
 
 
 @affine_map.register

@@ -13,10 +13,15 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
-from sklearn.utils.validation import check_is_fitted
 
 from skwavelet.base import StructureTransformer
-from skwavelet.chaining import linear_coefficients, linear_members, union_parts, used_features
+from skwavelet.chaining import (
+    linear_coefficients,
+    linear_members,
+    split_model,
+    union_parts,
+    used_features,
+)
 from skwavelet.linear import GreedyOLSRegressor
 
 
@@ -63,22 +68,13 @@ def prune(model: Any) -> Any:
     >>> np.allclose(small.predict(structures), model.predict(structures))
     True
     """
+    features, regressor = split_model(model)
+    keep = used_features(regressor)
+    (features, _), regressor = _restrict(features, keep), restrict_model(regressor, keep)
     if isinstance(model, Pipeline):
-        check_is_fitted(model)
-        name, regressor = model.steps[-1]
-        keep = used_features(regressor)
-        features, _ = _restrict(model[:-1], keep)
-        return _pipeline(model, [*features.steps, (name, restrict_model(regressor, keep))])
-    if not (hasattr(model, "features") and hasattr(model, "regressor")):
-        raise TypeError(
-            f"{type(model).__name__} is neither a Pipeline of features and a linear model nor an "
-            "EnergyForceRegressor"
-        )
-    check_is_fitted(model)
-    keep = used_features(model.regressor_)
+        return _pipeline(model, [*features.steps, (model.steps[-1][0], regressor)])
     pruned = copy.copy(model)
-    pruned.features_, _ = _restrict(model.features_, keep)
-    pruned.regressor_ = restrict_model(model.regressor_, keep)
+    pruned.features_, pruned.regressor_ = features, regressor
     pruned._used = np.arange(len(keep))
     return pruned
 
@@ -101,7 +97,7 @@ def restrict_model(regressor: Any, keep: np.ndarray) -> Any:
     if not same:
         raise TypeError(
             f"{type(regressor).__name__} predicts with more than coef_ and intercept_ and cannot "
-            "be pruned: use BaggedOLSEnsemble(), Ridge() or the like"
+            "be pruned: use BaggedOLSEnsemble(), Ridge() or the like."
         )
     return model
 
@@ -129,7 +125,7 @@ def _restrict(step: Any, keep: np.ndarray) -> tuple[Any, np.ndarray | None]:
     """Return a fitted step with some of its outputs, and the inputs that it then needs."""
     raise TypeError(
         f"{type(step).__name__} cannot be cut to fewer features: use scalers, feature selectors "
-        "or projections between representations and model"
+        "or projections between representations and model."
     )
 
 
@@ -167,7 +163,7 @@ def _(step: FeatureUnion, keep: np.ndarray) -> tuple[Any, None]:
     parts: list[Any] = []
     for part, _ in union_parts(step):
         if not hasattr(part, "jvp") and not isinstance(part, Pipeline | FeatureUnion):
-            raise TypeError("a FeatureUnion can be cut only where its parts take structures")
+            raise TypeError("A FeatureUnion can be cut only where its parts take structures.")
         size = len(part.get_feature_names_out())
         here = keep[(keep >= start) & (keep < start + size)] - start
         parts.append(_restrict(part, here)[0] if len(here) else "drop")

@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor, _versioning
 from skwavelet.linear.design import build_design
-from skwavelet.linear.greedy import _Basis, greedy_path, prefix_weights
+from skwavelet.linear.greedy import Basis, greedy_path, prefix_weights
 
 RESAMPLED = (
     "weight 2 is not the same as two rows: rows (groups) are held out or drawn at random, and"
@@ -250,7 +250,7 @@ def test_nearly_dependent_columns_are_told_apart(candidates, seed):
 def test_basis_stays_orthonormal():
     rng = np.random.default_rng(8)
     weight = rng.uniform(0, 2, size=50)
-    basis = _Basis(weight, 12)
+    basis = Basis(weight, 12)
     direction = rng.normal(size=50)
     for _ in range(12):
         vector = basis.residual(direction + 1e-9 * rng.normal(size=50))
@@ -416,13 +416,16 @@ def test_bad_parameters(make, parameters, name):
         ({"y": np.arange(9.0)}, "inconsistent numbers of samples"),
         ({"y": np.r_[np.arange(9.0), np.nan]}, "Input y contains NaN"),
         ({"groups": np.arange(9)}, r"groups must hold one label per sample, shape \(10,\)"),
-        ({"groups": [None, *range(9)]}, "groups has no label for sample 0"),
-        ({"groups": np.zeros(10)}, "all rows are in one group"),
+        ({"groups": [None, *range(9)]}, r"groups\[0\] is missing"),
+        ({"groups": np.zeros(10)}, "All rows are in one group"),
         ({"sample_weight": np.ones(9)}, "sample_weight must hold one number per sample"),
         ({"sample_weight": np.r_[np.ones(9), -1]}, r"sample_weight\[9\] is negative"),
-        ({"sample_weight": np.r_[np.ones(9), np.inf]}, r"sample_weight\[9\] is not finite"),
+        ({"sample_weight": np.r_[np.ones(9), np.inf]}, r"sample_weight\[9\] is inf"),
         ({"sample_weight": np.zeros(10)}, "sample_weight is zero for every sample"),
-        ({"intercept_column": np.zeros(10)}, "intercept_column is zero for every sample"),
+        (
+            {"intercept_column": np.zeros(10)},
+            "intercept_column is zero for every sample of nonzero",
+        ),
         (
             {"intercept_column": np.eye(10)[0], "sample_weight": 1 - np.eye(10)[0]},
             "intercept_column is zero for every sample of nonzero sample_weight",

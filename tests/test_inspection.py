@@ -315,7 +315,7 @@ def test_selection_through_scalers_selectors_unions_and_sparse_models(copper):
     mixed.fit(copper.structures, copper.energies)
     with pytest.raises(ValueError, match="mix features"):
         SelectionDisplay.from_estimator(mixed)
-    with pytest.raises(ValueError, match="pass feature_table"):
+    with pytest.raises(ValueError, match="Pass feature_table"):
         SelectionDisplay.from_estimator(model[-1])
     with pytest.raises(ValueError, match="rows for"):
         SelectionDisplay.from_estimator(model[-1], both[1:])

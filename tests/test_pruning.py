@@ -165,6 +165,8 @@ def test_what_cannot_be_pruned_is_named(alloy):
         prune(make_pipeline(small_scattering(order=1), Normalizer(), greedy()).fit(X, y))
     with pytest.raises(TypeError, match="PLSRegression predicts with more"):
         prune(make_pipeline(small_scattering(order=1), PLSRegression()).fit(X, y))
+    with pytest.raises(TypeError, match="has no model after its features"):
+        prune(make_pipeline(Ridge()))
     with pytest.raises(TypeError, match="neither a Pipeline"):
         prune(Ridge())
     inner = FeatureUnion([("a", StandardScaler()), ("b", MinMaxScaler())])
@@ -272,11 +274,11 @@ def test_refit_within_a_budget(alloy, kind):
 def test_bad_budgets(alloy):
     X, y = alloy.structures, alloy.energies
     model = make_pipeline(small_scattering(order=1), greedy()).fit(X, y)
-    with pytest.raises(ValueError, match="pass one budget"):
+    with pytest.raises(ValueError, match="Pass one budget"):
         fit_to_budget(model, X, y)
     with pytest.raises(ValueError, match="milliseconds needs costs"):
         fit_to_budget(model, X, y, milliseconds=1.0)
-    with pytest.raises(ValueError, match="no feature fits"):
+    with pytest.raises(ValueError, match="No feature fits"):
         fit_to_budget(model, X, y, n_features=0)
     union = FeatureUnion([("a", small_scattering(order=1))])
     with pytest.raises(TypeError, match="costs of FeatureUnion"):

@@ -18,7 +18,7 @@ class Display:
         try:
             from matplotlib import pyplot as plt
         except ImportError as error:
-            raise ImportError('figures need matplotlib: pip install "skwavelet[plot]"') from error
+            raise ImportError('Figures need matplotlib: pip install "skwavelet[plot]".') from error
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
@@ -46,8 +46,8 @@ def as_curves(values: Any, n_points: int, name: str) -> np.ndarray:
     if curves.ndim != 2 or curves.shape[1] != n_points or not len(curves):
         raise ValueError(
             f"{name} must have shape ({n_points},), or (n_models, {n_points}) for an ensemble; "
-            f"got {np.shape(values)}"
+            f"got {np.shape(values)}."
         )
     if not np.isfinite(curves).all():
-        raise ValueError(f"{name} must be finite")
+        raise ValueError(f"{name} must be finite.")
     return curves

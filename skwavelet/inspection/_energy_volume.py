@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
 from skwavelet.inspection._models import common_size, predictions_of_members
 from skwavelet.inspection.physics import Parabola, check_curve, fit_parabola
+from skwavelet.structures import as_atoms
 
 
 class EnergyVolumeDisplay(Display):
@@ -125,7 +126,7 @@ class EnergyVolumeDisplay(Display):
         -------
         display : EnergyVolumeDisplay
         """
-        X = list(X)
+        X = as_atoms(X)
         volumes = np.array([atoms.get_volume() for atoms in X])
         predictions = predictions_of_members(estimator, X, X[int(np.argmax(volumes))])
         return cls.from_predictions(volumes, y, predictions, n_atoms=common_size(X), **kwargs)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
-from skwavelet.inspection._models import greedy_models, split_model, staged_predictions
+from skwavelet.inspection._models import greedy_models, split_estimator, staged_predictions
 
 
 class LearningPathDisplay(Display):
@@ -91,8 +91,8 @@ class LearningPathDisplay(Display):
         display : LearningPathDisplay
         """
         if (X is None) != (y is None):
-            raise ValueError("pass both X and y, or neither")
-        models = greedy_models(split_model(estimator)[1])
+            raise ValueError("Pass both X and y, or neither.")
+        models = greedy_models(split_estimator(estimator)[1])
         errors = {
             "training": _side_by_side([model.path_["train_rmse"] for model in models]),
             "validation": _side_by_side([model.path_["validation_rmse"] for model in models]),
@@ -151,11 +151,11 @@ class LearningPathDisplay(Display):
         self
         """
         if quantity not in ("error", "weights"):
-            raise ValueError(f"quantity={quantity!r} must be 'error' or 'weights'")
+            raise ValueError(f"quantity={quantity!r} must be 'error' or 'weights'.")
         curves = self.errors
         if quantity == "weights":
             if self.weight_norms is None:
-                raise ValueError("there are no norms of weights: use from_estimator")
+                raise ValueError("There are no norms of weights: use from_estimator.")
             curves = {"weights": self.weight_norms}
         ax = self._take_axes(ax)
         self.lines_: dict[str, Any] = {}

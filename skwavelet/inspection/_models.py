@@ -12,18 +12,17 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet.chaining import LinearChain, feature_chain, model_chain
+from skwavelet.chaining import LinearChain, feature_chain, model_chain, split_model
 from skwavelet.linear import BaggedOLSEnsemble, GreedyOLSRegressor
 
 
-def split_model(estimator: Any) -> tuple[Any | None, Any]:
+def split_estimator(estimator: Any) -> tuple[Any | None, Any]:
     """Return (features, regressor) of a fitted model; features are None for a bare regressor."""
+    if isinstance(estimator, Pipeline) and len(estimator.steps) == 1:
+        estimator = estimator.steps[0][1]
+    if isinstance(estimator, Pipeline) or hasattr(estimator, "features"):
+        return split_model(estimator)
     check_is_fitted(estimator)
-    if isinstance(estimator, Pipeline):
-        features = estimator[:-1] if len(estimator.steps) > 1 else None
-        return features, estimator.steps[-1][1]
-    if hasattr(estimator, "features_") and hasattr(estimator, "regressor_"):
-        return estimator.features_, estimator.regressor_
     return None, estimator
 
 
@@ -35,13 +34,13 @@ def greedy_models(regressor: Any) -> list[GreedyOLSRegressor]:
         return regressor.estimators_
     raise TypeError(
         f"{type(regressor).__name__} has no path of models of 1, 2, ... features: use "
-        "GreedyOLSRegressor or BaggedOLSEnsemble"
+        "GreedyOLSRegressor or BaggedOLSEnsemble."
     )
 
 
 def staged_predictions(estimator: Any, X: Any) -> Iterable[np.ndarray]:
     """Yield predictions with 1, 2, ... features of a model of rows or of structures."""
-    features, regressor = split_model(estimator)
+    features, regressor = split_estimator(estimator)
     greedy_models(regressor)
     staged: Iterable[np.ndarray] = regressor.staged_predict(
         X if features is None else features.transform(X)
@@ -70,7 +69,7 @@ def predictions_of_members(
     chain: LinearChain = model_chain(estimator)
     if keep_grid is not None:
         chain = chain.map_leaves(lambda leaf: leaf.keep_grid(keep_grid))
-    outputs = chain.values(list(X)).T
+    outputs = chain.values(X).T
     return outputs[1:] if len(outputs) > 1 else outputs
 
 
@@ -78,7 +77,7 @@ def common_size(X: Sequence[Atoms]) -> int:
     """Return the number of atoms that structures of one system share."""
     sizes = sorted({len(atoms) for atoms in X})
     if len(sizes) != 1:
-        raise ValueError(f"X must be one system, of one number of atoms; got {sizes}")
+        raise ValueError(f"X must be one system, of one number of atoms; got {sizes}.")
     return sizes[0]
 
 
@@ -98,8 +97,8 @@ def table_of_features(features: Any) -> pd.DataFrame:
     matrix = sparse.csc_array(sparse.vstack([sparse.csc_array(m) for m in chain.matrices]))
     if (np.diff(matrix.indptr) != 1).any():
         raise ValueError(
-            "the columns behind a projection (PCA, ...) mix features: nothing tells which are "
-            "selected"
+            "The columns behind a projection (PCA, ...) mix features, and nothing tells "
+            "which are selected; remove it."
         )
     rows: pd.DataFrame = table.iloc[matrix.indices].reset_index(drop=True)
     return rows

@@ -64,7 +64,7 @@ class ParityDisplay(Display):
         for label, values in (("y_pred", self.y_pred), ("std", self.std)):
             if values is not None and values.shape != self.y_true.shape:
                 raise ValueError(
-                    f"{label} has {len(values)} numbers for {len(self.y_true)} of y_true"
+                    f"{label} has {len(values)} numbers for {len(self.y_true)} of y_true."
                 )
 
     @property
@@ -109,12 +109,12 @@ class ParityDisplay(Display):
         display : ParityDisplay
         """
         if quantity not in _PREDICTORS:
-            raise ValueError(f"quantity={quantity!r} must be one of {', '.join(_PREDICTORS)}")
+            raise ValueError(f"quantity={quantity!r} must be one of {', '.join(_PREDICTORS)}.")
         method, unit = _PREDICTORS[quantity]
         if not hasattr(estimator, method):
             raise TypeError(
                 f"{type(estimator).__name__} has no {method}: use EnergyForceRegressor, or "
-                "from_predictions"
+                "from_predictions."
             )
         predicted = getattr(estimator, method)(X)
         return cls.from_predictions(y, predicted, quantity=quantity, unit=unit, **kwargs)
@@ -202,5 +202,5 @@ def _flat(values: Any) -> np.ndarray:
         flat = np.ravel(values)
     flat = np.asarray(flat, dtype=np.float64)
     if not len(flat) or not np.isfinite(flat).all():
-        raise ValueError("reference values and predictions must be finite, and at least one")
+        raise ValueError("Reference values and predictions must be finite, and at least one.")
     return flat

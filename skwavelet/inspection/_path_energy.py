@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
 from skwavelet.inspection._models import common_size, predictions_of_members, staged_predictions
 from skwavelet.inspection.physics import barrier
+from skwavelet.structures import as_atoms
 
 
 class PathEnergyDisplay(Display):
@@ -51,7 +52,7 @@ class PathEnergyDisplay(Display):
         self.energies = None if energies is None else np.asarray(energies, dtype=np.float64)
         given = [curve for curve in (self.energies, *predictions.values()) if curve is not None]
         if not given:
-            raise ValueError("nothing to draw: pass predictions or energies")
+            raise ValueError("Nothing to draw: pass predictions or energies.")
         n_images = np.shape(given[0])[-1]
         self.predictions = {
             name: as_curves(curve, n_images, name) for name, curve in predictions.items()
@@ -101,12 +102,12 @@ class PathEnergyDisplay(Display):
         -------
         display : PathEnergyDisplay
         """
-        X = list(X)
+        X = as_atoms(X)
         if n_features is None:
             predictions = {"model": predictions_of_members(estimator, X)}
         else:
             if min(n_features, default=0) < 1:
-                raise ValueError(f"n_features={n_features!r} must hold positive integers")
+                raise ValueError(f"n_features={n_features!r} must hold positive integers.")
             stages = list(islice(staged_predictions(estimator, X), max(n_features)))
             predictions = {f"M = {m}": stages[min(m, len(stages)) - 1] for m in n_features}
         return cls.from_predictions(y, predictions, n_atoms=common_size(X), **kwargs)

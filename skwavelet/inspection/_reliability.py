@@ -117,7 +117,9 @@ class ReliabilityDisplay(Display):
         """
         y_true, y_pred = (np.asarray(y, dtype=np.float64) for y in (y_true, y_pred))
         if y_true.shape != y_pred.shape:
-            raise ValueError(f"y_true has shape {y_true.shape} and y_pred {y_pred.shape}")
+            raise ValueError(
+                f"y_true has shape {y_true.shape} and y_pred {y_pred.shape}; pass the same."
+            )
         factor, table = calibrate_spread(y_pred - y_true, std, n_bins)
         return cls(factor=factor, table=table, unit=unit, name=name).plot(ax, **kwargs)
 

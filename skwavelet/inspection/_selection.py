@@ -9,7 +9,7 @@ import pandas as pd
 
 from skwavelet.chaining import linear_members
 from skwavelet.inspection._drawing import Display
-from skwavelet.inspection._models import split_model, table_of_features
+from skwavelet.inspection._models import split_estimator, table_of_features
 
 # What is counted in a matrix: columns of the table for its rows and for its columns.
 _PAIRS = {
@@ -74,16 +74,17 @@ class SelectionDisplay(Display):
         -------
         display : SelectionDisplay
         """
-        features, regressor = split_model(estimator)
+        features, regressor = split_estimator(estimator)
         if feature_table is None:
             if features is None:
-                raise ValueError("pass feature_table: the estimator has no representation")
+                raise ValueError("Pass feature_table: the estimator has no representation.")
             feature_table = table_of_features(features)
         members = linear_members(regressor) or [regressor]
         selections = sum((np.ravel(model.coef_) != 0).astype(int) for model in members)
         if len(selections) != len(feature_table):
             raise ValueError(
-                f"feature_table has {len(feature_table)} rows for {len(selections)} weights"
+                f"feature_table has {len(feature_table)} rows for {len(selections)} weights; "
+                "pass that of the features it was fitted on."
             )
         display = cls(feature_table.assign(selections=selections))
         return display.plot(ax, by=by)
@@ -105,7 +106,7 @@ class SelectionDisplay(Display):
         """
         known = [*_PAIRS, *self.table.columns.drop("selections")]
         if by not in known:
-            raise ValueError(f"by={by!r} must be one of {', '.join(known)}")
+            raise ValueError(f"by={by!r} must be one of {', '.join(known)}.")
         layers = _PAIRS.get(by, ((by,),))
         names = ("first", "second") if by in _PAIRS else (by,)
         keys = [

@@ -39,7 +39,7 @@ def barrier(energies: ArrayLike) -> float:
     if energies.ndim != 1 or len(energies) < 2 or not np.isfinite(energies).all():
         raise ValueError(
             "energies must be a vector of at least two finite numbers, one per image of a path; "
-            f"got shape {energies.shape}"
+            f"got shape {energies.shape}."
         )
     return float(energies.max() - energies[0])
 
@@ -95,8 +95,8 @@ def bulk_modulus(
     parabola = fit_parabola(volumes, energies, max_strain, reference_volume)
     if parabola.curvature <= 0:
         raise ValueError(
-            "the energies have no minimum against volume (the parabola opens downward): no bulk "
-            "modulus"
+            "The energies have no minimum against volume (the parabola opens downward): no bulk "
+            "modulus."
         )
     return float(parabola.bulk_modulus)
 
@@ -156,7 +156,7 @@ def fit_parabola(
     if len(np.unique(x)) < 3:
         raise ValueError(
             f"{len(np.unique(x))} different volumes within a strain of {max_strain:g} of "
-            f"{reference_volume:.6g} Å³, a parabola needs three: raise max_strain or add volumes"
+            f"{reference_volume:.6g} Å³, a parabola needs three: raise max_strain or add volumes."
         )
     c, b, a = np.polynomial.polynomial.polyfit(x, energies[..., window].T, 2)
     return Parabola(a, b, c, reference_volume, window)
@@ -168,8 +168,8 @@ def check_curve(volumes: ArrayLike, energies: ArrayLike) -> tuple[np.ndarray, np
     if volumes.ndim != 1 or volumes.shape != energies.shape:
         raise ValueError(
             "volumes and energies must be vectors of one length; got shapes "
-            f"{volumes.shape} and {energies.shape}"
+            f"{volumes.shape} and {energies.shape}."
         )
     if not (np.isfinite(volumes).all() and np.isfinite(energies).all() and (volumes > 0).all()):
-        raise ValueError("volumes must be positive and finite, and energies finite")
+        raise ValueError("volumes must be positive and finite, and energies finite.")
     return volumes, energies

@@ -27,24 +27,33 @@ _TIE = 1e-10
 _STALE = 1e-12
 
 
-class _Basis:
-    """Orthonormal vectors (one per row of ``vectors``) in the weighted inner product."""
+class Basis:
+    """Orthonormal vectors in the inner product of row weights.
 
-    def __init__(self, weight, capacity):
+    Parameters
+    ----------
+    weight : ndarray of shape (n_samples,)
+    capacity : int
+        Largest number of vectors.
+    """
+
+    def __init__(self, weight: np.ndarray, capacity: int):
         self.weight = weight
         self.size = 0
         self._storage = np.empty((capacity, len(weight)))
 
     @property
-    def vectors(self):
+    def vectors(self) -> np.ndarray:
+        """The vectors, of shape (size, n_samples)."""
         return self._storage[: self.size]
 
-    def append(self, vector):
+    def append(self, vector: np.ndarray) -> None:
+        """Add a vector, orthogonal to the others and of norm 1."""
         self._storage[self.size] = vector
         self.size += 1
 
-    def residual(self, columns):
-        """Part of the columns (one or a stack of rows) orthogonal to the basis."""
+    def residual(self, columns: np.ndarray) -> np.ndarray:
+        """Return the part of columns (one, or one per row) that is orthogonal to the basis."""
         # Once is not enough for nearly dependent columns, twice is (Kahan and Parlett).
         for _ in range(2):
             columns = columns - ((columns * self.weight) @ self.vectors.T) @ self.vectors
@@ -222,7 +231,7 @@ def greedy_path(
     """
     has_intercept = design.intercept_column is not None
     n_steps = min(max_features, len(design.columns), np.count_nonzero(weight) - has_intercept)
-    basis = _Basis(weight, n_steps + has_intercept)
+    basis = Basis(weight, n_steps + has_intercept)
     residual = y.astype(np.float64)
     if has_intercept:
         vector = design.intercept_column / np.sqrt(weight @ design.intercept_column**2)

@@ -9,7 +9,9 @@ import pandas as pd
 from ase import Atoms
 from numpy.typing import ArrayLike
 from scipy.optimize import nnls
+from sklearn.utils.validation import check_is_fitted
 
+from skwavelet._validation import check_columns
 from skwavelet.structures import check_structures
 from skwavelet.voxel.transformer import VoxelScattering
 
@@ -41,10 +43,17 @@ class FeatureCosts:
 
     Attributes
     ----------
+    n_features : int
+        Number of features of the transformer.
     prices_ : dict
         Price of each kind of work, ms per unit.
     measured_ : DataFrame
         The timed sets: ``n_features``, ``measured`` and ``predicted`` (ms).
+
+    Raises
+    ------
+    TypeError, NotFittedError, ValueError
+        If ``transformer`` is no fitted VoxelScattering, or ``atoms`` is unusable.
 
     Examples
     --------
@@ -61,6 +70,11 @@ class FeatureCosts:
         self.transformer = transformer
         self.atoms = atoms
         self.random_state = random_state
+        if not isinstance(transformer, VoxelScattering):
+            raise TypeError(
+                f"The costs of {type(transformer).__name__} are not known: pass a VoxelScattering."
+            )
+        check_is_fitted(transformer)
         (structure,) = check_structures([atoms])
         evaluator = transformer._evaluator
         self._shapes = evaluator.grid(structure).shapes
@@ -74,6 +88,7 @@ class FeatureCosts:
             for path in evaluator.paths.tolist()
         ]
         self._needs = [needs[path] for path in evaluator.columns[0]]
+        self.n_features = len(self._needs)
         self._table = np.array(self._work).reshape(-1, 3)
         self._calibrate()
 
@@ -116,11 +131,10 @@ class FeatureCosts:
 
     def _calibrate(self) -> None:
         rng = np.random.default_rng(self.random_state)
-        n_features = len(self._needs)
-        groups = self.transformer.feature_table_[["order"]].to_numpy().ravel()
-        sets = [np.arange(n_features)] + [np.flatnonzero(groups <= k) for k in range(2)]
-        sizes = np.unique(np.geomspace(1, n_features, 7).astype(int))[:-1]
-        sets += [np.sort(rng.choice(n_features, size, replace=False)) for size in sizes]
+        orders = self.transformer.feature_table_["order"].to_numpy()
+        sets = [np.flatnonzero(orders <= order) for order in (2, 0, 1) if order >= orders.min()]
+        sizes = np.unique(np.geomspace(1, self.n_features, 7).astype(int))[:-1]
+        sets += [np.sort(rng.choice(self.n_features, size, replace=False)) for size in sizes]
         times = np.array([self.measure(columns) for columns in sets])
         work = np.array([self._total(columns) for columns in sets])
         # Relative errors: a small set is to be predicted as well as a large one.
@@ -140,8 +154,8 @@ class FeatureCosts:
 
         Parameters
         ----------
-        columns : array-like of int
-            Numbers of the features.
+        columns : array-like of int or of bool
+            Numbers of the features, or a mask.
         repeats : int, default=3
             Number of runs.
 
@@ -149,7 +163,7 @@ class FeatureCosts:
         -------
         float
         """
-        restricted = self.transformer.restrict(np.asarray(columns, dtype=np.intp))
+        restricted = self.transformer.restrict(columns)
         restricted.transform([self.atoms])
         times = []
         for _ in range(repeats):
@@ -159,7 +173,8 @@ class FeatureCosts:
         return 1e3 * min(times)
 
     def _needed(self, columns: ArrayLike) -> np.ndarray:
-        needed = set().union(*(self._needs[column] for column in np.asarray(columns, dtype=int)))
+        chosen = check_columns(columns, self.n_features)
+        needed = set().union(*(self._needs[column] for column in chosen))
         return np.array(sorted(needed), dtype=int)
 
     def _total(self, columns: ArrayLike) -> np.ndarray:
@@ -170,8 +185,8 @@ class FeatureCosts:
 
         Parameters
         ----------
-        columns : array-like of int
-            Numbers of the features.
+        columns : array-like of int or of bool
+            Numbers of the features, or a mask.
 
         Returns
         -------
@@ -184,8 +199,8 @@ class FeatureCosts:
 
         Parameters
         ----------
-        columns : array-like of int
-            Numbers of the features.
+        columns : array-like of int or of bool
+            Numbers of the features, or a mask.
 
         Returns
         -------
@@ -202,8 +217,8 @@ class FeatureCosts:
 
         Parameters
         ----------
-        columns : array-like of int
-            Numbers of the features of the set.
+        columns : array-like of int or of bool
+            Numbers of the features of the set, or a mask.
 
         Returns
         -------
