@@ -45,7 +45,7 @@ def pooled_angle(atoms):
     """Return the angle (rad) at the middle one of three nodes."""
     (structure,) = check_structures([atoms])
     batch = collate([build_graph(structure, 5.0, structure.elements)], torch.float64)
-    _, nodes = pool_atoms(assignment, assignment, batch, 3)
+    _, nodes = pool_atoms(assignment, assignment, batch)
     one, two = (nodes[[0, 2]] - nodes[1]).numpy()
     return np.arccos(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
 

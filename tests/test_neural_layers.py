@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="the networks need torch")
 
 import torch
+from ase import Atoms
 from neural_checks import cells
 from scipy.special import eval_legendre
 from small_structures import molecule, random_rotation, triclinic
@@ -210,7 +211,7 @@ def test_pooled_features_and_positions_follow_their_definition():
     torch.manual_seed(0)
     S = torch.softmax(torch.randn(6, 2, dtype=torch.float64), dim=1)
     X = torch.randn(6, 4, dtype=torch.float64)
-    pooled, positions = pool_atoms(S, X, batch, 2)
+    pooled, positions = pool_atoms(S, X, batch)
     for b in range(2):
         rows = slice(3 * b, 3 * b + 3)
         torch.testing.assert_close(pooled[2 * b : 2 * b + 2], S[rows].T @ X[rows])
@@ -226,20 +227,36 @@ def test_pooled_positions_move_along_with_the_atoms():
     shift = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     moved = batch_of([molecule()])
     moved.positions.copy_(batch.positions @ turn.T + shift)
-    (_, before), (_, after) = (pool_atoms(S, S, b, 2) for b in (batch, moved))
+    (_, before), (_, after) = (pool_atoms(S, S, b) for b in (batch, moved))
     torch.testing.assert_close(after, before @ turn.T + shift)
     # What the literal S^T R does not do.
     literal = S.T @ moved.positions - (S.T @ batch.positions @ turn.T + shift)
     assert literal.abs().max() > 0.1
 
 
+@pytest.mark.parametrize("torsion", [0, 40, -75, 160, 180])
+def test_angle_of_pooled_nodes(torsion):
+    """Of a chain A-B-C-D with B and C in one node: a function of the torsion, not equal to it."""
+    a, h, turn = 1.4, 1.1, np.radians(torsion)  # of A and D: off the axis of B-C, above its middle
+    ends = [[a, 0, -h], [a * np.cos(turn), a * np.sin(turn), h]]
+    chain = Atoms("LiOOSi", [ends[0], [0, 0, -0.7], [0, 0, 0.7], ends[1]])
+    chain.translate([1.0, 2.0, 3.0])
+    assert chain.get_dihedral(0, 1, 2, 3) == pytest.approx(torsion % 360)
+    S = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    _, nodes = pool_atoms(S, S, batch_of([chain]))
+    one, two = (nodes[[0, 2]] - nodes[1]).numpy()
+    cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
+    assert cosine == pytest.approx((a**2 * np.cos(turn) - h**2) / (a**2 + h**2))
+    assert (abs(np.cos(turn) - cosine) < 1e-12) == (abs(torsion) == 180)
+
+
 def test_one_node_is_the_centroid_and_the_identity_is_the_structure():
     batch = one_molecule_and(1)
     X = torch.randn(3, 4, dtype=torch.float64, generator=torch.manual_seed(0))
-    pooled, positions = pool_atoms(torch.ones(3, 1, dtype=torch.float64), X, batch, 1)
+    pooled, positions = pool_atoms(torch.ones(3, 1, dtype=torch.float64), X, batch)
     torch.testing.assert_close(pooled[0], X.sum(dim=0))
     torch.testing.assert_close(positions[0], batch.positions.mean(dim=0))
-    pooled, positions = pool_atoms(torch.eye(3, dtype=torch.float64), X, batch, 3)
+    pooled, positions = pool_atoms(torch.eye(3, dtype=torch.float64), X, batch)
     torch.testing.assert_close(pooled, X)
     torch.testing.assert_close(positions, batch.positions)
     # The nodes are neighbours of one another as the atoms are, so that layers give the same.

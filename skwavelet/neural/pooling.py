@@ -10,9 +10,7 @@ from skwavelet.neural.graph import Batch
 from skwavelet.neural.layers import gather
 
 
-def pool_atoms(
-    assignment: Tensor, features: Tensor, batch: Batch, n_nodes: int
-) -> tuple[Tensor, Tensor]:
+def pool_atoms(assignment: Tensor, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return features and positions of the nodes.
 
     Parameters
@@ -22,7 +20,6 @@ def pool_atoms(
     features : Tensor of shape (N, width)
     batch : Batch
         Of structures without periods.
-    n_nodes : int
 
     Returns
     -------
@@ -99,7 +96,7 @@ class AtomPooling(nn.Module):
     def forward(self, features: Tensor, batch: Batch) -> tuple[Tensor, Batch, Tensor]:
         """Return the nodes' features, the nodes as a batch, and the sum of the two losses."""
         assignment = torch.softmax(self.scores(features), dim=1)
-        pooled, positions = pool_atoms(assignment, features, batch, self.n_nodes)
+        pooled, positions = pool_atoms(assignment, features, batch)
         switch = cosine_cutoff(lengths(batch.vectors()), self.cutoff) * batch.filled
         losses = link_loss(assignment, batch, switch) + entropy_loss(assignment, batch)
         return pooled, node_batch(positions, batch, self.n_nodes), losses
