@@ -18,8 +18,8 @@ from skwavelet.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
 # Filters and their gradients that are kept for the next structure of the same cell.
 KEEP_BYTES = 2**28
-# Planes of a filter that are computed together, so that the intermediate arrays stay in cache.
-PLANES = 8
+# Points of a filter that are computed together, so that the intermediate arrays stay in cache.
+POINTS = 2**15
 
 _kept: OrderedDict[tuple, tuple[Any, int]] = OrderedDict()
 _lock = threading.Lock()
@@ -87,8 +87,9 @@ class Filters:
         return _keep(key, make, nbytes)
 
     def _parts(self) -> Iterator[slice]:
-        for start in range(0, self.shape[0], PLANES):
-            yield slice(start, min(start + PLANES, self.shape[0]))
+        count = max(1, POINTS // prod(half(self.shape)[1:]))
+        for start in range(0, self.shape[0], count):
+            yield slice(start, min(start + count, self.shape[0]))
 
     def _points(self, planes: slice) -> np.ndarray:
         """Return 2^j G (3, planes, L1, L2 // 2 + 1)."""
