@@ -1,4 +1,7 @@
-# The public names. A new one is added here and nowhere else.
+# The public names. A new one is added here and nowhere else. (Not `neural`, which needs torch.)
+from . import datasets as datasets
+from . import energies as energies
+from . import inspection as inspection
 from .angular import AngularFeatures as AngularFeatures
 from .budget import fit_to_budget as fit_to_budget
 from .calculator import ScatteringCalculator as ScatteringCalculator
