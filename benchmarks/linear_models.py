@@ -14,8 +14,6 @@ problem; the error is that of paths which no model has seen.
 """
 
 import argparse
-import os
-import platform
 import time
 
 import numpy as np
@@ -23,6 +21,7 @@ import threadpoolctl
 from sklearn.linear_model import OrthogonalMatchingPursuit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from timing import machine
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor
 
@@ -128,7 +127,7 @@ def main():
         ),
     ]
     print(f"n = {len(train[0])} rows, d = {n_features} features, paths of up to {length} features;")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
+    print(f"{machine('scikit-learn', 'numpy')}\n")
     print("| model | threads | time (s) | models | CPU time per model (s) | features | test RMSE |")
     print("|---|---|---|---|---|---|---|")
     for name, model, fit_arguments, threads in rows:
