@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 from ase.data import chemical_symbols
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from skwavelet._documentation import DocumentedMixin
 from skwavelet._parallel import unordered_results
-from skwavelet._validation import check_parameters
+from skwavelet._validation import check_columns, check_parameters
 from skwavelet._versioning import VersionedMixin
 from skwavelet.channels import channel_weights
 from skwavelet.directions import check_directions
@@ -114,12 +115,17 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         Raises
         ------
         TypeError, ValueError
-            If a structure is unusable, has an element not seen in ``fit``, or is beyond memory;
-            the message names its index.
+            If a structure is unusable, has an element not seen in ``fit``, is beyond memory, or
+            has features that overflow; the message names its index.
         """
         structures = self._check(X)
         features = np.empty((len(structures), self.n_features_out_), dtype=self.dtype)
         for index, row in self._map("features", structures):
+            if not np.isfinite(row).all():
+                raise ValueError(
+                    f"Structure {structures[index].index} has features beyond {self.dtype}; "
+                    "use dtype='float64' or smaller powers."
+                )
             features[index] = row
         return features
 
@@ -217,21 +223,30 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         check_is_fitted(self)
         return np.asarray(self._feature_names(), dtype=object)
 
-    def restrict(self, columns: Sequence[int] | np.ndarray) -> Self:
+    def restrict(self, columns: ArrayLike) -> Self:
         """Return a fitted copy that computes only some of the features.
 
         Parameters
         ----------
-        columns : sequence of int
-            Numbers of the features to keep, in the order to keep them in.
+        columns : array-like of int or of bool
+            Numbers of the features to keep, in the order to keep them in, or a mask.
 
         Returns
         -------
         StructureTransformer
             Refitting it, or a clone of it, brings back all features.
+
+        Raises
+        ------
+        IndexError
+            If there is no such feature.
+        ValueError
+            If no feature is kept.
         """
         check_is_fitted(self)
-        kept = np.asarray(columns, dtype=np.intp)
+        kept = check_columns(columns, self.n_features_out_)
+        if not len(kept):
+            raise ValueError("columns chooses no feature; keep at least one.")
         restricted = copy.copy(self)
         restricted.feature_table_ = self.feature_table_.iloc[kept].reset_index(drop=True)
         restricted.n_features_out_ = len(kept)
@@ -267,13 +282,17 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         check_elements(structures, self._atomic_numbers)
         return structures
 
+    def _check_memory(self, method: str, structures: list[Structure]) -> None:
+        """Raise ``ValueError`` for the first structure of which a method takes too much."""
+        for structure in structures:
+            self._evaluator.check(structure)
+
     def _map(
         self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
     ) -> Iterator[tuple[int, Any]]:
         """Yield (position in ``structures``, result of the evaluator's method)."""
         evaluator = self._evaluator
-        for structure in structures:
-            evaluator.check(structure)
+        self._check_memory(method, structures)
         # Structures of one cell side by side, so that they share their filters.
         order = sorted(range(len(structures)), key=lambda i: _cell_key(structures[i]))
         tasks = [(i, structures[i], arguments[i] if arguments else ()) for i in order]

@@ -35,9 +35,10 @@ def _pick(
 ) -> np.ndarray | None:
     if arrays is None:
         return None
-    if len(arrays) != expected:
+    count = len(arrays) if hasattr(arrays, "__len__") else 0
+    if count != expected:
         raise ValueError(
-            f"{name} has {len(arrays)} entries for {expected} structures; pass one array each."
+            f"{name} has {count} entries for {expected} structures; pass one array each."
         )
     return arrays[structure.index]
 

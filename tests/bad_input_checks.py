@@ -63,6 +63,7 @@ def check_bad_directions(transformer):
     wrong = {
         "missing": (None, None, "Pass displacements, strains or both"),
         "count": (good[:1], None, "displacements has 1 entries for 2 structures"),
+        "number": (0.1, None, "displacements has 0 entries for 2 structures"),
         "atoms": ([good[0], good[0]], None, "displacements of structure 1 must be finite and of"),
         "flat": ([good[0][0], good[1]], None, "displacements of structure 0 must be finite"),
         "nan": ([good[0], good[1] + np.nan], None, "displacements of structure 1 must be finite"),

@@ -97,6 +97,15 @@ def test_set_params_then_refit(name):
     check_set_params_then_refit(transformer, CHANGES[name])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_overflow_is_refused():
+    X = small_set()
+    transformer = fitted(PointScattering(2, 1, powers=(1, 400), **QUICK), X)
+    error_of(
+        lambda: transformer.transform(X), ValueError, r"Structure \d has features beyond float32"
+    )
+
+
 def test_learned_parameters_change_results():
     """overlap and aliasing act where beta and spacing are learned."""
     X = small_set()

@@ -26,7 +26,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from small_structures import cubic, molecule, three_elements, triclinic
+from small_structures import Convertible, cubic, molecule, three_elements, triclinic
 
 import skwavelet._versioning as versioning
 
@@ -206,14 +206,6 @@ def as_series(X, index):
     return pd.Series(column, index=list(index))
 
 
-class Convertible:
-    def __init__(self, atoms):
-        self.atoms = atoms
-
-    def to_ase_atoms(self):
-        return self.atoms
-
-
 def check_kinds_of_input(transformer):
     X = small_set()
     instance = fitted(transformer)
@@ -348,6 +340,12 @@ def check_restrict(transformer):
     np.testing.assert_array_equal(instance.transform(X), features)
     again = part.restrict([1])
     assert_same(again.transform(X), features[:, [-1]], transformer)
+    mask = np.arange(features.shape[1]) % 5 == 2
+    assert_same(instance.restrict(mask).transform(X), features[:, mask], transformer)
+    assert_same(instance.restrict([-1]).transform(X), features[:, [-1]], transformer)
+    for chosen in ([], ~np.ones(features.shape[1], dtype=bool)):
+        error_of(lambda c=chosen: instance.restrict(c), ValueError, "chooses no feature")
+    error_of(lambda: instance.restrict([features.shape[1]]), IndexError, "out of bounds")
 
 
 def check_derivatives_of_features(transformer):

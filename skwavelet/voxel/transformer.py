@@ -60,10 +60,10 @@ class VoxelScattering(ScatteringTransformer):
         Highest scattering order.
     powers : sequence of float, default=(1, 4/3, 5/3, 2)
         Exponents q.
-    beta : float, optional
+    beta : float, default=None
         Width of the wavelets (Å). Learned: Gaussians half the smallest interatomic distance away
         have fallen to ``overlap``.
-    n_scales : int, optional
+    n_scales : int, default=None
         Number of scales j = 0, ``scale_step``, ... Learned: those whose wavelets fit the smallest
         cell, 2 beta 2^j <= B_e with B_e half its smallest perpendicular height (half the largest
         extent of the atoms where nothing is periodic).
@@ -71,7 +71,7 @@ class VoxelScattering(ScatteringTransformer):
         Octaves between scales.
     min_scale_step : float, default=-1
         Second-order paths have j2 >= j1 + min_scale_step.
-    spacing : float, optional
+    spacing : float, default=None
         Voxel size (Å). Learned: where the wavelets' spectra have fallen to ``aliasing`` of their
         peak.
     overlap : float, default=0.1
@@ -91,11 +91,11 @@ class VoxelScattering(ScatteringTransformer):
         atom. It makes the features differentiable.
     dtype : {"float32", "float64"}, default="float32"
         Precision of maps and features; sums over voxels are in float64.
-    device : str, optional
+    device : str, default=None
         None: NumPy and FFTW. Otherwise a device of torch, such as "cpu" or "cuda", on which
         structures of one box are computed together, in one process; "auto" is "cuda" where there
         is a GPU and None elsewhere. It may be changed after ``fit``.
-    n_jobs : int, optional
+    n_jobs : int, default=None
         Processes; None is one, unless in a `joblib.parallel_config` context. A single structure
         stays in this process, where its grid, if large, gets as many threads.
     verbose : bool, default=False
@@ -229,8 +229,14 @@ class VoxelScattering(ScatteringTransformer):
         ndarray of shape (2l + 1, L0, L1, L2)
             Values on the grid of the path's largest scale, whose points are
             (i0/L0, i1/L1, i2/L2) in fractions of the box; one map per real spherical harmonic.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the structure is unusable or beyond memory, or there is no such channel or wavelet.
         """
         (structure,) = self._check([atoms])
+        self._evaluator.check(structure)
         names = list(self.channels_.columns)
         if channel not in names:
             raise ValueError(f"Unknown channel {channel!r}; use one of {', '.join(names)}.")
@@ -258,13 +264,17 @@ class VoxelScattering(ScatteringTransformer):
         kept._evaluator = replace(self._evaluator, shapes=shapes)
         return kept
 
+    def _check_memory(self, method: str, structures: list[Structure]) -> None:
+        evaluator = self._evaluator_here()
+        for structure in structures:
+            evaluator.check(structure, method)
+
     def _map(
         self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
     ) -> Iterator[tuple[int, Any]]:
         evaluator = self._evaluator_here()
-        for structure in structures:
-            evaluator.check(structure, method)
         if evaluator is not self._evaluator:
+            self._check_memory(method, structures)
             yield from self._map_together(evaluator, method, structures, arguments)
             return
         # A single structure is not worth a process, but threads if it is large.
@@ -316,8 +326,8 @@ class VoxelScattering(ScatteringTransformer):
 
     def _place(self, path: tuple[int, int, float]) -> tuple[int, int]:
         """Return the places of (n, l) and j in their lists."""
-        n, l, j = path
         wavelets, scales = self._evaluator.bank.wavelets, self._evaluator.bank.scales
+        n, l, j = path if len(path) == 3 else (None,) * 3
         if (n, l) not in wavelets or not np.isclose(scales, j).any():
             raise ValueError(
                 f"No wavelet (n, l, j) = {path}; (n, l) is one of {wavelets} and j one of {scales}."
