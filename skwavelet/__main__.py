@@ -108,7 +108,7 @@ def _transformer(options: argparse.Namespace) -> Any:
 def _parameter(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator:
-        raise ValueError(f"--set {text}: write NAME=VALUE")
+        raise ValueError(f"--set {text}: write NAME=VALUE.")
     try:
         return name, ast.literal_eval(value)
     except (SyntaxError, ValueError):
@@ -120,7 +120,7 @@ def _inspect(options: argparse.Namespace) -> None:
     _describe(store)
     damaged = store.verify() if options.verify else []
     if damaged:
-        raise ValueError(f"damaged chunks: {', '.join(map(str, damaged))}; run featurize again")
+        raise ValueError(f"Damaged chunks: {', '.join(map(str, damaged))}; run featurize again.")
 
 
 def _describe(store: skwavelet.FeatureStore) -> None:

@@ -26,8 +26,8 @@ class VersionedMixin:
         written_by = state.pop("_skwavelet_version", "unknown")
         if written_by != __version__:
             warnings.warn(
-                f"this {type(self).__name__} was written by skwavelet {written_by} and is read by"
-                f" {__version__}: refit it, or check its predictions before relying on them",
+                f"This {type(self).__name__} was written by skwavelet {written_by} and is read by"
+                f" {__version__}: refit it, or check its predictions before relying on them.",
                 VersionMismatchWarning,
                 stacklevel=2,
             )

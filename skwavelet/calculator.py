@@ -116,10 +116,10 @@ class ScatteringCalculator(Calculator):
         )
         atoms = cast(Atoms, self.atoms)
         if "stress" in properties and not atoms.pbc.all():
-            raise PropertyNotImplementedError("stress needs periods in all three directions")
+            raise PropertyNotImplementedError("Stress needs periods in all three directions.")
         ensemble = self._chain.n_outputs > 1
         if not ensemble and {"energy_std", "forces_std"} & set(properties):
-            raise PropertyNotImplementedError("the model is no ensemble, it has no spread")
+            raise PropertyNotImplementedError("The model has no spread; use an ensemble.")
         chain = self._follow(atoms)
         total = not self.per_atom or getattr(chain, "extensive", False)
         size = 1 if total else len(atoms)

@@ -204,7 +204,7 @@ def test_the_informative_features_matter_most():
 @pytest.mark.parametrize(
     ("parameters", "groups", "message"),
     [
-        ({}, np.zeros(120), "all rows are in one group, none would be out of bag"),
+        ({}, np.zeros(120), "All rows are in one group, none would be out of bag"),
         (
             {"resampling": "folds", "n_estimators": 5},
             np.arange(120) % 4,

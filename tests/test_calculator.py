@@ -110,7 +110,7 @@ def test_spread_of_an_ensemble(copper, ensemble):
 def test_no_spread_without_an_ensemble(model):
     atoms = crystal(model)
     for name in ("energy_std", "forces_std"):
-        with pytest.raises(PropertyNotImplementedError, match="no ensemble"):
+        with pytest.raises(PropertyNotImplementedError, match="has no spread"):
             atoms.calc.get_property(name, atoms)
 
 

@@ -129,7 +129,7 @@ def test_missing_directory_says_what_to_pass(tmp_path):
         load_lisi(data_home=tmp_path)
     with pytest.raises(FileNotFoundError, match="barriers"):
         load_lisi_task("barriers", tmp_path)
-    with pytest.raises(ValueError, match="unknown task 'large'; choose from barriers"):
+    with pytest.raises(ValueError, match="Unknown task 'large'; choose from barriers"):
         load_lisi_task("large", tmp_path)
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import tempfile
@@ -124,17 +125,21 @@ def test_files_are_whole_or_absent(tmp_path, monkeypatch):
 # -- stored estimators ---------------------------------------------------------------------------
 
 
+# What pickle raises, depending on what the file ends in.
+BROKEN = (EOFError, pickle.UnpicklingError, struct.error)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 def test_interrupted_pickles(point, voxel, share, tmp_path):
     """Half a file never becomes half an estimator."""
     for transformer in (point, voxel):
         whole = pickle.dumps(transformer)
-        with pytest.raises((EOFError, pickle.UnpicklingError)):
+        with pytest.raises(BROKEN):
             pickle.loads(whole[: int(share * len(whole))])
         joblib.dump(transformer, tmp_path / "t.joblib")
         whole = (tmp_path / "t.joblib").read_bytes()
         (tmp_path / "t.joblib").write_bytes(whole[: int(share * len(whole))])
-        with pytest.raises((EOFError, pickle.UnpicklingError, ValueError, KeyError, IndexError)):
+        with pytest.raises((*BROKEN, ValueError, KeyError, IndexError)):
             joblib.load(tmp_path / "t.joblib")
 
 

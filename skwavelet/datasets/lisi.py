@@ -143,7 +143,7 @@ def load_lisi_task(name: str, data_home: str | PathLike) -> Bunch:
     ...     assert len(barriers.structures) == 48
     """
     if name not in _TASKS:
-        raise ValueError(f"unknown task {name!r}; choose from {', '.join(_TASKS)}")
+        raise ValueError(f"Unknown task {name!r}; choose from {', '.join(_TASKS)}.")
     return _load(data_home, _TASKS[name], None)
 
 
@@ -151,8 +151,8 @@ def _load(data_home: str | PathLike, pattern: str, steps: Sequence[int] | None) 
     files = sorted(Path(data_home, "lisi").glob(pattern))
     if not files:
         raise FileNotFoundError(
-            f"no {pattern} in {Path(data_home, 'lisi')}; "
-            "data_home must be the directory that contains lisi/"
+            f"No {pattern} in {Path(data_home, 'lisi')}; "
+            "data_home must be the directory that contains lisi/."
         )
     structures, energies, forces, stress = zip(
         *(frame for file in files for frame in _frames(file, steps)), strict=True
@@ -181,7 +181,7 @@ def _frames(
         missing = np.setdiff1d(steps, recorded)
         if missing.size or np.size(steps) == 0:
             raise ValueError(
-                f"steps {list(steps)} asked for; recorded are {', '.join(map(str, recorded))}"
+                f"steps {list(steps)} asked for; recorded are {', '.join(map(str, recorded))}."
             )
         rows = rows[np.isin(record["step"], steps)]
     cells = np.broadcast_to(record["cell"], (n_frames, *record["cell"].shape[-2:]))

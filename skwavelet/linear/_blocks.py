@@ -128,7 +128,7 @@ def blockwise_data(
     for rows, block in row_blocks(X):
         if not np.isfinite(block).all():
             row = rows.start + np.flatnonzero(~np.isfinite(block).all(axis=1))[0]
-            raise ValueError(f"X holds NaN or infinity in row {row}")
+            raise ValueError(f"X holds NaN or infinity in row {row}; repair or remove it.")
         block = block.astype(np.float64)
         w = weight[rows]
         size2 += w @ np.square(block)

@@ -69,8 +69,8 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         not depend on it.
     random_state : int, RandomState instance or None, default=None
         Draws the groups and the candidates.
-    verbose : int, default=0
-        Nonzero shows a progress bar.
+    verbose : bool, default=False
+        Show progress.
     checkpoint : path or None, default=None
         Directory in which to keep every model as soon as it is fitted. After an interruption,
         `fit` with the same data and parameters reads the models that are there, and fits the
@@ -145,7 +145,7 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         patience: int | None = 50,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
+        verbose: bool = False,
         checkpoint: str | PathLike[str] | None = None,
     ):
         self.n_estimators = n_estimators
@@ -243,15 +243,15 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         count = n_groups(data)
         if count < 2:
             raise ValueError(
-                "all rows are in one group, none would be out of bag: pass groups of at least"
-                " two labels"
+                "All rows are in one group, none would be out of bag: pass groups of at least"
+                " two labels."
             )
         if self.resampling == "bootstrap":
             return None
         if not 2 <= self.n_estimators <= count:
             raise ValueError(
                 f"resampling='folds' needs n_estimators (the number of folds) of at least 2 and"
-                f" at most the number of groups, {count}; got {self.n_estimators}"
+                f" at most the number of groups, {count}; got {self.n_estimators}."
             )
         return assign_folds(np.bincount(data.groups), self.n_estimators, rng)
 
@@ -263,7 +263,7 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         if not isinstance(self.random_state, Integral):
             raise ValueError(
                 "checkpoint needs random_state to be an int: the models of another draw could"
-                " not be gone on with"
+                " not be gone on with."
             )
         labels = (data.y, data.weight, data.groups, data.intercept_column)
         return Checkpoint(self.checkpoint, data.fingerprint(), labels, fitter, entropy)
@@ -367,8 +367,8 @@ class _BagFitter:
                 break
         else:
             raise ValueError(
-                "no bag has rows of nonzero sample_weight (and intercept_column) both in and"
-                " out of it: too few groups have such rows"
+                "No bag has rows of nonzero sample_weight (and intercept_column) both in and"
+                " out of it: too few groups have such rows."
             )
         n_features = len(data.scale)
         problem = data.problem(weight, validation_weight)

@@ -303,15 +303,15 @@ def _held_out_rows(
     count = n_groups(data)
     if count < 2:
         raise ValueError(
-            "all rows are in one group, none is left to train on: pass groups of at least two"
-            " labels, or validation_fraction=None"
+            "All rows are in one group, none is left to train on: pass groups of at least two"
+            " labels, or validation_fraction=None."
         )
     n_held_out = min(max(round(fraction * count), 1), count - 1)
     order = rng.permutation(count)
     held_out = np.isin(data.groups, order[:n_held_out])
     if not all(is_usable(data, data.weight * rows) for rows in (held_out, ~held_out)):
         raise ValueError(
-            "the training or the held-out groups have no row of nonzero weight (and intercept):"
-            " change sample_weight, groups or random_state"
+            "The training or the held-out groups have no row of nonzero weight (and intercept):"
+            " change sample_weight, groups or random_state."
         )
     return held_out

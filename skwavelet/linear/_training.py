@@ -80,6 +80,7 @@ def check_training_data(
     ValueError
         If an array has the wrong length, holds NaN or infinity, or weights are negative.
     """
+    _check_finite(y)
     on_disk = is_on_disk(X)
     if on_disk:
         y = _check_shapes(estimator, X, y)
@@ -110,6 +111,13 @@ def check_training_data(
     if on_disk:
         return blockwise_data(X, y, weight, groups, intercept_column)
     return TrainingData(build_design(X, weight, intercept_column), y, weight, groups)
+
+
+def _check_finite(y):
+    """Name the target that is NaN or infinite, which scikit-learn's own check does not."""
+    values = np.asarray(y)
+    if values.ndim == 1 and values.dtype.kind == "f":
+        check_row_vector(values, len(values), "y")
 
 
 def _check_shapes(estimator, X, y):

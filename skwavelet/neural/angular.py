@@ -232,8 +232,8 @@ class AngularNetwork(NetworkRegressor):
         first = self.module_.levels[0][layer]
         if not (isinstance(first, GaussianAngularLayer) and first.n_angular):
             raise ValueError(
-                "only the Gaussian basis has filters of a distance and an angle: fit with "
-                'basis="gaussian" and n_angular not 0'
+                "Only the Gaussian basis has filters of a distance and an angle: fit with "
+                'basis="gaussian" and n_angular not 0.'
             )
         place, geometry = self._place(), self.module_.geometries[0]
         r = torch.as_tensor(np.asarray(distances), dtype=self._dtype, device=place)
@@ -275,7 +275,7 @@ class AngularNetwork(NetworkRegressor):
         nodes = np.asarray(self.pooling)
         if nodes.ndim != 1 or not np.issubdtype(nodes.dtype, np.integer) or (nodes < 1).any():
             raise ValueError(
-                f"pooling must be a number of levels or numbers of nodes, not {self.pooling!r}"
+                f"pooling must be a number of levels or numbers of nodes, not {self.pooling!r}."
             )
         return tuple(nodes.tolist())
 
@@ -287,5 +287,5 @@ class AngularNetwork(NetworkRegressor):
             if self.pooling is not None and structure.pbc.any():
                 raise ValueError(
                     f"Structure {structure.index} is periodic, and means of positions have no "
-                    "meaning there: set pooling=None"
+                    "meaning there: set pooling=None."
                 )

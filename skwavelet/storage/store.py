@@ -87,7 +87,7 @@ class FeatureStore:
     def __init__(self, directory: str | os.PathLike[str]):
         self.directory = Path(directory)
         if not (self.directory / "manifest.json").exists():
-            raise ValueError(f"{self.directory} is no feature store: it has no manifest.json")
+            raise ValueError(f"{self.directory} is no feature store: it has no manifest.json.")
         manifest = read_manifest(self.directory)
         self.settings: dict[str, Any] = manifest["settings"]
         self.feature_names = np.array(manifest["names"], dtype=object)
@@ -179,10 +179,10 @@ class FeatureStore:
         if not isinstance(rows, slice | int | np.integer) and not (
             columns is Ellipsis or isinstance(columns, slice)
         ):
-            raise TypeError("rows and columns are both lists: use store[rows][:, columns]")
+            raise TypeError("Rows and columns are both lists: use store[rows][:, columns].")
         if not self.complete:
             raise ValueError(
-                f"{self.directory} is not complete: call featurize again with the same structures"
+                f"{self.directory} is not complete: call featurize again with the same structures."
             )
         wanted = np.arange(len(self))[rows]
         index = np.atleast_1d(wanted)
@@ -197,7 +197,7 @@ class FeatureStore:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("a FeatureStore is on disk: an array of it is always a copy")
+            raise ValueError("A FeatureStore is on disk: an array of it is always a copy.")
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def _record(self, number: int) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class FeatureStore:
         except (DamagedFileError, FileNotFoundError):
             raise DamagedFileError(
                 f"Chunk {number} of {self.directory} is missing or damaged: call featurize again "
-                "with the same structures, it computes only what is missing"
+                "with the same structures, it computes only what is missing."
             ) from None
         return record
 
@@ -224,11 +224,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = read_record(directory / "manifest.json")
     except DamagedFileError as error:
-        raise DamagedFileError(f"{error}: delete {directory} and featurize again") from None
+        raise DamagedFileError(f"{error}: delete {directory} and featurize again.") from None
     if manifest["format"] != FORMAT:
         raise ValueError(
             f"{directory} has format {manifest['format']}, this version of skwavelet reads "
-            f"{FORMAT}: use the version that wrote it ({manifest['settings']['skwavelet']})"
+            f"{FORMAT}: use the version that wrote it ({manifest['settings']['skwavelet']})."
         )
     return manifest
 
@@ -247,7 +247,7 @@ def read_chunk_record(directory: Path, number: int) -> dict[str, Any]:
     """Return the record of a chunk; raise DamagedFileError if there is none or it is damaged."""
     record = read_record(record_path(directory, number))
     if record["number"] != number:
-        raise DamagedFileError(f"the record of chunk {number} is that of {record['number']}")
+        raise DamagedFileError(f"The record of chunk {number} is that of {record['number']}.")
     return record
 
 
@@ -260,7 +260,7 @@ def load_chunk(directory: Path, record: dict[str, Any]) -> np.ndarray:
     if digest(data) != record["features"]:
         raise DamagedFileError(
             f"Chunk {record['number']} of {directory} is damaged: call featurize again with the "
-            "same structures, it computes only what is missing"
+            "same structures, it computes only what is missing."
         )
     array: np.ndarray = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     return array

@@ -44,7 +44,7 @@ def featurize(
     chunk_size: int | None = None,
     skip_errors: bool = False,
     n_jobs: int | None = None,
-    verbose: int = 0,
+    verbose: bool = False,
 ) -> FeatureStore:
     """Compute features to disk; go on where an earlier call was interrupted.
 
@@ -73,8 +73,8 @@ def featurize(
     n_jobs : int, default=None
         Processes, each with a chunk at a time; None is that of the transformer, or as many as a
         `joblib.parallel_config` context says.
-    verbose : int, default=0
-        Nonzero shows progress.
+    verbose : bool, default=False
+        Show progress.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def featurize(
         lock = FileLock(directory / "lock").acquire(timeout=0)
     except Timeout:
         raise RuntimeError(
-            f"Another process is writing to {directory}: wait for it, or use another directory"
+            f"Another process is writing to {directory}: wait for it, or use another directory."
         ) from None
     with lock:
         for left in directory.rglob(f"*{PARTIAL}"):
@@ -164,7 +164,7 @@ class _Writer:
     def _new_manifest(self, chunk_size: int | None) -> dict[str, Any]:
         chunk_size = CHUNK_SIZE if chunk_size is None else chunk_size
         if not (isinstance(chunk_size, int | np.integer) and chunk_size > 0):
-            raise ValueError(f"chunk_size is {chunk_size!r}; pass a positive number of structures")
+            raise ValueError(f"chunk_size is {chunk_size!r}; pass a positive number of structures.")
         manifest = {
             "format": FORMAT,
             "settings": settings_of(self.transformer),
@@ -174,7 +174,7 @@ class _Writer:
         }
         if any((self.directory / "chunks").iterdir()):
             raise ValueError(
-                f"{self.directory} has chunks but no manifest.json; delete it or use another one"
+                f"{self.directory} has chunks but no manifest.json; delete it or use another one."
             )
         dump = io.BytesIO()
         joblib.dump(self.transformer, dump)
@@ -189,10 +189,10 @@ class _Writer:
         if found:
             raise ValueError(
                 f"{self.directory} was written with other settings ({found}): use the same ones, "
-                "or another directory"
+                "or another directory."
             )
 
-    def run(self, source: Any, skip_errors: bool, n_jobs: int | None, verbose: int) -> None:
+    def run(self, source: Any, skip_errors: bool, n_jobs: int | None, verbose: bool) -> None:
         """Compute and write whatever is missing."""
         total = len(source) if hasattr(source, "__len__") and not isinstance(source, str) else None
         plans = self.directory / "plans.json"
@@ -244,7 +244,7 @@ class _Writer:
         if record["structures"] != task.structures:
             raise ValueError(
                 f"Structures {task.first} to {task.first + len(task.items) - 1} are not those that "
-                f"{self.directory} was written with: use the same structures, or another directory"
+                f"{self.directory} was written with: use the same structures, or another directory."
             )
         # Without leave to skip them, left-out structures are tried again.
         return skip_errors or not record["errors"]
@@ -256,7 +256,7 @@ class _Writer:
         if features.shape[1] != len(self.names):
             raise ValueError(
                 f"The transformer returned {features.shape[1]} features and has "
-                f"{len(self.names)} names: fit it again"
+                f"{len(self.names)} names: fit it again."
             )
         data = io.BytesIO()
         np.lib.format.write_array(data, np.ascontiguousarray(features), allow_pickle=False)
@@ -277,7 +277,7 @@ class _Writer:
             raise OSError(
                 error.errno,
                 f"{error.strerror}: chunk {task.number} cannot be written. What is stored so far "
-                "is kept; call featurize again once there is room",
+                "is kept; call featurize again once there is room.",
                 str(self.directory),
             ) from error
 
@@ -289,7 +289,7 @@ class _Writer:
         if further or self.manifest["n_structures"] not in (None, self._n_structures):
             raise ValueError(
                 f"{self.directory} was written with more structures than these "
-                f"{self._n_structures}: use the same structures, or another directory"
+                f"{self._n_structures}: use the same structures, or another directory."
             )
         manifest = self.manifest | {"n_structures": self._n_structures}
         if manifest != self.manifest:
