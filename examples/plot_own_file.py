@@ -21,7 +21,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from skwavelet import BaggedOLSEnsemble, PointScattering
-from skwavelet.energies import energy_per_atom
+from skwavelet.energies import energy_per_atom, total_energies
 from skwavelet.inspection import ParityDisplay
 
 file = Path(tempfile.mkdtemp()) / "mine.xyz"
@@ -40,8 +40,7 @@ print(file.read_text()[:300], "...")
 # are alike, so that folds hold out whole paths.
 
 structures = read(file, index=":")
-totals = [atoms.get_potential_energy() for atoms in structures]
-energies = energy_per_atom(totals, structures)
+energies = energy_per_atom(total_energies(structures), structures)
 paths = [atoms.info["path"] for atoms in structures]
 
 model = make_pipeline(PointScattering(), BaggedOLSEnsemble(20, random_state=0))

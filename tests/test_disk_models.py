@@ -169,7 +169,7 @@ def test_bad_matrices():
         error_of(lambda fit=fit, broken=broken: fit(broken), ValueError, "infinity in row 123")
         error_of(lambda fit=fit: fit(X.astype(int)), ValueError, "X has dtype int")
         error_of(lambda fit=fit: fit(X[:99]), ValueError, "X has 99 rows and y has 400")
-        error_of(lambda fit=fit: fit(X, np.full(N, np.nan)), ValueError, "y contains NaN")
+        error_of(lambda fit=fit: fit(X, np.full(N, np.nan)), ValueError, r"y\[0\] is nan")
     model = GreedyOLSRegressor(3, random_state=0).fit(X, y)
     error_of(lambda: model.predict(Slices(X[:, 1:])), ValueError, "X has 29 features, but")
 

@@ -3,15 +3,57 @@ import doctest
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skwavelet import energies
-from skwavelet.energies import energy_per_atom, formation_energy_per_atom, reference_energies
+from skwavelet.energies import (
+    energy_per_atom,
+    formation_energy_per_atom,
+    reference_energies,
+    total_energies,
+)
 
 
 def test_energy_per_atom_times_atoms_is_the_total():
     structures = [Atoms("Si2"), Atoms("Li3Si"), Atoms("H")]
     assert_array_equal(energy_per_atom([-10, -8, 3], structures), [-5, -2, 3])
+
+
+def labelled(*values):
+    """Return atoms of copper far apart, with these energies; None for no such label."""
+    structures = [Atoms("Cu2", [[0, 0, 0], [0, 0, 5 + i]]) for i in range(len(values))]
+    for atoms, value in zip(structures, values, strict=True):
+        labels = {"forces": np.zeros((2, 3))} if value is None else {"energy": value}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+    return structures
+
+
+def test_total_energies_are_those_of_the_file(tmp_path):
+    write(tmp_path / "a.xyz", labelled(-3.5, 7.25))
+    assert_array_equal(total_energies(read(tmp_path / "a.xyz", ":")), [-3.5, 7.25])
+
+
+def test_total_energies_of_a_calculator():
+    atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]], calculator=EMT())
+    assert_array_equal(total_energies([atoms]), [atoms.get_potential_energy()])
+
+
+def test_structures_without_energy_are_named():
+    with pytest.raises(ValueError, match="Structure 1 has no energy; add it"):
+        total_energies(labelled(1.0, None))
+    with pytest.raises(ValueError, match="Structure 0 has no energy; add it"):
+        total_energies([Atoms("Cu")])
+    with pytest.raises(ValueError, match=r"energies\[1\] is nan"):
+        total_energies(labelled(1.0, np.nan))
+    broken = labelled(1.0, 2.0)
+    broken[1].positions[0] = np.nan  # ASE then says that there is no energy
+    with pytest.raises(ValueError, match="Structure 1 has NaN or infinite positions"):
+        total_energies(broken)
+    with pytest.raises(TypeError, match="pass a list"):
+        total_energies(labelled(1.0)[0])
 
 
 def test_formation_energy_closed_form():

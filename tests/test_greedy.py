@@ -414,7 +414,7 @@ def test_bad_parameters(make, parameters, name):
     ("arguments", "message"),
     [
         ({"y": np.arange(9.0)}, "inconsistent numbers of samples"),
-        ({"y": np.r_[np.arange(9.0), np.nan]}, "Input y contains NaN"),
+        ({"y": np.r_[np.arange(9.0), np.nan]}, r"y\[9\] is nan; repair or remove sample 9"),
         ({"groups": np.arange(9)}, r"groups must hold one label per sample, shape \(10,\)"),
         ({"groups": [None, *range(9)]}, r"groups\[0\] is missing"),
         ({"groups": np.zeros(10)}, "All rows are in one group"),
