@@ -9,6 +9,7 @@ from emt_data import copper_crystals, small_scattering
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Lasso, Ridge
@@ -20,6 +21,7 @@ from skwavelet import (
     EnergyForceRegressor,
     FeatureCosts,
     GreedyOLSRegressor,
+    PointScattering,
     VoxelScattering,
     fit_to_budget,
     prune,
@@ -211,6 +213,8 @@ def test_costs_add_up(priced):
     assert costs.predict(columns) < costs.predict(every)
     assert (costs.marginal(every) == 0).all()
     assert all(price >= 0 for price in costs.prices_.values())
+    mask = np.isin(every, columns)
+    assert costs.predict(mask) == costs.predict(np.flatnonzero(mask)) < costs.predict(~mask | mask)
 
 
 def test_costs_predict_times(priced):
@@ -283,3 +287,15 @@ def test_bad_budgets(alloy):
     union = FeatureUnion([("a", small_scattering(order=1))])
     with pytest.raises(TypeError, match="costs of FeatureUnion"):
         fit_to_budget(make_pipeline(union, greedy()).fit(X, y), X, y, n_features=2)
+    with pytest.raises(TypeError, match="neither a Pipeline"):
+        fit_to_budget(Ridge(), X, y, n_features=2)
+    costs = FeatureCosts(model[0].restrict(range(20)), X[0])
+    with pytest.raises(ValueError, match="costs are those of 20 features"):
+        fit_to_budget(model, X, y, milliseconds=1.0, costs=costs)
+
+
+def test_costs_of_what_is_no_voxel_representation(alloy):
+    with pytest.raises(TypeError, match="costs of PointScattering are not known"):
+        FeatureCosts(PointScattering(), alloy.structures[0])
+    with pytest.raises(NotFittedError):
+        FeatureCosts(VoxelScattering(), alloy.structures[0])

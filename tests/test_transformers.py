@@ -185,6 +185,7 @@ def test_unknown_maps():
         ({"channel": "O", "first": (2, 0, 0)}, "Unknown channel 'O'; use one of Li, Si"),
         ({"channel": "Li", "first": (3, 0, 0)}, r"No wavelet \(n, l, j\) = \(3, 0, 0\)"),
         ({"channel": "Li", "first": (2, 0, 0), "second": (2, 1, 4)}, r"No wavelet .* \(2, 1, 4\)"),
+        ({"channel": "Li", "first": (2, 0)}, r"No wavelet .* \(2, 0\)"),
     ):
         error_of(lambda o=options: transformer.maps(cubic(), **o), ValueError, message)
 
