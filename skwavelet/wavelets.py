@@ -41,8 +41,6 @@ def solid_harmonics(points: np.ndarray, l: int) -> np.ndarray:
     >>> solid_harmonics(np.array([[0.0], [0.0], [2.0]]), 1).ravel().round(3)
     array([0.   , 0.977, 0.   ])
     """
-    if l < 0:
-        return np.zeros((0, *points.shape[1:]), dtype=points.dtype)
     return SolidHarmonics(points, l).values(l)
 
 

@@ -232,6 +232,18 @@ def test_learning_path_of_an_ensemble(ensemble, copper):
     assert set(bare.lines_) == {"training", "validation"}
 
 
+def test_learning_path_of_a_potential_is_that_of_its_regressor(potential):
+    one = LearningPathDisplay.from_estimator(potential)
+    other = LearningPathDisplay.from_estimator(potential.regressor_)
+    for name in ("training", "validation"):
+        np.testing.assert_array_equal(drawn(one.lines_[name]), drawn(other.lines_[name]))
+
+
+def test_learning_path_needs_structures_and_energies(ensemble, copper):
+    with pytest.raises(ValueError, match="Pass both X and y, or neither"):
+        LearningPathDisplay.from_estimator(ensemble, copper.structures)
+
+
 def test_weight_norms_are_those_of_standardized_features():
     rng = np.random.default_rng(0)
     X = rng.normal(loc=3, size=(60, 8)) * np.logspace(-2, 2, 8)
@@ -360,6 +372,13 @@ def test_path_energy_by_number_of_features_and_shifted(ensemble, copper):
         PathEnergyDisplay.from_estimator(ensemble, [images[0], images[1] * (2, 1, 1)])
     with pytest.raises(ValueError, match=r"model must have shape \(3,\)"):
         PathEnergyDisplay.from_predictions([0.0, 1.0, 2.0], [0.0, 1.0], n_atoms=1)
+
+
+def test_path_energy_says_what_is_wrong():
+    with pytest.raises(ValueError, match="Nothing to draw: pass predictions or energies"):
+        PathEnergyDisplay({})
+    with pytest.raises(ValueError, match="must be finite"):
+        PathEnergyDisplay.from_predictions(None, [1.0, np.inf, 2.0], n_atoms=2)
 
 
 def test_every_shifted_model_starts_at_zero():

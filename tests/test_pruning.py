@@ -26,7 +26,9 @@ from skwavelet import (
     fit_to_budget,
     prune,
 )
+from skwavelet.base import StructureTransformer
 from skwavelet.budget import features_in_budget
+from skwavelet.chaining import model_chain
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +161,36 @@ def test_projections_keep_every_feature(alloy):
         pruned.predict(alloy.structures), model.predict(alloy.structures), rtol=1e-9
     )
     assert pruned[2].components_.shape[0] == 2
+
+
+class WithoutItsOwn(PointScattering):
+    """As a representation that does not say how to compute some features alone."""
+
+    _restricted_evaluator = StructureTransformer._restricted_evaluator
+
+
+def test_representations_need_not_know_how_to_be_restricted(alloy):
+    X = alloy.structures[:2]
+    whole = WithoutItsOwn(order=1, dtype="float64").fit(X)
+    columns = [7, 0, 12]
+    part = whole.restrict(columns)
+    np.testing.assert_array_equal(part.transform(X), whole.transform(X)[:, columns])
+    moves = [np.random.default_rng(i).normal(size=(2, len(X[i]), 3)) for i in range(2)]
+    for some, all_of_them in zip(part.jvp(X, moves), whole.jvp(X, moves), strict=True):
+        np.testing.assert_array_equal(some, all_of_them[:, columns])
+    cotangents = np.random.default_rng(2).normal(size=(2, 3))
+    padded = np.zeros((2, whole.n_features_out_))
+    padded[:, columns] = cotangents
+    for some, all_of_them in zip(part.vjp(X, cotangents), whole.vjp(X, padded), strict=True):
+        np.testing.assert_array_equal(some[0], all_of_them[0])
+        np.testing.assert_array_equal(some[1], all_of_them[1])
+
+
+def test_models_of_several_targets_are_refused(alloy):
+    X, y = alloy.structures, alloy.energies
+    model = make_pipeline(small_scattering(order=1), Ridge()).fit(X, np.column_stack([y, y]))
+    with pytest.raises(TypeError, match="Ridge has 2 targets; fit one, the energy"):
+        model_chain(model)
 
 
 def test_what_cannot_be_pruned_is_named(alloy):

@@ -24,6 +24,7 @@ from small_structures import cubic, triclinic
 
 from skwavelet import FeatureStore, PointScattering, VoxelScattering, featurize
 from skwavelet.__main__ import main
+from skwavelet._files import read_record, write_record
 from skwavelet.voxel import fft, wisdom
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_scales=")
@@ -116,6 +117,7 @@ def test_rows_and_columns(point, tmp_path):
             store[key]
     error_of(lambda: store[[1, 2], [3, 4]], TypeError, r"store\[rows\]\[:, columns\]")
     error_of(lambda: np.array(store, copy=False), ValueError, "always a copy")
+    np.testing.assert_array_equal(store.get_feature_names_out(), point.get_feature_names_out())
     assert repr(store) == f"FeatureStore({str(tmp_path)!r}, shape={store.shape})"
 
 
@@ -298,6 +300,9 @@ def test_damaged_manifests(point, tmp_path):
         path.write_text(text)
         error_of(lambda: FeatureStore(tmp_path), ValueError, "damaged: delete")
         error_of(lambda: featurize(point, rattled(3), tmp_path), ValueError, "damaged: delete")
+    path.write_text(whole)
+    write_record(path, read_record(path) | {"format": 2})
+    error_of(lambda: FeatureStore(tmp_path), ValueError, "has format 2.*use the version that wrote")
     path.unlink()
     error_of(lambda: FeatureStore(tmp_path), ValueError, "is no feature store")
     error_of(lambda: featurize(point, rattled(3), tmp_path), ValueError, "chunks but no manifest")
@@ -478,7 +483,11 @@ def test_command_line(tmp_path, capsys):
     assert captured.err.startswith("error: ")
     assert "other settings" in captured.err
     assert main(["inspect", store, "--verify"]) == 0
-    (tmp_path / "store" / "chunks" / "000001.npy").write_bytes(b"x" * 10)
+    chunk = tmp_path / "store" / "chunks" / "000001.npy"
+    chunk.write_bytes(bytes(len(chunk.read_bytes())))  # as long as before
+    assert main(["inspect", store, "--verify"]) == 1
+    assert "Damaged chunks: 1; run featurize again" in capsys.readouterr().err
+    chunk.write_bytes(b"x" * 10)
     assert main(["inspect", store]) == 1
     assert "Chunk 1" in capsys.readouterr().err
     joblib.dump(FeatureStore.load_transformer(type("S", (), {"directory": tmp_path / "store"})),
@@ -493,6 +502,22 @@ def test_command_line(tmp_path, capsys):
     assert main([*bad, "--skip-errors"]) == 0
     assert "1 left out" in capsys.readouterr().out
     assert main(["featurize", str(tmp_path / "x.traj"), store, "--set", "nonsense"]) == 1
+    assert "write NAME=VALUE" in capsys.readouterr().err
+
+
+def test_command_line_takes_names_and_can_be_interrupted(tmp_path, capsys, monkeypatch):
+    write(tmp_path / "x.traj", rattled(3))
+    command = ["featurize", str(tmp_path / "x.traj"), str(tmp_path / "store"), "--quiet",
+               "--representation=PointScattering", "--set", "order=1"]  # fmt: skip
+    assert main([*command, "--set", "normalize=lower_order"]) == 0
+    assert FeatureStore(tmp_path / "store").load_transformer().normalize == "lower_order"
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PointScattering, "fit", interrupt)
+    assert main(command) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
 
 
 # -- kills ---------------------------------------------------------------------------------------

@@ -158,3 +158,9 @@ def test_main_deviations_carry_the_spread():
     np.testing.assert_allclose(np.square(compressed).sum(), members.var(axis=1).sum(), rtol=0.01)
     assert main_deviations(Ridge().fit(X, X[:, 0]), X) is None
     assert main_deviations(ensemble, X[:0]) is None
+
+
+def test_models_that_agree_have_no_deviations():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    ensemble = BaggedOLSEnsemble(4, random_state=0).fit(X, np.ones(40))
+    assert main_deviations(ensemble, X) is None
