@@ -222,6 +222,8 @@ def test_too_few_groups(data, parameters, groups, message):
 def test_progress_bar(data, capsys):
     X, y, groups = data
     BaggedOLSEnsemble(3, verbose=1, random_state=0).fit(X, y, groups=groups)
-    assert "3/3" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "BaggedOLSEnsemble" in shown
+    assert "3/3" in shown
     BaggedOLSEnsemble(3, random_state=0).fit(X, y, groups=groups)
     assert capsys.readouterr().err == ""

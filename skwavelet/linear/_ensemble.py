@@ -219,7 +219,12 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         # n_jobs. Threads share the matrix.
         with (
             threadpool_limits(limits=1, user_api="blas"),
-            tqdm(total=len(missing), disable=not self.verbose) as progress,
+            tqdm(
+                total=len(missing),
+                desc=type(self).__name__,
+                unit="model",
+                disable=not self.verbose,
+            ) as progress,
         ):
             tasks = (delayed(_fit_bag)(fitter, data, i, seeds[i]) for i in missing)
             for i, *bag in unordered_results(tasks, self.n_jobs, prefer="threads"):
