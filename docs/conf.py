@@ -9,6 +9,8 @@ import warnings
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 from skwavelet._documentation import DocumentedMixin
 
 here = Path(__file__).parent
@@ -92,6 +94,26 @@ plot_rcparams = {"figure.dpi": 100, "savefig.bbox": "tight", "font.size": 9}
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    # In the order in which one would read them; those that are not named come last.
+    "within_subsection_order": ExplicitOrder(
+        [
+            "plot_first_model.py",
+            "plot_own_file.py",
+            "plot_path_folds.py",
+            "plot_selected_features.py",
+            "plot_maps.py",
+            "plot_force_training.py",
+            "plot_calculator.py",
+            "plot_diffusion_barrier.py",
+            "plot_bulk_modulus.py",
+            "plot_uncertainty.py",
+            "plot_neural_ethanol.py",
+            "plot_neural_filters.py",
+            "plot_neural_pooling_torsion.py",
+            "plot_neural_lennard_jones.py",
+            "*",
+        ]
+    ),
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"(^|/)(?!plot_)[^/]*\.py$",
     "backreferences_dir": "reference/backreferences",

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -87,3 +88,11 @@ def test_estimators_of_users_do_not_link_here(monkeypatch):
         pass
 
     assert "docs.example" not in Mine()._repr_html_()
+
+
+def test_corrections_of_the_dissertation_name_tests_that_exist():
+    page = (DOCS / "explanation" / "thesis.md").read_text(encoding="utf-8")
+    named = re.findall("`(test_.*?)`", page)
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    assert len(named) > 10
+    assert [name for name in named if f"\ndef {name}(" not in tests] == []
