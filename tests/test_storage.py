@@ -412,6 +412,35 @@ def test_other_settings_are_refused(voxel, tmp_path):
     featurize(fit(n_jobs=1, verbose=0), X, tmp_path)
 
 
+def one(symbol):
+    return 1.0
+
+
+def two(symbol):
+    return 2.0
+
+
+class Theirs:
+    """A structure of another package."""
+
+    def __init__(self, atoms):
+        self.to_ase_atoms = atoms.copy
+
+
+def test_functions_are_settings_and_structures_may_be_of_other_packages(tmp_path):
+    X = rattled(3)
+    transformer = PointScattering(order=1, channels={"own": one}).fit(X)
+    store = featurize(transformer, [Theirs(atoms) for atoms in X], tmp_path)
+    np.testing.assert_array_equal(store[:], transformer.transform(X))
+    featurize(transformer, X, tmp_path)  # the same structures, so that nothing is refused
+    other = PointScattering(order=1, channels={"own": two}).fit(X)
+    error_of(
+        lambda: featurize(other, X, tmp_path),
+        ValueError,
+        r"transformer.channels.own is .*test_storage.one. there and .*test_storage.two. here",
+    )
+
+
 def test_settings_do_not_depend_on_use(voxel, tmp_path):
     """Nor on the process: a transformer that was used, stored and loaded is the same one."""
     X = rattled(5)
