@@ -55,7 +55,7 @@ def workers(transformer, structures, directory: Path, repeats: int) -> None:
                 store = fresh(directory / "store", plans)
                 with joblib.parallel_config("dask", workers=every[:n]):
                     start = time.perf_counter()
-                    featurize(transformer, structures, store, chunk_size=16)
+                    featurize(transformer, structures, store, chunk_size=8)
                     seconds.append(time.perf_counter() - start)
     one, two = (min(times[n]) for n in (1, 2))
     print(

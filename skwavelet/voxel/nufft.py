@@ -93,6 +93,7 @@ class NonUniformDensity:
             dtype="complex128",
             modeord=1,
             nthreads=n_threads(),
+            showwarn=0,  # of threads on one physical core, which are meant
             upsampfac=1.25 if self._tolerance >= COARSE_TOLERANCE else 2.0,
         )
         plan.setpts(*self._angles)
