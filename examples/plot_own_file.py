@@ -48,13 +48,18 @@ fit = {"baggedolsensemble__groups": paths}
 predicted = cross_val_predict(
     model, structures, energies, groups=paths, cv=GroupKFold(5), params=fit
 )
-ParityDisplay.from_predictions(energies, predicted, name="unseen runs")
 
 # %%
 # What cannot be used is named by its place in the file, with what to do about it.
 
-structures[17].positions[3] = np.nan
+wrong = structures[17].copy()
+wrong.positions[3] = np.nan
 try:
-    model.fit(structures, energies, **fit)
+    model.fit([*structures[:17], wrong, *structures[18:]], energies, **fit)
 except ValueError as error:
     print(error)
+
+# %%
+# Predictions of the runs that the model has not seen:
+
+ParityDisplay.from_predictions(energies, predicted, name="unseen runs")
