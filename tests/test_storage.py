@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from small_structures import cubic, triclinic
+from small_structures import Convertible, cubic, triclinic
 
 from skwavelet import FeatureStore, PointScattering, VoxelScattering, featurize
 from skwavelet.__main__ import main
@@ -420,17 +420,10 @@ def two(symbol):
     return 2.0
 
 
-class Theirs:
-    """A structure of another package."""
-
-    def __init__(self, atoms):
-        self.to_ase_atoms = atoms.copy
-
-
 def test_functions_are_settings_and_structures_may_be_of_other_packages(tmp_path):
     X = rattled(3)
     transformer = PointScattering(order=1, channels={"own": one}).fit(X)
-    store = featurize(transformer, [Theirs(atoms) for atoms in X], tmp_path)
+    store = featurize(transformer, [Convertible(atoms) for atoms in X], tmp_path)
     np.testing.assert_array_equal(store[:], transformer.transform(X))
     featurize(transformer, X, tmp_path)  # the same structures, so that nothing is refused
     other = PointScattering(order=1, channels={"own": two}).fit(X)
