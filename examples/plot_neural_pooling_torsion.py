@@ -3,8 +3,8 @@ Pooling atoms: what it knows of a torsion angle
 ===============================================
 
 A chain of four atoms A-B-C-D is pooled to three nodes. The angle between the nodes is a function of
-the torsion angle of the chain, so that a network of three-body terms at the nodes sees what one at
-the atoms does not.
+the torsion angle of the chain, so that three-body terms at the nodes see what those at the atoms
+do not.
 
 Figure 6.2 of X. Brumwell, *Wavelet scattering and graph representations for atomic structures*.
 """
@@ -70,8 +70,9 @@ print(f"pooled angle at a torsion of 0: {np.degrees(angles[36]):.1f}°")
 # ---------------------------
 #
 # With a cutoff of 2 Å an atom sees its bonds alone. One layer of three-body terms at the atoms
-# knows bonds and bond angles, which do not change here: its energy is constant. With pooling the
-# assignment is learned, too.
+# knows bonds and bond angles, which do not change here: its energy is constant. With pooling, where
+# the assignment is learned, too, it is not. A second layer at the atoms does the same: the first
+# hands it the moments of B's surroundings and of C's, which are turned to each other.
 
 rng = np.random.default_rng(0)
 
@@ -84,10 +85,15 @@ def energy(torsion):
 train = rng.uniform(-np.pi, np.pi, 80)
 grid = np.linspace(-np.pi, np.pi, 73)
 curves = {}
-for label, pooling in (("atoms alone", None), ("atoms and three nodes", [3])):
+for label, n_layers, pooling in (
+    ("one layer at the atoms", 1, None),
+    ("one at the atoms, one at three nodes", 1, [3]),
+    ("two layers at the atoms", 2, None),
+):
     network = AngularNetwork(
-        1, 12, cutoff=2.0, pooling=pooling, learning_rate=0.02, max_epochs=150, random_state=0
-    )
+        n_layers, 12, cutoff=2.0, pooling=pooling, learning_rate=0.02, max_epochs=150,
+        random_state=0,
+    )  # fmt: skip
     network.fit([chain(torsion) for torsion in train], energy(train))
     curves[label] = network.predict([chain(torsion) for torsion in grid])
     error = np.abs(curves[label] - energy(grid)).mean()
@@ -99,9 +105,9 @@ left.plot(np.degrees(torsions), np.degrees(angles), label="pooled angle")
 left.plot(np.degrees(torsions), np.abs(np.degrees(torsions)), "k:", label="torsion angle itself")
 left.set(xlabel="torsion angle (°)", ylabel="angle (°)")
 left.legend()
-right.plot(np.degrees(grid), energy(grid), "k", label="energy")
-for label, values in curves.items():
-    right.plot(np.degrees(grid), values, "--", label=label)
+right.plot(np.degrees(grid), energy(grid), "0.7", lw=5, label="energy")
+for (label, values), style in zip(curves.items(), ("-", "--", ":"), strict=True):
+    right.plot(np.degrees(grid), values, style, lw=2.5, label=label)
 right.set(xlabel="torsion angle (°)", ylabel="energy (eV)")
-right.legend()
+right.legend(loc="lower center")
 plt.show()

@@ -112,7 +112,7 @@ def test_whether_the_element_of_a_neighbour_reaches_the_centre(messages, reaches
     ).fit(structures, [0.0, 1.0])  # fmt: skip
     features = []
     hook = network.module_.levels[0][0].register_forward_hook(
-        lambda module, inputs, output: features.append(output[0].numpy())
+        lambda module, inputs, output: features.append(output[0][0].numpy())
     )
     for atoms in structures:
         network.predict([atoms])
@@ -190,3 +190,21 @@ def test_angles_are_seen_if_asked_for(angles):
         ).fit([bent, straight], [0.0, 1.0])  # fmt: skip
         first, second = network.predict([bent, straight])
         assert (abs(first - second) > 1e-9) == (angles > 0)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_moments_tell_a_second_layer_of_torsion_angles(n_layers):
+    """With bonds alone within the cutoff; up to the sign, which a reflection changes."""
+
+    def chain(torsion):
+        ends = [[1.4, 0, -0.5], [1.4 * np.cos(torsion), 1.4 * np.sin(torsion), 1.5]]
+        return Atoms("CNOF", [ends[0], [0, 0, 0], [0, 0, 1], ends[1]])
+
+    X = [chain(torsion) for torsion in (0.4, -0.4, 1.2)]
+    network = AngularNetwork(
+        n_layers, 6, cutoff=2.0, max_epochs=1, validation_fraction=None, random_state=0,
+        dtype="float64",
+    ).fit(X, [0.0, 0.0, 1.0])  # fmt: skip
+    one, mirrored, other = network.predict(X)
+    assert one == pytest.approx(mirrored, rel=0, abs=1e-12)
+    assert (abs(one - other) > 1e-9) == (n_layers > 1)

@@ -13,7 +13,7 @@ from neural_checks import cells
 from scipy.special import eval_legendre
 from small_structures import molecule, random_rotation, triclinic
 
-from skwavelet.neural.bases import SolidHarmonics, SolidWavelets, cosine_cutoff
+from skwavelet.neural.bases import RadialBasis, SolidHarmonics, SolidWavelets, cosine_cutoff
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.layers import GaussianAngularLayer, Geometry, LegendreAngularLayer
 from skwavelet.neural.networks import AngularModule, ScatteringModule
@@ -52,14 +52,23 @@ def neighbors_of(batch):
         yield i, [(int(batch.neighbors[i, k]), vectors[i, k]) for k in slots]
 
 
-def gaussians(x, low, high, size):
-    width = (high - low) / (size - 1) / 2
+def gaussians(x, low, high, size, overlap=0.5):
+    width = overlap * (high - low) / (size - 1)
     centers = torch.linspace(low, high, size, dtype=torch.float64)
     return torch.exp(-0.5 * ((x - centers) / width) ** 2)
 
 
+def radial_gaussians(r):
+    return gaussians(torch.log(r), np.log(0.5), np.log(CUTOFF), 6, overlap=1.0)
+
+
 def ssp(x):
     return torch.log(0.5 * torch.exp(x) + 0.5)
+
+
+def change_by(layer, message):
+    bounded = message / (1 + (message @ message) / len(message)) ** 0.5
+    return layer.update.outer(ssp(layer.update.inner(bounded)))
 
 
 def switch(r):
@@ -117,12 +126,12 @@ def test_gaussian_layer_is_its_sum_over_triplets(messages):
         lambda *sizes: GaussianAngularLayer(*sizes, messages), legendre=False
     )
     theta = layer.triplet.weight.reshape(4, 5, 6)  # angular, channel, radial
-    result = layer(features, around)
+    result, _ = layer(features, [], around)
     for i, neighbors in neighbors_of(batch):
         message = torch.zeros(5, dtype=torch.float64)
         for k, (atom_k, v_k) in enumerate(neighbors):
             r_k = v_k.norm()
-            g_k = gaussians(r_k, 0.5, CUTOFF, 6)
+            g_k = radial_gaussians(r_k)
             inner = ssp(layer.pair(g_k))
             for j, (atom_j, v_j) in enumerate(neighbors):
                 if j == k:
@@ -132,23 +141,25 @@ def test_gaussian_layer_is_its_sum_over_triplets(messages):
                 h = torch.einsum("acr,a,r->c", theta, angular, g_k)
                 weight = 0.5 * switch(r_j)
                 if messages == "both":
-                    g_j = gaussians(r_j, 0.5, CUTOFF, 6)
+                    g_j = radial_gaussians(r_j)
                     weight = weight * layer.partner(features[atom_j]) * layer.partner_radial(g_j)
                 inner = inner + ssp(h) * weight
             source = i if messages == "center" else atom_k
             message = message + switch(r_k) * layer.mix(inner) * layer.features(features[source])
-        change = layer.update.outer(ssp(layer.update.inner(message)))
+        change = change_by(layer, message)
         torch.testing.assert_close(result[i], features[i] + change, rtol=1e-10, atol=1e-10)
 
 
 def test_legendre_layer_is_its_sum_over_pairs_of_neighbours():
-    layer, features, around, batch = layer_and_inputs(LegendreAngularLayer, legendre=True)
-    result = layer(features, around)
+    layer, features, around, batch = layer_and_inputs(
+        lambda *sizes: LegendreAngularLayer(*sizes, first=True), legendre=True
+    )
+    result, _ = layer(features, [], around)
     radial = layer.radial.weight.reshape(4, 5, 6)
     for i, neighbors in neighbors_of(batch):
         carried = [
             switch(v.norm()) * layer.features(features[atom])
-            * (radial @ gaussians(v.norm(), 0.5, CUTOFF, 6))
+            * (radial @ radial_gaussians(v.norm()))
             for atom, v in neighbors
         ]  # fmt: skip
         terms = [sum(row[0] for row in carried)]
@@ -159,8 +170,47 @@ def test_legendre_layer_is_its_sum_over_pairs_of_neighbours():
                     cosine = float(v @ w / (v.norm() * w.norm()))
                     term = term + eval_legendre(l, cosine) * one[l] * layer.mix[l](two[l])
             terms.append(0.3 * term)
-        change = layer.update.outer(ssp(layer.update.inner(torch.cat(terms))))
+        change = change_by(layer, torch.cat(terms))
         torch.testing.assert_close(result[i], features[i] + change, rtol=1e-10, atol=1e-10)
+
+
+def test_moments_of_the_layer_before_come_from_the_atom_and_its_neighbours():
+    layer, features, around, batch = layer_and_inputs(
+        lambda *sizes: LegendreAngularLayer(*sizes, first=False), legendre=True
+    )
+    before = [torch.randn(len(features), 2 * l + 1, 5, dtype=torch.float64) for l in (1, 2, 3)]
+    result, moments = layer(features, before, around)
+    radial = layer.radial.weight.reshape(4, 5, 6)
+    for i, neighbors in neighbors_of(batch):
+        message = []
+        for l in range(4):
+            A = torch.zeros(2 * l + 1, 5, dtype=torch.float64)
+            sent = torch.zeros(2 * l + 1, 1, dtype=torch.float64)  # a quarter of the width
+            for atom, v in neighbors:
+                g = radial_gaussians(v.norm())
+                y = torch.from_numpy(solid_harmonics((v / v.norm()).detach().numpy()[:, None], l))
+                y = y * np.sqrt(4 * np.pi / (2 * l + 1))
+                A = A + switch(v.norm()) * y * (radial[l] @ g) * layer.features(features[atom])
+                if l:
+                    carrier = layer.carriers[l - 1]
+                    filters = switch(v.norm()) * carrier.radial(g)
+                    sent = sent + filters * carrier.send(before[l - 1][atom])
+            if l:
+                A = A + carrier.own(before[l - 1][i]) + carrier.receive(sent)
+                torch.testing.assert_close(moments[l - 1][i], A, rtol=1e-10, atol=1e-10)
+            else:
+                message.append(A[0])
+            message.append(0.3 * (A * layer.mix[l](A)).sum(dim=0))
+        change = change_by(layer, torch.cat(message))
+        torch.testing.assert_close(result[i], features[i] + change, rtol=1e-10, atol=1e-10)
+
+
+def test_radial_functions_vanish_where_directions_are_not_defined():
+    r = torch.tensor([1e-6, 1e-3], dtype=torch.float64, requires_grad=True)
+    values = RadialBasis(10, 0.5, 5.0)(r)
+    (slopes,) = torch.autograd.grad(values.sum(), r, create_graph=True)
+    (curvatures,) = torch.autograd.grad(slopes.sum(), r)
+    assert max(x.abs().max() for x in (values, slopes, curvatures)) < 1e-100
 
 
 def scattering(n_layers=2, orders=((1, 0), (2, 1), (3, 2)), powers=(1, 2)):
@@ -261,9 +311,9 @@ def test_one_node_is_the_centroid_and_the_identity_is_the_structure():
     torch.testing.assert_close(positions, batch.positions)
     # The nodes are neighbours of one another as the atoms are, so that layers give the same.
     geometry = Geometry(CUTOFF, 0.5, 6, 4, legendre=True).double()
-    layer = LegendreAngularLayer(4, 6, 4).double()
+    layer = LegendreAngularLayer(4, 6, 4, first=True).double()
     results = [
-        layer(X, geometry(b.vectors(), b.neighbors, b.filled))
+        layer(X, [], geometry(b.vectors(), b.neighbors, b.filled))[0]
         for b in (batch, node_batch(positions, batch, 3))
     ]
     torch.testing.assert_close(*results)

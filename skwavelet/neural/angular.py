@@ -39,11 +39,13 @@ class AngularNetwork(NetworkRegressor):
         Number of features of an atom.
     basis : {"legendre", "gaussian"}, default="legendre"
         Angular part of the filters. "legendre": polynomials of the cosine, where the addition
-        theorem of spherical harmonics makes the cost proportional to the neighbours. "gaussian":
-        the filters of the reference, Gaussians of the cosine and of the distance through two
-        dense layers; the cost is proportional to the pairs of neighbours.
+        theorem of spherical harmonics makes the cost proportional to the neighbours, and lets
+        every layer pass the moments of its surroundings on to the next. "gaussian": the filters of
+        the reference, Gaussians of the cosine and the distance through two dense layers; the
+        cost is proportional to the pairs of neighbours.
     n_radial : int, default=10
-        Number of radial Gaussians, from the smallest distance in X to the cutoff.
+        Number of radial Gaussians, of the logarithm of the distance, from the smallest distance
+        in X to the cutoff.
     n_angular : int, default=None
         Number of Legendre polynomials (None: 4) or Gaussians (None: 10) of the angle. 0 leaves
         the angles out.
@@ -247,7 +249,7 @@ class AngularNetwork(NetworkRegressor):
         self._check_pooling(structures)
         smallest = smallest_distance(structures)
         # Every radial Gaussian lies between the closest atoms and the cutoff.
-        self._start = smallest if smallest < self.cutoff_ else 0.0
+        self._start = smallest if smallest < self.cutoff_ else 0.1 * self.cutoff_
         self._nodes = self._numbers_of_nodes(max(map(len, structures)))
 
     def _build(self, graphs: list[Graph]) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from skwavelet.neural.bases import (
     GaussianBasis,
+    RadialBasis,
     SolidHarmonics,
     cosine_cutoff,
     lengths,
@@ -34,7 +35,7 @@ class Surroundings:
     switch : Tensor of shape (N, K)
         Cutoff function of the distances; 0 in empty slots.
     radial : Tensor of shape (N, K, n_radial)
-        Gaussians of the distances.
+        Gaussians of the logarithms of the distances.
     angular : Tensor of shape (N, K, K, n_angular)
         Gaussians of cos(angle j i k) for the slots k and j; 0 where they are the same.
     harmonics : list of Tensor of shape (N, K, 2l + 1)
@@ -56,7 +57,7 @@ class Geometry(nn.Module):
     cutoff : float
         Å.
     start : float
-        Centre of the first radial Gaussian (Å).
+        Centre of the first radial Gaussian (Å), greater than 0.
     n_radial, n_angular : int
         Number of Gaussians, or of Legendre polynomials; ``n_angular=0`` leaves the angles out.
     legendre : bool
@@ -66,7 +67,7 @@ class Geometry(nn.Module):
     def __init__(self, cutoff: float, start: float, n_radial: int, n_angular: int, legendre: bool):
         super().__init__()
         self.cutoff = cutoff
-        self.radial = GaussianBasis(n_radial, start, cutoff)
+        self.radial = RadialBasis(n_radial, start, cutoff)
         self.harmonics = SolidHarmonics(n_angular - 1) if legendre else None
         self.angular = GaussianBasis(n_angular, -1, 1) if n_angular and not legendre else None
 
@@ -89,7 +90,11 @@ class Geometry(nn.Module):
 
 
 class _Update(nn.Module):
-    """Two dense layers that turn a message into a change of the features."""
+    """Two dense layers that turn a message into a change of the features.
+
+    Messages are products of learned factors, which made the training diverge until their size
+    was bounded: a small message enters as it is, a large one as its direction.
+    """
 
     def __init__(self, n_inputs: int, width: int):
         super().__init__()
@@ -97,7 +102,8 @@ class _Update(nn.Module):
 
     def forward(self, message: Tensor) -> Tensor:
         """Return changes (N, width) of the features for messages (N, n_inputs)."""
-        return self.outer(shifted_softplus(self.inner(message)))
+        size = (1 + message.square().mean(dim=-1, keepdim=True)).sqrt()
+        return self.outer(shifted_softplus(self.inner(message / size)))
 
 
 class GaussianAngularLayer(nn.Module):
@@ -137,8 +143,10 @@ class GaussianAngularLayer(nn.Module):
                 self.partner_radial = nn.Linear(n_radial, width, bias=False)
                 self.partner = nn.Linear(width, width)
 
-    def forward(self, features: Tensor, around: Surroundings) -> Tensor:
-        """Return new features (N, width)."""
+    def forward(
+        self, features: Tensor, moments: list[Tensor], around: Surroundings
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return new features (N, width), and the empty list of moments."""
         filters = self.filters(features, around)
         carried = self.features(features)
         if self.messages == "center":
@@ -146,7 +154,7 @@ class GaussianAngularLayer(nn.Module):
         else:
             carried = gather(carried, around.neighbors) * around.switch[..., None]
             message = (filters * carried).sum(dim=1)
-        return features + self.update(message)
+        return features + self.update(message), moments
 
     def filters(self, features: Tensor, around: Surroundings) -> Tensor:
         """Return the filters (N, K, width), summed over the second neighbour."""
@@ -179,16 +187,27 @@ class LegendreAngularLayer(nn.Module):
         sum_jk f_ij f_ik R_l(r_ij) R'_l(r_ik) P_l(cos jik) (W X)_j (W X)_k,    l < n_angular,
 
     and of sum_k f_ik R_0(r_ik) (W X)_k; R' is R with the channels mixed. By the addition theorem
-    of spherical harmonics the double sum is a scalar product of two single ones, so that the cost
-    is proportional to the neighbours and not to their pairs. The terms j = k are part of it.
+    of spherical harmonics the double sum is a scalar product, sum_m A_ilm (M_l A)_ilm, of moments
+
+        A_ilm = sum_k f_ik R_l(r_ik) Y_lm(u_ik) (W X)_k,
+
+    so that the cost is proportional to the neighbours and not to their pairs. The terms j = k are
+    part of it. Any layer but the first adds to its moments those A' of the layer before, of the
+    atom itself and, in fewer channels, of its neighbours,
+
+        (O_l A')_ilm + V_l sum_k f_ik T_l(r_ik) (S_l A')_klm,    l > 0,
+
+    which tells how the surroundings of two neighbours are turned to each other.
 
     Parameters
     ----------
     width : int
     n_radial, n_angular : int
+    first : bool
+        Whether no layer comes before.
     """
 
-    def __init__(self, width: int, n_radial: int, n_angular: int):
+    def __init__(self, width: int, n_radial: int, n_angular: int, first: bool):
         super().__init__()
         self.n_angular = n_angular
         self.features = nn.Linear(width, width)
@@ -196,17 +215,48 @@ class LegendreAngularLayer(nn.Module):
         self.mix = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(n_angular))
         self.update = _Update((n_angular + 1) * width, width)
         nn.init.normal_(self.radial.weight, std=0.5)
+        n_carried = 0 if first else n_angular - 1
+        self.carriers = nn.ModuleList(_MomentCarrier(width, n_radial) for _ in range(n_carried))
 
-    def forward(self, features: Tensor, around: Surroundings) -> Tensor:
-        """Return new features (N, width)."""
+    def forward(
+        self, features: Tensor, moments: list[Tensor], around: Surroundings
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return new features (N, width) and moments, of which the first layer takes none.
+
+        Moments are a list of tensors (N, 2l + 1, width), l = 1 ... n_angular - 1.
+        """
         carried = gather(self.features(features), around.neighbors) * around.switch[..., None]
         weights = self.radial(around.radial).unflatten(-1, (self.n_angular, -1))
         weights = weights * carried[:, :, None]
-        terms = []
         assert around.harmonics is not None  # networks of this basis compute them
-        for l, (harmonics, mix) in enumerate(zip(around.harmonics, self.mix, strict=True)):
-            moments = harmonics.transpose(1, 2) @ weights[:, :, l]
-            if l == 0:
-                terms.append(moments[:, 0])
-            terms.append(0.3 * (moments * mix(moments)).sum(dim=1))
-        return features + self.update(torch.cat(terms, dim=1))
+        sums = [
+            harmonics.transpose(1, 2) @ weights[:, :, l]
+            for l, harmonics in enumerate(around.harmonics)
+        ]
+        for l, carrier in enumerate(self.carriers, start=1):
+            sums[l] = sums[l] + carrier(moments[l - 1], around)
+        products = [
+            0.3 * (moment * mix(moment)).sum(dim=1)
+            for moment, mix in zip(sums, self.mix, strict=True)
+        ]
+        message = torch.cat([sums[0][:, 0], *products], dim=1)
+        return features + self.update(message), sums[1:]
+
+
+class _MomentCarrier(nn.Module):
+    """What the moments of one degree add to those of the next layer, at the atom and around it."""
+
+    def __init__(self, width: int, n_radial: int):
+        super().__init__()
+        n_sent = max(1, width // 4)
+        self.own = nn.Linear(width, width, bias=False)
+        self.send = nn.Linear(width, n_sent, bias=False)
+        self.radial = nn.Linear(n_radial, n_sent, bias=False)
+        self.receive = nn.Linear(n_sent, width, bias=False)
+        nn.init.normal_(self.radial.weight, std=0.5)
+
+    def forward(self, moments: Tensor, around: Surroundings) -> Tensor:
+        """Return (N, 2l + 1, width) for moments of that shape."""
+        filters = self.radial(around.radial) * around.switch[..., None]
+        sent = gather(self.send(moments), around.neighbors) * filters[:, :, None]
+        return self.own(moments) + self.receive(sent.sum(dim=1))

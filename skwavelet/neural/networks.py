@@ -66,17 +66,17 @@ class AngularModule(nn.Module):
         # At equal density, half as many nodes are 2^(1/3) times as far apart.
         reaches = [cutoff * 2 ** (level / 3) for level in range(len(nodes) + 1)]
         # Nodes may lie closer to each other than atoms do.
-        starts = [start] + [0.0] * len(nodes)
+        starts = [start] + [0.1 * reach for reach in reaches[1:]]
         self.geometries = nn.ModuleList(
             Geometry(reach, first, n_radial, n_angular, legendre)
             for reach, first in zip(reaches, starts, strict=True)
         )
         self.levels = nn.ModuleList(
             nn.ModuleList(
-                LegendreAngularLayer(width, n_radial, n_angular)
+                LegendreAngularLayer(width, n_radial, n_angular, first=number == 0)
                 if legendre
                 else GaussianAngularLayer(width, n_radial, n_angular, messages)
-                for _ in range(n_layers)
+                for number in range(n_layers)
             )
             for _ in reaches
         )
@@ -95,8 +95,9 @@ class AngularModule(nn.Module):
                 features, batch, loss = self.pools[level - 1](features, batch)
                 losses = losses + loss
             around = self.geometries[level](batch.vectors(), batch.neighbors, batch.filled)
+            moments: list[Tensor] = []
             for layer in layers:
-                features = layer(features, around)
+                features, moments = layer(features, moments, around)
             total = total + batch.sums(self.readouts[level](features))
         return total, losses
 
