@@ -10,7 +10,7 @@ collect_ignore_glob = ["*.py", "_build", "gallery"]
 if find_spec("pymatgen") is None:
     collect_ignore_glob.append("howto/pymatgen.md")
 if find_spec("torch") is None:
-    collect_ignore_glob.append("howto/gpu.md")
+    collect_ignore_glob += ["howto/gpu.md", "howto/networks.md"]
 if find_spec("skops") is None:
     collect_ignore_glob.append("howto/save_models.md")
 
