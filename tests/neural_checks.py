@@ -1,11 +1,15 @@
 """Small labelled molecules and untrained networks for the tests of the networks."""
 
 import numpy as np
+import torch
 from ase.build import molecule
 from ase.calculators.emt import EMT
 from small_structures import CELLS
 
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork
+
+# Threads wait for each other at every one of these small arrays: for minutes, on a busy machine.
+torch.set_num_threads(1)
 
 # Every kind of network, small and in double precision.
 NETWORKS = {

@@ -21,8 +21,10 @@ from networks import load
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork
 
 VARIANTS = {
-    "default (Legendre, both neighbours' features)": {},
-    "no angles (`n_angular=0`)": {"n_angular": 0},
+    "default (Legendre, three layers)": {},
+    "one layer, which has no moments to pass on": {"n_layers": 1},
+    "no angles, products of sums over neighbours (`n_angular=1`)": {"n_angular": 1},
+    "no angles, sums over neighbours (`n_angular=0`)": {"n_angular": 0},
     "Gaussian filters, both neighbours' features": {"basis": "gaussian"},
     "Gaussian filters, features of k alone": {"basis": "gaussian", "messages": "neighbor"},
     "Gaussian filters, literal (6.13)": {"basis": "gaussian", "messages": "center"},
@@ -54,7 +56,7 @@ def main():
     parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
     parser.add_argument("--cache", required=True)
     parser.add_argument("--molecule", default="ethanol")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
