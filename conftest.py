@@ -4,4 +4,4 @@ from importlib.util import find_spec
 
 collect_ignore_glob = []
 if find_spec("torch") is None:
-    collect_ignore_glob += ["skwavelet/neural/*.py", "tests/neural_checks.py"]
+    collect_ignore_glob += ["skwavelet/neural/*.py", "tests/helpers/neural_checks.py"]

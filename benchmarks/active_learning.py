@@ -22,7 +22,7 @@ from derivative_rows import cached, load, split_paths
 from timing import machine
 
 from skwavelet import BaggedOLSEnsemble, PointScattering, VoxelScattering
-from skwavelet.uncertainty import rank_by_disagreement
+from skwavelet.potentials.uncertainty import rank_by_disagreement
 
 STRATEGIES = ("random", "largest spread", "rank_structures")
 

@@ -26,7 +26,7 @@ from derivative_rows import cached, load
 from timing import machine, table
 
 from skwavelet import BaggedOLSEnsemble, FeatureCosts, VoxelScattering
-from skwavelet.budget import features_in_budget
+from skwavelet.compression.budget import features_in_budget
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 6, 1 / 8, 1 / 10, 1 / 12, 1 / 16, 1 / 24, 1 / 40)
 ALLOWED = 1.10

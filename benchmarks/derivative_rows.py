@@ -13,7 +13,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 import skwavelet
 from skwavelet.datasets import LISI_STEPS, load_lisi
-from skwavelet.labels import ENERGY, STRESS, Rows, build_rows
+from skwavelet.potentials.rows import ENERGY, STRESS, Rows, build_rows
 
 _CHUNK = 40
 _BLOCK = 2048

@@ -34,8 +34,8 @@ from skwavelet import (
     VoxelScattering,
     calibrate_spread,
 )
-from skwavelet._validation import check_groups
-from skwavelet.labels import ENERGY, FORCE, STRESS, fit_rows
+from skwavelet._utils.validation import check_groups
+from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, fit_rows
 
 TRAININGS = {  # force_weight, stress_weight
     "energies": (0.0, 0.0),

@@ -40,7 +40,7 @@ from sklearn.model_selection import StratifiedKFold
 from timing import machine, table
 
 from skwavelet import AngularFeatures, BaggedOLSEnsemble, PointScattering, VoxelScattering
-from skwavelet.labels import ENERGY, FORCE, fit_rows
+from skwavelet.potentials.rows import ENERGY, FORCE, fit_rows
 
 ONE_CHANNEL = {"channels": ["number"]}  # all channels of one element are multiples of one
 PUBLISHED = {

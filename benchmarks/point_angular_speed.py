@@ -27,7 +27,7 @@ from timing import alternate, machine, table
 
 from skwavelet import AngularFeatures, PointScattering
 from skwavelet.datasets import load_lisi
-from skwavelet.structures import check_structures
+from skwavelet.structures.checks import check_structures
 
 REACH = 6.0
 OCTAVES = {"scale_step": 1.0, "n_scales": 2, "order": 2, "max_l": 2, "reach": REACH}

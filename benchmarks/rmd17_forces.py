@@ -27,7 +27,7 @@ from scipy.spatial.transform import Rotation
 from timing import machine, table
 
 from skwavelet import AngularFeatures, BaggedOLSEnsemble, PointScattering, VoxelScattering
-from skwavelet.labels import ENERGY, Rows, fit_rows
+from skwavelet.potentials.rows import ENERGY, Rows, fit_rows
 
 # Energy and force MAE of linear ACE and FCHL19 with 1000 structures (Batatia et al. 2022).
 PUBLISHED = {"ethanol": "1.2 / 7.3, 0.9 / 6.2", "uracil": "1.1 / 6.6, 0.6 / 4.2"}

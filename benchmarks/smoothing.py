@@ -24,8 +24,8 @@ from derivative_rows import cached_rows, errors, load, select, split_paths
 from timing import machine, table
 
 from skwavelet import BaggedOLSEnsemble, VoxelScattering
-from skwavelet._validation import check_groups
-from skwavelet.labels import fit_rows
+from skwavelet._utils.validation import check_groups
+from skwavelet.potentials.rows import fit_rows
 
 SMOOTHINGS = (1e-6, 1e-2, 3e-2, 1e-1)
 TRAININGS = {"energies": (0.0, 0.0), "and forces, stresses": (1e-3, 1.0)}

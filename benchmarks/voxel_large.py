@@ -28,9 +28,9 @@ from timing import machine, table
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
-from skwavelet.voxel.density import SeparableDensity
-from skwavelet.voxel.fft import NumpyArrays
-from skwavelet.voxel.nufft import NonUniformDensity
+from skwavelet.representations.voxel.density import SeparableDensity
+from skwavelet.representations.voxel.fft import NumpyArrays
+from skwavelet.representations.voxel.nufft import NonUniformDensity
 
 TILINGS = {
     132: (1, 1, 2), 264: (1, 2, 2), 528: (2, 2, 2), 1056: (2, 2, 4), 2376: (3, 3, 4),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sphinx_gallery.sorting import ExplicitOrder
 
-from skwavelet._documentation import DocumentedMixin
+from skwavelet._utils.documentation import DocumentedMixin
 
 here = Path(__file__).parent
 

@@ -14,7 +14,7 @@ import numpy as np
 from ase.build import bulk
 
 from skwavelet import VoxelScattering
-from skwavelet.wavelets import wavelet
+from skwavelet.representations.wavelets import wavelet
 
 atoms = bulk("SiC", "zincblende", a=4.36, cubic=True) * (2, 2, 2)
 atoms.rattle(0.05, seed=0)

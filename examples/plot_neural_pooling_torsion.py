@@ -17,7 +17,7 @@ from ase import Atoms
 from skwavelet.neural import AngularNetwork
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.pooling import pool_atoms
-from skwavelet.structures import check_structures
+from skwavelet.structures.checks import check_structures
 
 BOND, ANGLE = 1.5, np.radians(110)
 

@@ -8,8 +8,8 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from skwavelet._validation import check_row_vector
-from skwavelet.structures import as_atoms, check_structures
+from skwavelet._utils.validation import check_row_vector
+from skwavelet.structures.checks import as_atoms, check_structures
 
 __all__ = [
     "energy_per_atom",

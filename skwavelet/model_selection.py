@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
-from skwavelet._validation import check_groups
-from skwavelet.structures import as_atoms
+from skwavelet._utils.validation import check_groups
+from skwavelet.structures.checks import as_atoms
 
 
 class RelaxationPathGroupKFold(BaseCrossValidator):

@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import BaseEstimator
 
 import skwavelet
-from skwavelet._documentation import DocumentedMixin
+from skwavelet._utils.documentation import DocumentedMixin
 
 MODULES = ["datasets", "energies", "inspection"] + ["neural"] * bool(find_spec("torch"))
 NAMES = [f"skwavelet.{name}" for name in skwavelet.__all__] + [
@@ -93,6 +93,8 @@ def test_estimators_of_users_do_not_link_here(monkeypatch):
 def test_corrections_of_the_dissertation_name_tests_that_exist():
     page = (DOCS / "explanation" / "thesis.md").read_text(encoding="utf-8")
     named = re.findall("`(test_.*?)`", page)
-    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")
+    )
     assert len(named) > 10
     assert [name for name in named if f"\ndef {name}(" not in tests] == []

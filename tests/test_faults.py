@@ -15,14 +15,15 @@ import numpy as np
 import psutil
 import pytest
 from ase import Atoms
-from check_helpers import error_of
+from helpers.check_helpers import error_of
+from helpers.small_structures import cubic
+from helpers.stores import rattled
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_structures import cubic
-from test_storage import rattled
 
-from skwavelet import FeatureStore, PointScattering, VoxelScattering, _files, _memory, featurize
-from skwavelet.structures import check_structures
+from skwavelet import FeatureStore, PointScattering, VoxelScattering, featurize
+from skwavelet._utils import files, memory
+from skwavelet.structures.checks import check_structures
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits and permissions are POSIX's")
 pytestmark = pytest.mark.filterwarnings("ignore:n_scales=")
@@ -108,7 +109,7 @@ def test_a_directory_that_cannot_be_written(point):
 
 def test_files_are_whole_or_absent(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    _files.write_atomically(path, b"before")
+    files.write_atomically(path, b"before")
 
     def fail(*_):
         raise KeyboardInterrupt
@@ -117,7 +118,7 @@ def test_files_are_whole_or_absent(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(os, name, fail)
             with pytest.raises(KeyboardInterrupt):
-                _files.write_atomically(path, b"after")
+                files.write_atomically(path, b"after")
         assert path.read_bytes() == b"before"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -150,7 +151,7 @@ import resource, sys
 sys.path.insert(0, {tests!r})
 import psutil
 from ase import Atoms
-from small_structures import cubic
+from helpers.small_structures import cubic
 from skwavelet import PointScattering, VoxelScattering
 voxel = VoxelScattering(order=1, n_scales=1).fit([cubic()])
 point = PointScattering(order=1, reach=40.0).fit([cubic()])
@@ -190,11 +191,11 @@ def test_limits_of_groups(tmp_path, monkeypatch):
         (directory / "memory.max").write_text(f"{limit}\n")
         (directory / "memory.current").write_text(f"{used}\n")
         (directory / "memory.stat").write_text(f"anon 3\ninactive_file {cached}\n")
-    monkeypatch.setattr(_memory, "GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "cgroup")
     (tmp_path / "cgroup").write_text("4:memory:/x\n0::/job/step\n")
-    assert _memory._below_group_limit(tmp_path) == 400
+    assert memory._below_group_limit(tmp_path) == 400
     (tmp_path / "cgroup").unlink()
-    assert _memory._below_group_limit(tmp_path) == np.inf
+    assert memory._below_group_limit(tmp_path) == np.inf
 
 
 # -- load ----------------------------------------------------------------------------------------

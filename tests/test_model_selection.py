@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase import Atoms
+from helpers.small_structures import Convertible
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from small_structures import Convertible
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor, RelaxationPathGroupKFold
 from skwavelet.model_selection import assign_folds

@@ -12,7 +12,7 @@ from representations import REPRESENTATIONS, SPECIES
 from schemes import SCHEMES, SEED
 
 from skwavelet.energies import formation_energy_per_atom, reference_energies
-from skwavelet.normalization import lower_paths
+from skwavelet.representations.normalization import lower_paths
 
 STAGES = (1, 21, 41)
 

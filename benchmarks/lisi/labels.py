@@ -11,8 +11,8 @@ from representations import REPRESENTATIONS
 from schemes import SEED
 
 from skwavelet import BaggedOLSEnsemble
-from skwavelet.chaining import feature_chain
-from skwavelet.labels import (
+from skwavelet.potentials.linear_chain import feature_chain
+from skwavelet.potentials.rows import (
     ENERGY,
     FORCE,
     STRESS,

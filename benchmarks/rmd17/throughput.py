@@ -28,7 +28,7 @@ from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon
 from skwavelet.neural.training import loss_and_errors
-from skwavelet.structures import check_structures
+from skwavelet.structures.checks import check_structures
 
 CUTOFF = 5.0
 

@@ -12,8 +12,8 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet.chaining import LinearChain, feature_chain, model_chain, split_model
 from skwavelet.linear import BaggedOLSEnsemble, GreedyOLSRegressor
+from skwavelet.potentials.linear_chain import LinearChain, feature_chain, model_chain, split_model
 
 
 def split_estimator(estimator: Any) -> tuple[Any | None, Any]:

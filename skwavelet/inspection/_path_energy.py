@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
 from skwavelet.inspection._models import common_size, predictions_of_members, staged_predictions
 from skwavelet.inspection.physics import barrier
-from skwavelet.structures import as_atoms
+from skwavelet.structures.checks import as_atoms
 
 
 class PathEnergyDisplay(Display):

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from skwavelet.inspection._drawing import Display, in_small_units
-from skwavelet.uncertainty import calibrate_spread
+from skwavelet.potentials.uncertainty import calibrate_spread
 
 
 class ReliabilityDisplay(Display):
@@ -40,7 +40,7 @@ class ReliabilityDisplay(Display):
     --------
     >>> import numpy as np
     >>> from skwavelet.inspection import ReliabilityDisplay
-    >>> from skwavelet.uncertainty import calibrate_spread
+    >>> from skwavelet.potentials.uncertainty import calibrate_spread
     >>> rng = np.random.default_rng(0)
     >>> std = rng.uniform(0.001, 0.002, size=1000)
     >>> factor, table = calibrate_spread(2 * std * rng.normal(size=1000), std, n_bins=4)

@@ -8,7 +8,7 @@ from typing import Any
 import joblib
 
 from skwavelet import __version__
-from skwavelet._files import digest, write_atomically
+from skwavelet._utils.files import digest, write_atomically
 
 
 class Checkpoint:

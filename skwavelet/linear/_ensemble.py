@@ -17,10 +17,10 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from skwavelet._documentation import DocumentedMixin
-from skwavelet._parallel import unordered_results
-from skwavelet._validation import Interval, StrOptions, check_parameters
-from skwavelet._versioning import VersionedMixin
+from skwavelet._utils.documentation import DocumentedMixin
+from skwavelet._utils.parallel import unordered_results
+from skwavelet._utils.validation import Interval, StrOptions, check_parameters
+from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.linear._blocks import BlockwiseData
 from skwavelet.linear._checkpoint import Checkpoint
 from skwavelet.linear._regressor import GreedyOLSRegressor

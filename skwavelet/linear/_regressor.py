@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet._documentation import DocumentedMixin
-from skwavelet._validation import Interval, RealNotInt, StrOptions, check_parameters
-from skwavelet._versioning import VersionedMixin
+from skwavelet._utils.documentation import DocumentedMixin
+from skwavelet._utils.validation import Interval, RealNotInt, StrOptions, check_parameters
+from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.linear._blocks import BlockwiseData
 from skwavelet.linear._training import (
     TrainingData,

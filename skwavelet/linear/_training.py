@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
-from skwavelet._validation import check_groups, check_row_vector
+from skwavelet._utils.validation import check_groups, check_row_vector
 from skwavelet.linear._blocks import BlockwiseData, blockwise_data, is_on_disk
 from skwavelet.linear.design import Design, Problem, build_design
 

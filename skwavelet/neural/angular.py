@@ -12,12 +12,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skwavelet._validation import Interval, StrOptions
+from skwavelet._utils.validation import Interval, StrOptions
 from skwavelet.neural.graph import Graph
 from skwavelet.neural.layers import GaussianAngularLayer
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.regressor import NetworkRegressor
-from skwavelet.structures import Structure, smallest_distance
+from skwavelet.structures.checks import Structure, smallest_distance
 
 _N_ANGULAR = {"legendre": 4, "gaussian": 10}
 

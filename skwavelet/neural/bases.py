@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skwavelet.wavelets import radial_coefficients, solid_harmonics
+from skwavelet.representations.wavelets import radial_coefficients, solid_harmonics
 
 # Added to squared lengths (Å^2): pooled atoms may fall on one another.
 _TINY = 1e-12

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skwavelet.neighborhoods import Neighborhoods
-from skwavelet.structures import Structure
+from skwavelet.structures.checks import Structure
+from skwavelet.structures.neighborhoods import Neighborhoods
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from skwavelet._validation import Interval, StrOptions
+from skwavelet._utils.validation import Interval, StrOptions
 from skwavelet.neural.graph import Graph, collate
 from skwavelet.neural.networks import ScatteringModule
 from skwavelet.neural.regressor import NetworkRegressor
-from skwavelet.point.filters import natural_reach, scales_to_reach, wavelet_maximum
-from skwavelet.scattering import learn_beta, wavelet_orders
-from skwavelet.structures import Structure, smallest_distance
+from skwavelet.representations.point.filters import natural_reach, scales_to_reach, wavelet_maximum
+from skwavelet.representations.scattering import learn_beta, wavelet_orders
+from skwavelet.structures.checks import Structure, smallest_distance
 
 # Where a wavelet has fallen to this part of its maximum it needs no wider scale to reach on.
 _TOLERANCE = 1e-3

@@ -22,20 +22,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skwavelet._documentation import DocumentedMixin
-from skwavelet._validation import (
+from skwavelet._utils.documentation import DocumentedMixin
+from skwavelet._utils.validation import (
     Interval,
     StrOptions,
     check_groups,
     check_parameters,
     check_row_vector,
 )
-from skwavelet._versioning import VersionedMixin
-from skwavelet.labels import check_forces, check_stress_is_defined, to_voigt
+from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.neural.graph import Graph, build_graph, collate
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.neural.training import Labelled, Settings, Trainer
-from skwavelet.structures import Structure, as_atoms, check_elements, check_structures
+from skwavelet.potentials.rows import check_forces, check_stress_is_defined, to_voigt
+from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 
 # Parameters that do not change what is learned.
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "verbose")

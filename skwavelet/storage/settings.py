@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from skwavelet import __version__
-from skwavelet._files import digest
-from skwavelet.tables import plain_table
+from skwavelet._utils.files import digest
+from skwavelet.representations.tables import plain_table
 
 # How features are computed, not what they are.
 EXECUTION = {"n_jobs", "verbose", "memory"}

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import iread
 
-from skwavelet._files import digest
+from skwavelet._utils.files import digest
 
 
 def read_structures(

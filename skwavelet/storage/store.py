@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import joblib
 import numpy as np
 
-from skwavelet._files import DamagedFileError, digest, read_record
+from skwavelet._utils.files import DamagedFileError, digest, read_record
 
 FORMAT = 1
 

@@ -18,8 +18,9 @@ from filelock import FileLock, Timeout
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from skwavelet._files import PARTIAL, DamagedFileError, digest, write_atomically, write_record
-from skwavelet._parallel import unordered_results
+from skwavelet._utils.fftw_plans import shared_plans
+from skwavelet._utils.files import PARTIAL, DamagedFileError, digest, write_atomically, write_record
+from skwavelet._utils.parallel import unordered_results
 from skwavelet.storage.settings import first_difference, settings_of
 from skwavelet.storage.sources import fingerprint, read_structures
 from skwavelet.storage.store import (
@@ -31,7 +32,6 @@ from skwavelet.storage.store import (
     read_manifest,
     record_path,
 )
-from skwavelet.voxel.wisdom import shared_plans
 
 CHUNK_SIZE = 64
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
-from skwavelet.wavelets import spectrum_magnitude, spectrum_peak
+from skwavelet.representations.wavelets import spectrum_magnitude, spectrum_peak
 
 lisi = load_lisi()
 scattering = VoxelScattering().fit(lisi.structures)

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.special import eval_genlaguerre
 
-from skwavelet.wavelets import solid_harmonics, wavelet
+from skwavelet.representations.wavelets import solid_harmonics, wavelet
 
 PAIRS = [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)]
 

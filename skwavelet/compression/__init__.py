@@ -1,0 +1,1 @@
+"""Models that compute only what they use, or what a budget of time allows."""

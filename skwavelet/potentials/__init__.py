@@ -1,0 +1,1 @@
+"""Energy models: energies, forces and stresses from features, and how far to trust them."""

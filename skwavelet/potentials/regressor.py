@@ -1,0 +1,370 @@
+"""``EnergyForceRegressor``: a linear potential trained on energies, forces and stresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skwavelet._utils.documentation import DocumentedMixin
+from skwavelet._utils.validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_groups,
+    check_parameters,
+    check_row_vector,
+)
+from skwavelet._utils.versioning import VersionedMixin
+from skwavelet.potentials.linear_chain import (
+    check_representations,
+    feature_chain,
+    model_chain,
+    used_features,
+)
+from skwavelet.potentials.rows import (
+    FORCE,
+    build_rows,
+    check_forces,
+    check_stress,
+    check_stress_is_defined,
+    fit_rows,
+    to_voigt,
+)
+from skwavelet.potentials.uncertainty import ExtrapolationScore, main_deviations, spread_cotangents
+from skwavelet.structures.checks import as_atoms, check_structures
+
+
+class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
+    """A linear model of structures trained on energies, forces and stresses.
+
+    The energy per atom is linear in the features of a structure, so that forces and stresses are
+    linear in their derivatives, with the same weights. Each structure gives one row of energy,
+    ``n_directions`` rows of forces (the forces projected on random directions of all its atoms)
+    and, where stresses are given, at most six rows of stress. The weights minimize, over the
+    structures of the training set,
+
+    mean (energy error)² + force_weight · mean (force error)² + stress_weight · mean (stress error)²
+
+    in (eV/atom)², (eV/Å)² and (eV/Å³)², means over force and stress components, to which the
+    random directions are an unbiased approximation. (Equation 5.16 of the reference is
+    this with p = 1 / (1 + force_weight).) Rows of derivatives have no intercept.
+
+    Parameters
+    ----------
+    features : estimator
+        A representation such as `VoxelScattering`, a Pipeline of one and of linear steps
+        (scalers, selectors, PCA), or a FeatureUnion of such.
+    regressor : estimator
+        A linear model that takes ``sample_weight``: `BaggedOLSEnsemble`, `GreedyOLSRegressor`,
+        or any of scikit-learn with ``coef_`` (Ridge, Lasso, ...). Our own models are handed the
+        intercept as a column that is zero in derivative rows. For those of scikit-learn the
+        energy rows are centred and the fit is made without intercept, which for squared errors
+        is the same; they compute in float64. A penalty counts against the sum over structures,
+        each with weight 1 for its energy, and not against the mean. Those that hold out rows by
+        themselves (RidgeCV, LassoCV) know no groups: rows of one structure fall on both sides.
+    force_weight : float, default=0.001
+        Weight of the mean squared force error, Å²/atom². The default makes a force error of
+        100 meV/Å count as much as an energy error of 3.2 meV/atom.
+    stress_weight : float, default=1.0
+        Weight of the mean squared stress error, Å⁶/atom². The default makes a stress error of
+        1 meV/Å³ count as much as an energy error of 1 meV/atom.
+    n_directions : int or "all", default=8
+        Directions per structure along which forces are used: orthonormal random ones of all
+        atoms at once, or all 3 N. At most 6 of them, likewise, serve the stress. Memory: every
+        direction is a row of n_features numbers (float32 where the features are), of which a
+        linear model makes a copy in float64.
+    random_state : int, RandomState instance or None, default=None
+        Draws the directions.
+
+    Attributes
+    ----------
+    features_ : estimator
+        The fitted features.
+    regressor_ : estimator
+        The fitted linear model, which predicts eV/atom from the features.
+    n_rows_ : int
+        Number of rows it was fitted on.
+
+    See Also
+    --------
+    ScatteringCalculator : Use the model in ASE.
+    prune : Compute only what the model needs.
+
+    Notes
+    -----
+    The modulus of a map has edges where the map is zero, which no grid resolves: forces are exact
+    derivatives of the energy on the grid, but do not sum to zero over the atoms. Training on
+    forces suppresses this noise (``benchmarks/forces.py`` measures it). In models of energies
+    alone it can be as large as the forces, unless the ``smoothing`` of the features is well above
+    its default, 0.03 to 0.1.
+
+    References
+    ----------
+    X. Brumwell, *Wavelet scattering and graph representations for atomic structures*,
+    dissertation, Michigan State University, equation (5.16).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from sklearn.linear_model import Ridge
+    >>> from skwavelet import EnergyForceRegressor, VoxelScattering
+    >>> structures = []
+    >>> for seed in range(6):
+    ...     atoms = bulk("Cu", cubic=True)
+    ...     atoms.rattle(0.1, seed=seed)
+    ...     atoms.calc = EMT()
+    ...     structures.append(atoms)
+    >>> energies = [atoms.get_potential_energy() / len(atoms) for atoms in structures]
+    >>> forces = [atoms.get_forces() for atoms in structures]
+    >>> features = VoxelScattering(n=[1], max_l=0, spacing=0.4, dtype="float64")
+    >>> model = EnergyForceRegressor(features, Ridge(1e-8), random_state=0)
+    >>> model.fit(structures, energies, forces=forces).predict_forces(structures[:1])[0].shape
+    (4, 3)
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "features": [HasMethods(["fit", "transform"])],
+        "regressor": [HasMethods(["fit", "predict"])],
+        "force_weight": [Interval(Real, 0, None, closed="neither")],
+        "stress_weight": [Interval(Real, 0, None, closed="neither")],
+        "n_directions": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        features: Any,
+        regressor: Any,
+        *,
+        force_weight: float = 0.001,
+        stress_weight: float = 1.0,
+        n_directions: int | str = 8,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.features = features
+        self.regressor = regressor
+        self.force_weight = force_weight
+        self.stress_weight = stress_weight
+        self.n_directions = n_directions
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Sequence[Atoms],
+        y: ArrayLike,
+        forces: Sequence[np.ndarray | None] | None = None,
+        stress: Sequence[np.ndarray | None] | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the features and the linear model.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        y : array-like of shape (n_structures,)
+            Energies, eV/atom.
+        forces : sequence of array of shape (N, 3), default=None
+            Forces of each structure, eV/Å; None or an array of NaN where there are none.
+        stress : sequence of array of shape (6,), default=None
+            Stress of each structure, eV/Å³, in ASE's sign and order (xx, yy, zz, yz, xz, xy);
+            None or NaN where there is none.
+        groups : array-like of shape (n_structures,), default=None
+            Group of each structure (relaxation path). All rows of a structure, and all
+            structures of a group, are drawn, held out or left out together by linear models
+            that know groups. None: each structure is its own group.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If ``features`` contains a step that is not linear, or ``regressor`` is no linear
+            model or takes no weights.
+        ValueError
+            If labels are missing, of the wrong shape or not finite; the message names the
+            structure.
+        """
+        check_parameters(self)
+        check_representations(self.features)
+        X = as_atoms(X)
+        check_structures(X)
+        y = check_row_vector(y, len(X), "y")
+        groups = check_groups(groups, len(X))
+        forces, stress = check_forces(forces, X), check_stress(stress, X)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
+        self.features_ = clone(self.features)
+        if hasattr(self.features_, "fit_transform"):
+            features = np.asarray(self.features_.fit_transform(X, y))
+        else:  # a FrozenEstimator
+            features = np.asarray(self.features_.transform(X))
+        chain = feature_chain(self.features_)
+        rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng)
+        self.n_rows_ = len(rows.targets)
+        self.regressor_ = fit_rows(
+            self.regressor, rows, groups, self.force_weight, self.stress_weight
+        )
+        self._used = used_features(self.regressor_)
+        self._extrapolation = ExtrapolationScore().fit(features[:, self._used])
+        self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
+        return self
+
+    def predict(
+        self, X: Sequence[Atoms], return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict energies per atom.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        return_std : bool, default=False
+            Whether to return the standard deviation over the models of an ensemble too.
+
+        Returns
+        -------
+        energies : ndarray of shape (n_structures,)
+            eV/atom.
+        std : ndarray of shape (n_structures,)
+            eV/atom; only with ``return_std=True``.
+        """
+        check_is_fitted(self)
+        features = np.asarray(self.features_.transform(X))
+        if not return_std:
+            return self.regressor_.predict(features)
+        self._check_ensemble()
+        return self.regressor_.predict(features, return_std=True)
+
+    def predict_forces(
+        self, X: Sequence[Atoms], return_std: bool = False
+    ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
+        """Predict forces, the negative gradients of the total energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        return_std : bool, default=False
+            Whether to return the standard deviation over the models of an ensemble too. It
+            takes one reverse sweep for each main deviation of the models from their mean (see
+            Notes): up to 16 times the cost of the forces.
+
+        Returns
+        -------
+        forces : list of ndarray of shape (N, 3)
+            eV/Å.
+        std : list of ndarray of shape (N, 3)
+            eV/Å; only with ``return_std=True``.
+
+        Notes
+        -----
+        The deviations of the models from their mean are rotated to the principal axes of the
+        forces that they predict along the training directions. At most 16 axes are kept, and the
+        variance is divided by the share that they carry. A model trained without forces keeps all
+        deviations, and the result is exact, at one sweep for each of its models.
+        """
+        derivatives = self._derivatives(X, return_std)
+        forces = [-gradient for gradient, _, _, _ in derivatives]
+        if not return_std:
+            return forces
+        return forces, [std for _, _, std, _ in derivatives]
+
+    def predict_stress(
+        self, X: Sequence[Atoms], return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict stresses, the derivatives of the energies by strain per volume.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+            Structures that are periodic in all directions.
+        return_std : bool, default=False
+            Whether to return the standard deviation over the models of an ensemble too, as for
+            `predict_forces`.
+
+        Returns
+        -------
+        stress : ndarray of shape (n_structures, 6)
+            eV/Å³, ASE's sign and order (xx, yy, zz, yz, xz, xy).
+        std : ndarray of shape (n_structures, 6)
+            eV/Å³; only with ``return_std=True``.
+
+        Raises
+        ------
+        ValueError
+            If a structure is not periodic in all directions.
+        """
+        X = as_atoms(X)
+        check_stress_is_defined(check_structures(X))
+        derivatives = self._derivatives(X, return_std)
+        stress = np.array([voigt for _, voigt, _, _ in derivatives])
+        if not return_std:
+            return stress
+        return stress, np.array([std for _, _, _, std in derivatives])
+
+    def extrapolation_score(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Tell how far the features of structures leave those of the training set.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        ndarray of shape (n_structures,)
+            See `ExtrapolationScore`, of the features that the model has weights on: about 1 for
+            structures like those of the training set.
+        """
+        check_is_fitted(self)
+        features = np.asarray(self.features_.transform(X))
+        return self._extrapolation.score_samples(features[:, self._used])
+
+    def _derivatives(self, X: Sequence[Atoms], return_std: bool) -> list[tuple]:
+        """Return (gradient, stress, their standard deviations) of the total energies."""
+        check_is_fitted(self)
+        if return_std:
+            self._check_ensemble()
+        X = as_atoms(X)
+        chain = model_chain(self)
+        cotangents = spread_cotangents(chain.n_outputs, return_std, self._deviations)
+        n_sweeps = len(cotangents)
+        sweeps = chain.value_and_vjp(
+            [atoms for atoms in X for _ in cotangents],
+            np.concatenate([len(atoms) * cotangents for atoms in X]),
+        )
+        results = []
+        for index, atoms in enumerate(X):
+            here = sweeps[index * n_sweeps : (index + 1) * n_sweeps]
+            volume = atoms.get_volume() if atoms.pbc.all() else np.nan
+            gradients = np.array([gradient for _, gradient, _ in here])
+            stresses = np.array([to_voigt(strain, volume) for _, _, strain in here])
+            results.append(
+                (
+                    gradients[0],
+                    stresses[0],
+                    np.sqrt(np.square(gradients[1:]).sum(axis=0)),
+                    np.sqrt(np.square(stresses[1:]).sum(axis=0)),
+                )
+            )
+        return results
+
+    def _check_ensemble(self) -> None:
+        if not hasattr(self.regressor_, "estimators_"):
+            raise TypeError(
+                f"return_std needs an ensemble such as BaggedOLSEnsemble(), not "
+                f"{type(self.regressor_).__name__}."
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags

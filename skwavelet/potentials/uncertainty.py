@@ -1,0 +1,308 @@
+"""How far to trust a prediction: spread of an ensemble, calibration, extrapolation, ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from numpy.typing import ArrayLike
+from scipy.linalg import eigh
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skwavelet._utils.documentation import DocumentedMixin
+from skwavelet._utils.versioning import VersionedMixin
+from skwavelet.potentials.linear_chain import linear_members, model_chain
+from skwavelet.structures.checks import as_atoms
+
+# Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
+_KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
+# Variance, relative to that of a feature, of directions without extent in the training set.
+_REGULARIZATION = 0.01
+
+
+def spread_cotangents(
+    n_outputs: int, with_spread: bool, deviations: np.ndarray | None = None
+) -> np.ndarray:
+    """Return what to differentiate for a prediction and for its spread.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Outputs of a ``model_chain``: the prediction, and those of the members.
+    with_spread : bool
+    deviations : ndarray of shape (r, n_members), optional
+        As from `main_deviations`; None for each member's own deviation, which is exact.
+
+    Returns
+    -------
+    ndarray of shape (1, n_outputs) or (1 + r, n_outputs)
+        The prediction, and deviations of which the sum of squares is the variance.
+    """
+    prediction = np.zeros((1, n_outputs))
+    prediction[0, 0] = 1
+    if not with_spread:
+        return prediction
+    if deviations is None:
+        deviations = np.eye(n_outputs - 1) / np.sqrt(n_outputs - 1)
+    # Members are compared with their mean, output 0.
+    against = -deviations.sum(axis=1, keepdims=True)
+    return np.vstack([prediction, np.hstack([against, deviations])])
+
+
+def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
+    """Return the few mixtures of members that carry the spread of their predictions.
+
+    Parameters
+    ----------
+    regressor : estimator
+        A fitted linear model, an ensemble or not.
+    rows : ndarray of shape (n_rows, n_features)
+        Typical rows (derivatives of the features), maybe none.
+
+    Returns
+    -------
+    ndarray of shape (r, n_members) or None
+        The sum over rows of (mixture @ members' deviations)² is the variance over members, on
+        average over ``rows``. None where there are no rows, no ensemble or no spread.
+    """
+    members = linear_members(regressor)
+    if not members or not len(rows):
+        return None
+    deviations = np.column_stack([member.coef_ - regressor.coef_ for member in members])
+    gram = np.zeros((len(members), len(members)))
+    for start in range(0, len(rows), 4096):
+        predicted = rows[start : start + 4096] @ deviations
+        gram += predicted.T @ predicted
+    variance, axes = eigh(gram)
+    variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
+    if not variance.any():
+        return None
+    share = np.cumsum(variance) / variance.sum()
+    kept = min(int(np.searchsorted(share, _KEPT_SHARE)) + 1, _KEPT_DEVIATIONS, len(members))
+    # What is left out is made up for on average, so that the spread is not too small.
+    return axes[:, :kept].T / np.sqrt(len(members) * share[kept - 1])
+
+
+class ExtrapolationScore(DocumentedMixin, VersionedMixin, BaseEstimator):
+    r"""How far rows of features leave those of the training set.
+
+    The Mahalanobis distance of a row z of standardized features, regularized so that directions
+    in which the training set does not extend count as if it extended a tenth of a standard
+    deviation, relative to its root mean square over the training set:
+
+    .. math:: s(z)^2 = \frac{z^T (C + a)^{-1} z}{\mathrm{tr}\,C (C + a)^{-1}}, \quad a = 0.01
+
+    with C the correlations of the features. It is about 1 for structures like those of the
+    training set, whatever the features, several for strained cells, and thousands where a
+    feature depends on the box, say a wavelet too wide for it, rather than on the structure.
+
+    `EnergyForceRegressor` keeps one for its own features. Behind a representation in a Pipeline,
+    it serves any other model: ``make_pipeline(VoxelScattering(), ExtrapolationScore())`` has
+    ``fit`` and ``score_samples`` for structures.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (n_features,)
+        Mean of each feature, and its standard deviation (at least the rounding error of float32).
+    axes_ : ndarray of shape (n_axes, n_features)
+        Principal axes of the standardized features that stand out from the regularization.
+    variance_ : ndarray of shape (n_axes,)
+        Variances along the axes.
+    n_features_in_ : int
+        Number of features seen in fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skwavelet import ExtrapolationScore
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(1000, 3))
+    >>> ExtrapolationScore().fit(X).score_samples([[0, 1, 0], [10, 0, 0]]).round(1)
+    array([0.6, 5.9])
+    """
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Learn where the training set lies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        rows: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        self.mean_ = rows.mean(axis=0)
+        size = np.sqrt(np.square(rows).mean(axis=0))
+        noise = 10 * np.finfo(np.float32).eps * np.where(size > 0, size, 1.0)
+        self.scale_ = np.maximum(rows.std(axis=0), noise)
+        Z = (rows - self.mean_) / self.scale_
+        # The smaller of the two matrices that share their nonzero eigenvalues.
+        tall = len(Z) >= Z.shape[1]
+        gram = (Z.T @ Z if tall else Z @ Z.T) / len(Z)
+        least = 0.01 * _REGULARIZATION
+        variance, vectors = eigh(gram, subset_by_value=(least, np.inf))
+        self.variance_ = variance[::-1]
+        axes = vectors.T if tall else (Z.T @ vectors / np.sqrt(variance * len(Z))).T
+        self.axes_ = np.ascontiguousarray(axes[::-1])
+        self._typical2 = float(self._distance2(Z).mean()) or 1.0
+        return self
+
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Return the score of each row, about 1 inside the training set and more outside.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return np.sqrt(self._distance2((X - self.mean_) / self.scale_) / self._typical2)
+
+    def _distance2(self, Z: np.ndarray) -> np.ndarray:
+        along = np.square(Z @ self.axes_.T)
+        across = np.maximum(np.square(Z).sum(axis=1) - along.sum(axis=1), 0)
+        return along @ (1 / (self.variance_ + _REGULARIZATION)) + across / _REGULARIZATION
+
+
+def calibrate_spread(
+    errors: ArrayLike, std: ArrayLike, n_bins: int = 10
+) -> tuple[float, pd.DataFrame]:
+    """Compare predicted standard deviations with errors.
+
+    Parameters
+    ----------
+    errors : array-like of shape (n_samples,)
+        Predictions minus truth, on structures of groups that no model was trained on.
+    std : array-like of shape (n_samples,)
+        Predicted standard deviations, in the same units.
+    n_bins : int, default=10
+        Bins of equal numbers of samples, by increasing standard deviation.
+
+    Returns
+    -------
+    factor : float
+        sqrt(mean((errors / std)²)): what standard deviations are to be multiplied by (by maximum
+        likelihood, for Gaussian errors). 1 is calibrated, more is overconfident.
+    table : DataFrame
+        The reliability figure, one row per bin: ``count``, ``std`` (root mean square of the
+        predicted ones) and ``rmse``. Calibrated predictions lie on rmse = std.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a value is not finite, or a standard deviation is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skwavelet.potentials.uncertainty import calibrate_spread
+    >>> rng = np.random.default_rng(0)
+    >>> std = rng.uniform(1, 2, size=10000)
+    >>> factor, table = calibrate_spread(2 * std * rng.normal(size=10000), std, n_bins=4)
+    >>> round(factor, 1), len(table)
+    (2.0, 4)
+    """
+    errors, std = (np.asarray(values, dtype=np.float64) for values in (errors, std))
+    if errors.ndim != 1 or errors.shape != std.shape or not len(errors):
+        raise ValueError(
+            f"errors and std must be vectors of one length; got {errors.shape} and {std.shape}."
+        )
+    if not (np.isfinite(errors).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise ValueError("errors and std must be finite, and std positive.")
+    if not 1 <= n_bins <= len(errors):
+        raise ValueError(f"n_bins={n_bins} must be between 1 and the number of samples.")
+    factor = float(np.sqrt(np.mean((errors / std) ** 2)))
+    bins = np.array_split(np.argsort(std, kind="stable"), n_bins)
+    table = pd.DataFrame(
+        {
+            "count": [len(rows) for rows in bins],
+            "std": [np.sqrt(np.mean(std[rows] ** 2)) for rows in bins],
+            "rmse": [np.sqrt(np.mean(errors[rows] ** 2)) for rows in bins],
+        }
+    )
+    return factor, table
+
+
+def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
+    """Rank unlabelled structures by what their labels would teach an ensemble.
+
+    The first is the structure about whose energy per atom the models of the ensemble disagree
+    most, the second the one about which they would disagree most if they agreed on the first,
+    and so on: a batch of structures from the top is not the same structure many times over.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted `EnergyForceRegressor` or Pipeline whose linear model is an ensemble.
+    X : sequence of ase.Atoms
+        The pool. Only its features are computed.
+
+    Returns
+    -------
+    ndarray of shape (n_structures,)
+        Indices into X, most informative first. What M models disagree about is exhausted after
+        M - 1 structures; the ranking of the others then starts afresh.
+
+    Raises
+    ------
+    TypeError
+        If the model is no ensemble.
+
+    Notes
+    -----
+    Let d_i be the deviations of the members' predictions of structure i from their mean. Their
+    covariances are C_ij = d_i . d_j / M, and the ranking is the order of the pivots of the
+    Cholesky decomposition of C.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skwavelet import BaggedOLSEnsemble, VoxelScattering, rank_structures
+    >>> structures = [bulk("Cu", a=a, cubic=True) for a in np.linspace(3.4, 3.8, 9)]
+    >>> energies = [(atoms.get_volume() - 47) ** 2 for atoms in structures]
+    >>> features = VoxelScattering(order=1, spacing=0.4)
+    >>> model = make_pipeline(features, BaggedOLSEnsemble(5, random_state=0))
+    >>> ranked = rank_structures(model.fit(structures, energies), structures[:3])
+    >>> sorted(ranked.tolist())
+    [0, 1, 2]
+    """
+    predictions = model_chain(model).values(as_atoms(X))[:, 1:]
+    if predictions.shape[1] < 2:
+        raise TypeError("Ranking needs an ensemble such as BaggedOLSEnsemble() as linear model.")
+    return rank_by_disagreement(predictions)
+
+
+def rank_by_disagreement(predictions: np.ndarray) -> np.ndarray:
+    """Rank rows of members' predictions (n, n_members) as `rank_structures` does."""
+    everyone = predictions - predictions.mean(axis=1, keepdims=True)
+    ranked: list[int] = []
+    unranked = np.ones(len(predictions), dtype=bool)
+    while unranked.any():
+        # Members minus one structures exhaust what the members disagree about; then once more.
+        deviations = everyone.copy()
+        start = np.square(deviations).sum(axis=1)
+        for _ in range(max(predictions.shape[1] - 1, 1)):
+            left = np.where(unranked, np.square(deviations).sum(axis=1), -1.0)
+            best = int(np.argmax(left))
+            if left[best] < 0:
+                break
+            ranked.append(best)
+            unranked[best] = False
+            if left[best] <= 1e-12 * start.max():
+                break
+            axis = deviations[best] / np.linalg.norm(deviations[best])
+            deviations -= np.outer(deviations @ axis, axis)
+    return np.array(ranked)

@@ -1,0 +1,1 @@
+"""Representations: from structures to features and their derivatives."""

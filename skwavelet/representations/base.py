@@ -1,0 +1,404 @@
+"""The transformer that all representations share.
+
+A representation brings fitted attributes and an *evaluator*: a picklable object on plain
+arrays with the features of one structure and their derivatives. Everything else, from checking
+the input to processes and progress, is here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Protocol, Self
+
+import joblib
+import numpy as np
+import pandas as pd
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from skwavelet._utils.documentation import DocumentedMixin
+from skwavelet._utils.parallel import unordered_results
+from skwavelet._utils.validation import check_columns, check_parameters
+from skwavelet._utils.versioning import VersionedMixin
+from skwavelet.representations.channels import channel_weights
+from skwavelet.representations.tables import feature_names, plain_table, rebuilt_table
+from skwavelet.structures.checks import (
+    Structure,
+    check_elements,
+    check_structures,
+    smallest_distance,
+)
+from skwavelet.structures.directions import check_directions
+
+
+class Evaluator(Protocol):
+    """What a representation computes, one structure at a time."""
+
+    def check(self, structure: Structure) -> None:
+        """Raise ``ValueError`` if the structure cannot be computed here (memory)."""
+
+    def features(self, structure: Structure) -> np.ndarray:
+        """Return the features, of shape (n_features,)."""
+
+    def tangents(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> np.ndarray:
+        """Return derivatives along directions, of shape (n_directions, n_features).
+
+        Directions are pairs of displacements (n_directions, N, 3) and strains
+        (n_directions, 3, 3).
+        """
+
+    def gradients(
+        self, structure: Structure, cotangent: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the features and the gradients of ``cotangent @ features``.
+
+        Shapes (n_features,), (N, 3) for positions and (3, 3) for a strain.
+        """
+
+
+class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, BaseEstimator):
+    """Base of transformers from sequences of ``ase.Atoms`` to feature matrices.
+
+    Subclasses implement ``_learn``, which sets the fitted attributes, ``feature_table_`` and
+    ``_evaluator`` from checked structures; they have the parameters ``channels``, ``dtype``,
+    ``n_jobs`` and ``verbose``.
+    """
+
+    _evaluator: Evaluator
+
+    def fit(self, X: Iterable[Atoms], y: Any = None) -> Self:
+        """Learn elements, channels and resolution from structures.
+
+        Only the geometry is used, never the energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+            Structures; lengths in Å.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a structure or a parameter is unusable; the message names the structure's index.
+        """
+        check_parameters(self)
+        structures = check_structures(X)
+        elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
+        self.min_distance_ = smallest_distance(structures)
+        self.elements_ = [chemical_symbols[z] for z in elements]
+        self.channels_ = channel_weights(self.channels, elements)
+        self._atomic_numbers = tuple(elements)
+        self._learn(structures)
+        self.n_features_out_ = len(self.feature_table_)
+        return self
+
+    def transform(self, X: Iterable[Atoms]) -> np.ndarray:
+        """Compute the features of structures.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        ndarray of shape (n_structures, n_features)
+            Of the transformer's ``dtype``; a DataFrame after ``set_output``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a structure is unusable, has an element not seen in ``fit``, is beyond memory, or
+            has features that overflow; the message names its index.
+        """
+        structures = self._check(X)
+        features = np.empty((len(structures), self.n_features_out_), dtype=self.dtype)
+        for index, row in self._map("features", structures):
+            if not np.isfinite(row).all():
+                raise ValueError(
+                    f"Structure {structures[index].index} has features beyond {self.dtype}; "
+                    "use dtype='float64' or smaller powers."
+                )
+            features[index] = row
+        return features
+
+    def jvp(
+        self,
+        X: Iterable[Atoms],
+        displacements: Sequence[np.ndarray] | None = None,
+        strains: Sequence[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Differentiate the features along directions (Jacobian-vector products).
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        displacements : sequence of array of shape (n_directions, N, 3), optional
+            One array per structure: how far each atom moves (Å) per unit of the direction.
+        strains : sequence of array of shape (n_directions, 3, 3), optional
+            One array per structure: homogeneous strains eps; row vectors a of the cell and of
+            the positions become a (1 + eps).
+
+        Returns
+        -------
+        list of ndarray of shape (n_directions, n_features)
+            Exact derivatives of what ``transform`` returns, one array per structure.
+
+        Raises
+        ------
+        ValueError
+            If both kinds of direction are missing or a shape does not fit.
+        """
+        structures = self._check(X)
+        directions = check_directions(structures, displacements, strains)
+        return _in_order(self._map("tangents", structures, directions), len(structures))
+
+    def vjp(
+        self, X: Iterable[Atoms], cotangents: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Differentiate linear forms of the features (vector-Jacobian products).
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        cotangents : array of shape (n_structures, n_features)
+            Weights w of the linear form w @ features of each structure.
+
+        Returns
+        -------
+        list of (ndarray of shape (N, 3), ndarray of shape (3, 3))
+            Gradients of w @ features with respect to the positions (per Å) and to a homogeneous
+            strain, one pair per structure.
+
+        Raises
+        ------
+        ValueError
+            If ``cotangents`` has another shape or is not finite.
+        """
+        return [(gradient, strain) for _, gradient, strain in self.value_and_vjp(X, cotangents)]
+
+    def value_and_vjp(
+        self, X: Iterable[Atoms], cotangents: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return the features together with ``vjp``, at no further cost.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        cotangents : array of shape (n_structures, n_features)
+
+        Returns
+        -------
+        list of (features, gradient, strain gradient)
+            Shapes (n_features,), (N, 3) and (3, 3), one triple per structure.
+        """
+        structures = self._check(X)
+        cotangents = np.asarray(cotangents, dtype=np.float64)
+        expected = (len(structures), self.n_features_out_)
+        if cotangents.shape != expected:
+            raise ValueError(f"cotangents has shape {cotangents.shape}; pass shape {expected}.")
+        if not np.isfinite(cotangents).all():
+            raise ValueError("cotangents holds NaN or infinite values; repair them.")
+        rows = [(cotangent,) for cotangent in cotangents]
+        return _in_order(self._map("gradients", structures, rows), len(structures))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features, made from the rows of ``feature_table_``.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray of str of shape (n_features,)
+        """
+        check_is_fitted(self)
+        return np.asarray(self._feature_names(), dtype=object)
+
+    def restrict(self, columns: ArrayLike) -> Self:
+        """Return a fitted copy that computes only some of the features.
+
+        Parameters
+        ----------
+        columns : array-like of int or of bool
+            Numbers of the features to keep, in the order to keep them in, or a mask.
+
+        Returns
+        -------
+        StructureTransformer
+            Refitting it, or a clone of it, brings back all features.
+
+        Raises
+        ------
+        IndexError
+            If there is no such feature.
+        ValueError
+            If no feature is kept.
+        """
+        check_is_fitted(self)
+        kept = check_columns(columns, self.n_features_out_)
+        if not len(kept):
+            raise ValueError("columns chooses no feature; keep at least one.")
+        restricted = copy.copy(self)
+        restricted.feature_table_ = self.feature_table_.iloc[kept].reset_index(drop=True)
+        restricted.n_features_out_ = len(kept)
+        restricted._evaluator = self._restricted_evaluator(kept)
+        return restricted
+
+    def keep_grid(self, atoms: Atoms) -> Self:
+        """Return a fitted copy whose discretization stays that of one structure.
+
+        Grids change in steps when a cell changes; whoever follows an energy along changing cells
+        (a relaxation, a curve of energy against volume) keeps one. Where a representation has no
+        grid, nothing changes.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Whose grid to keep, for structures with cells within a few per cent of its own.
+
+        Returns
+        -------
+        StructureTransformer
+        """
+        self._check([atoms])
+        return copy.copy(self)
+
+    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
+        """Return an evaluator of some features; override it to spare the work of the others."""
+        return _SelectedFeatures(self._evaluator, columns, self.n_features_out_)
+
+    def _check(self, X: Iterable[Atoms]) -> list[Structure]:
+        check_is_fitted(self)
+        structures = check_structures(X)
+        check_elements(structures, self._atomic_numbers)
+        return structures
+
+    def _check_memory(self, method: str, structures: list[Structure]) -> None:
+        """Raise ``ValueError`` for the first structure of which a method takes too much."""
+        for structure in structures:
+            self._evaluator.check(structure)
+
+    def _map(
+        self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield (position in ``structures``, result of the evaluator's method)."""
+        evaluator = self._evaluator
+        self._check_memory(method, structures)
+        # Structures of one cell side by side, so that they share their filters.
+        order = sorted(range(len(structures)), key=lambda i: _cell_key(structures[i]))
+        tasks = [(i, structures[i], arguments[i] if arguments else ()) for i in order]
+        n_workers = joblib.effective_n_jobs(self.n_jobs)
+        size = 1 if n_workers == 1 else int(np.clip(len(tasks) // (8 * n_workers), 1, 64))
+        batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+        # One batch is not worth a process.
+        n_jobs = self.n_jobs if len(batches) > 1 else 1
+        work = (joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches)
+        with tqdm(
+            total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose
+        ) as progress:
+            for results in unordered_results(work, n_jobs):
+                yield from results
+                progress.update(len(results))
+
+    def _learn(self, structures: list[Structure]) -> None:
+        raise NotImplementedError
+
+    def _feature_names(self) -> list[str]:
+        return feature_names(self.feature_table_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        tables = {k: plain_table(v) for k, v in state.items() if isinstance(v, pd.DataFrame)}
+        return {k: v for k, v in state.items() if k not in tables} | {"_tables": tables}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        tables = state.pop("_tables", {})
+        super().__setstate__(
+            state | {name: rebuilt_table(**parts) for name, parts in tables.items()}
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+class AtomFeaturesMixin(StructureTransformer):
+    """What transformers add whose features are sums over atoms.
+
+    Their evaluators have a method ``atom_features(structure)``.
+    """
+
+    def transform_atoms(self, X: Iterable[Atoms]) -> list[np.ndarray]:
+        """Compute the features of every atom, before they are summed.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        list of ndarray of shape (N, n_features)
+            One array per structure, in the order of its atoms. Whatever ``normalize``, these are
+            the terms of the sums themselves (0 where an atom is not of the feature's element):
+            their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.
+        """
+        structures = self._check(X)
+        return _in_order(self._map("atom_features", structures), len(structures))
+
+
+class _SelectedFeatures:
+    """An evaluator that keeps some columns of another one's."""
+
+    def __init__(self, evaluator: Evaluator, columns: np.ndarray, n_features: int):
+        self._evaluator, self._columns, self._n_features = evaluator, columns, n_features
+
+    def check(self, structure: Structure) -> None:
+        self._evaluator.check(structure)
+
+    def features(self, structure: Structure) -> np.ndarray:
+        return self._evaluator.features(structure)[self._columns]
+
+    def tangents(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> np.ndarray:
+        return self._evaluator.tangents(structure, displacements, strains)[:, self._columns]
+
+    def gradients(
+        self, structure: Structure, cotangent: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # The features that are left out come with a cotangent of zero.
+        whole = np.zeros(self._n_features)
+        np.add.at(whole, self._columns, cotangent)
+        features, gradient, strain = self._evaluator.gradients(structure, whole)
+        return features[self._columns], gradient, strain
+
+
+def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:
+    return [(index, method(structure, *arguments)) for index, structure, arguments in batch]
+
+
+def _in_order(results: Iterator[tuple[int, Any]], length: int) -> list:
+    ordered = [None] * length
+    for index, result in results:
+        ordered[index] = result
+    return ordered
+
+
+def _cell_key(structure: Structure) -> tuple:
+    return (structure.elements, structure.pbc.tobytes(), structure.cell.tobytes())

@@ -1,0 +1,196 @@
+"""Wavelet filters on the reciprocal lattice of one grid, and their response to a strain."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from skwavelet.representations.voxel.density import pair_weights
+from skwavelet.representations.voxel.fft import Array, Arrays, half, spread
+from skwavelet.representations.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
+from skwavelet.representations.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
+
+# Filters and their gradients that are kept for the next structure of the same cell.
+KEEP_BYTES = 2**28
+# Points of a filter that are computed together, so that the intermediate arrays stay in cache.
+POINTS = 2**15
+
+_kept: OrderedDict[tuple, tuple[Any, int]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _keep(key: tuple, make: Callable, nbytes: int):
+    """Return what ``make`` once made for a key, as long as there is room."""
+    if nbytes > KEEP_BYTES:
+        return make()
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key][0]
+    value = make()
+    with _lock:
+        _kept[key] = value, nbytes
+        while sum(size for _, size in _kept.values()) > KEEP_BYTES:
+            _kept.popitem(last=False)
+    return value
+
+
+class Filters:
+    """Wavelets of one scale on one grid.
+
+    Frequencies without a partner (-L/2 on an axis of even length L) are left out, so that maps are
+    real and reflections of a structure give reflected maps.
+
+    Parameters
+    ----------
+    wavelets : sequence of (n, l)
+    beta : float
+        Width (Å).
+    scale : float
+        Scale j: the filters are psi^(2^j G).
+    shape : tuple of (int, int, int)
+        Grid points.
+    cell : ndarray of shape (3, 3)
+        Box (Å).
+    arrays : Arrays
+        Where the filters go.
+    """
+
+    def __init__(
+        self,
+        wavelets: Sequence[tuple[int, int]],
+        beta: float,
+        scale: float,
+        shape: tuple[int, int, int],
+        cell: np.ndarray,
+        arrays: Arrays,
+    ):
+        self.wavelets, self.beta, self.scale = wavelets, beta, scale
+        self.shape, self.cell, self.arrays = shape, cell, arrays
+        # Large filters are made plane by plane and as real numbers.
+        self.large = arrays.streams(shape)
+
+    def phase(self, which: int) -> complex:
+        """Return (-i)^l."""
+        return (-1j) ** self.wavelets[which][1]
+
+    def _cached(self, what: str, which: int, make: Callable, n_numbers: int):
+        wavelet = self.wavelets[which], self.beta, self.scale
+        key = (what, *wavelet, self.shape, self.cell.tobytes(), self.arrays)
+        nbytes = n_numbers * prod(half(self.shape)) * self.arrays.dtype.itemsize
+        return _keep(key, make, nbytes)
+
+    def _parts(self) -> Iterator[slice]:
+        count = max(1, POINTS // prod(half(self.shape)[1:]))
+        for start in range(0, self.shape[0], count):
+            yield slice(start, min(start + count, self.shape[0]))
+
+    def _points(self, planes: slice) -> np.ndarray:
+        """Return 2^j G (3, planes, L1, L2 // 2 + 1)."""
+        cell = self.cell / 2.0**self.scale
+        return reciprocal_vectors(self.shape, cell, self.arrays.dtype, planes)
+
+    def spectrum(self, which: int):
+        """Return psi^_nlm (2l + 1, half grid) of one (n, l); real, without its phase, if large."""
+        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
+        if self.large:
+            # Until the next parents need it, there is no room to keep it.
+            return self._write(which, self.arrays.buffer("filters", shape))
+
+        def make():
+            values = np.empty(shape, dtype=np.result_type(self.arrays.dtype, np.complex64))
+            return self.arrays.asarray(self._write(which, values))
+
+        return self._cached("spectrum", which, make, 2 * shape[0])
+
+    def _write(self, which: int, values: np.ndarray) -> np.ndarray:
+        n, l = self.wavelets[which]
+
+        def part(planes):
+            spectrum = wavelet_spectrum(self._points(planes), n, l, self.beta)
+            if self.large:
+                values[:, planes] = spectrum
+            else:
+                np.multiply(self.phase(which), spectrum, out=values[:, planes])
+            clear_nyquist(values[:, planes], self.shape, planes)
+
+        spread(part, self._parts())
+        return values
+
+    def _gradients(self, which: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield planes, their points (3, ...) and gradients (3, 2l + 1, ...) in those."""
+        if self.large:
+            for planes in self._parts():
+                yield planes, *self._gradients_of(which, planes)
+        else:
+            l, everything = self.wavelets[which][1], slice(0, self.shape[0])
+            pair = self._cached(
+                "gradients",
+                which,
+                lambda: [self.arrays.asarray(v) for v in self._gradients_of(which, everything)],
+                3 * (2 * l + 2),
+            )
+            yield everything, *pair
+
+    def _gradients_of(self, which: int, planes: slice) -> tuple[np.ndarray, np.ndarray]:
+        n, l = self.wavelets[which]
+        points = self._points(planes)
+        gradients = wavelet_spectrum_gradient(points, n, l, self.beta)
+        clear_nyquist(gradients, self.shape, planes)
+        return points, gradients
+
+    def strained(self, which: int, strains: np.ndarray):
+        """Return derivatives (S, 2l + 1, half grid) of ``spectrum`` along strains (S, 3, 3).
+
+        A strain turns G into (1 - eps) G.
+        """
+        arrays, count = self.arrays, 2 * self.wavelets[which][1] + 1
+        result = arrays.empty((len(strains), count, *half(self.shape)), spectra=not self.large)
+        factors = arrays.asarray(-strains)
+        for planes, points, gradients in self._gradients(which):
+            motion = arrays.xp.matmul(factors, points.reshape(3, -1))
+            motion = motion.reshape(len(strains), 3, 1, *points.shape[1:])
+            change = arrays.empty((len(strains), count, *points.shape[1:]))
+            arrays.sum_products(motion, gradients[None], 1, change)
+            result[:, :, planes] = change if self.large else self.phase(which) * change
+        return result
+
+    def strain_gradient(self, which: int, cotangent) -> np.ndarray:
+        """Return the strain gradients (S, 3, 3) of Re sum_G cotangent psi^ over the full lattice.
+
+        ``cotangent`` is that of filters with their phase, (S, 2l + 1, half grid).
+        """
+        arrays, count = self.arrays, len(cotangent)
+        total = np.zeros((count, 3, 3))
+        weights = arrays.asarray(pair_weights(self.shape, arrays.dtype))
+        for planes, points, gradients in self._gradients(which):
+            phased = arrays.xp.real(self.phase(which) * cotangent[:, :, planes]) * weights
+            slopes = arrays.empty((count, 3, *points.shape[1:]))
+            arrays.sum_products(phased[:, None], gradients[None], 2, slopes)
+            flat = slopes.reshape(count, 3, -1), points.reshape(3, -1).T
+            total -= arrays.host(arrays.xp.matmul(*flat))
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """The wavelets of an evaluator: everything about filters but the grid."""
+
+    wavelets: tuple[tuple[int, int], ...]
+    scales: tuple[float, ...]
+    beta: float
+    arrays: Arrays
+
+    def on(self, scale: int, level: int, grid: Grid) -> Filters:
+        """Return the filters of scale number ``scale`` on the grid of scale number ``level``.
+
+        Structures of one cell share them.
+        """
+        shape = grid.shapes[level]
+        return Filters(self.wavelets, self.beta, self.scales[scale], shape, grid.cell, self.arrays)

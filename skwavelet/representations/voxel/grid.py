@@ -1,0 +1,183 @@
+"""Grids: the padded box of a structure, its voxels at every scale, its reciprocal lattice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, pi
+
+import numpy as np
+from scipy.optimize import brentq
+
+from skwavelet.representations.wavelets import spectrum_magnitude, spectrum_peak
+from skwavelet.structures.boxes import bounding_cell
+from skwavelet.structures.checks import Structure
+
+# Fewer points along an axis cannot carry the modulus of even the widest wavelets.
+MIN_POINTS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The voxels of one structure.
+
+    Attributes
+    ----------
+    cell : ndarray of shape (3, 3)
+        Rows are the box vectors (Å); vacuum-padded where the structure is not periodic.
+    shapes : tuple of (int, int, int)
+        Number of points along each vector, for every scale; the first is the base grid.
+    """
+
+    cell: np.ndarray
+    shapes: tuple[tuple[int, int, int], ...]
+
+    @cached_property
+    def volume(self) -> float:
+        """Volume of the box (Å^3)."""
+        return float(abs(np.linalg.det(self.cell)))
+
+
+def make_grid(
+    structure: Structure,
+    spacings: tuple[float, ...],
+    padding: float,
+    shapes: tuple[tuple[int, int, int], ...] | None = None,
+) -> Grid:
+    """Return the grid of a structure.
+
+    Parameters
+    ----------
+    structure : Structure
+    spacings : tuple of float
+        Largest voxel size of every scale (Å), base first.
+    padding : float
+        Vacuum (Å) between periodic repetitions of a direction that is not periodic.
+    shapes : tuple of (int, int, int), optional
+        Grid to keep instead of the smallest FFT-friendly one.
+    """
+    cell, pbc = bounding_cell(structure), structure.pbc
+    lengths = np.linalg.norm(cell, axis=1)
+    # Whole voxels of vacuum: the box does not follow every small motion of the atoms, so that
+    # derivatives at a fixed box are those of the features.
+    extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + padding
+    lengths[~pbc] = extents[~pbc]
+    if shapes is None:
+        base = _fast(lengths, spacings[0], 1)
+        lengths[~pbc] = np.array(base)[~pbc] * spacings[0]
+        coarse = [_fast(lengths, spacing, MIN_POINTS) for spacing in spacings[1:]]
+        shapes = (base, *(tuple(np.minimum(c, base).tolist()) for c in coarse))
+    points = np.array(shapes[0])
+    cell[~pbc] *= (points[~pbc] * spacings[0])[:, None]
+    return Grid(cell, shapes)
+
+
+def _fast(lengths: np.ndarray, spacing: float, least: int) -> tuple[int, int, int]:
+    a, b, c = (fast_length(max(least, ceil(length / spacing - 1e-9))) for length in lengths)
+    return a, b, c
+
+
+def fast_length(points: int) -> int:
+    """Return the smallest length of at least ``points`` that real FFTs do fast.
+
+    Multiples of 4 without prime factors beyond 7: up to twice as fast as their neighbours.
+    """
+    quarter = max(1, ceil(points / 4))
+    while not _is_smooth(quarter):
+        quarter += 1
+    return 4 * quarter
+
+
+def _is_smooth(number: int) -> bool:
+    for factor in (2, 3, 5, 7):
+        while number % factor == 0:
+            number //= factor
+    return number == 1
+
+
+def orders(shape: tuple[int, int, int]) -> list[np.ndarray]:
+    """Return the integer frequencies along the three axes of a half spectrum."""
+    return [
+        np.fft.fftfreq(shape[0], 1 / shape[0]),
+        np.fft.fftfreq(shape[1], 1 / shape[1]),
+        np.arange(shape[2] // 2 + 1, dtype=float),
+    ]
+
+
+def reciprocal_vectors(
+    shape: tuple[int, int, int], cell: np.ndarray, dtype: np.dtype, planes: slice
+) -> np.ndarray:
+    """Return the reciprocal lattice vectors (3, planes, L1, L2 // 2 + 1) of a half spectrum (1/Å).
+
+    ``planes`` selects the first axis.
+    """
+    h0, h1, h2 = orders(shape)
+    basis = 2 * np.pi * np.linalg.inv(cell).T
+    vectors = np.empty((3, len(h0[planes]), len(h1), len(h2)), dtype=dtype)
+    for a in range(3):
+        rows = basis[0, a] * h0[planes][:, None] + basis[1, a] * h1
+        vectors[a] = rows[:, :, None] + basis[2, a] * h2
+    return vectors
+
+
+def clear_nyquist(values: np.ndarray, shape: tuple[int, int, int], planes: slice) -> None:
+    """Clear the frequencies without a partner, on even axes, of some planes of a half spectrum."""
+    middles = [length // 2 if length % 2 == 0 else None for length in shape]
+    if middles[0] is not None and planes.start <= middles[0] < planes.stop:
+        values[..., middles[0] - planes.start, :, :] = 0
+    if middles[1] is not None:
+        values[..., middles[1], :] = 0
+    if middles[2] is not None:
+        values[..., middles[2]] = 0
+
+
+def truncate(spectra, fine: tuple[int, int, int], coarse: tuple[int, int, int], out) -> None:
+    """Write the frequencies of ``coarse`` of half spectra (..., on ``fine``) to ``out``."""
+    for inner, outer in _blocks(fine, coarse):
+        out[inner] = spectra[outer]
+
+
+def add_embedded(
+    target: np.ndarray,
+    spectra: np.ndarray,
+    fine: tuple[int, int, int],
+    coarse: tuple[int, int, int],
+) -> None:
+    """Add half spectra on ``coarse`` to ``target`` on ``fine``: the adjoint of ``truncate``."""
+    for inner, outer in _blocks(fine, coarse):
+        target[outer] += spectra[inner]
+
+
+def _blocks(fine: tuple[int, int, int], coarse: tuple[int, int, int]):
+    """Yield (index in coarse, index in fine) of the blocks of common frequencies."""
+    axes = []
+    for large, small in zip(fine[:2], coarse[:2], strict=True):
+        positive, negative = (small + 1) // 2, small // 2
+        axes.append(
+            [(slice(0, positive), slice(0, positive))]
+            + [(slice(small - negative, small), slice(large - negative, large))] * (negative > 0)
+        )
+    last = slice(0, coarse[2] // 2 + 1)
+    for inner0, outer0 in axes[0]:
+        for inner1, outer1 in axes[1]:
+            yield (..., inner0, inner1, last), (..., outer0, outer1, last)
+
+
+def learn_spacing(wavelets: Sequence[tuple[int, int]], beta: float, aliasing: float) -> float:
+    """Return the voxel size s (Å) at which every wavelet's band ends.
+
+    |psi^_nl(pi/s)| = aliasing * max |psi^_nl|, beyond the peak; the smallest over all (n, l).
+    """
+    ends = []
+    for n, l in wavelets:
+        position, peak = spectrum_peak(n, l, beta)
+        start = position + 1e-9 / beta
+        ends.append(
+            brentq(
+                lambda w, n=n, l=l, peak=peak: spectrum_magnitude(w, n, l, beta) - aliasing * peak,
+                start,
+                start + 100 / beta,
+            )
+        )
+    return pi / max(ends)

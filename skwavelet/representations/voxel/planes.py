@@ -1,0 +1,269 @@
+"""Transforms of maps too large for the caches: columns first, then planes, several threads.
+
+A transform of three axes is one of columns (the first axis), then one of planes (the other two).
+Everything that is done to the maps and spectra happens while a few columns or a plane are in cache:
+a map is never written to memory, only its half-transformed spectrum is. Threads share the columns
+and planes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+
+from skwavelet._utils.fftw_plans import current_file
+from skwavelet.representations.voxel.fft import NumpyArrays, aligned, half, plan, spread
+
+# As many columns as fit the cache together.
+COLUMNS = 96
+
+_local = threading.local()
+
+
+def _planned(key: tuple, make: Callable):
+    """Return buffers with their plan, one set for every thread and key."""
+    cache = _local.__dict__.setdefault("plans", {})
+    key = (*key, current_file())
+    if key not in cache:
+        if len(cache) > 64:
+            cache.clear()
+        cache[key] = make()
+    return cache[key]
+
+
+class PlaneTransform:
+    """The transform between one map and its spectrum.
+
+    Parameters
+    ----------
+    arrays : NumpyArrays
+    shape : tuple of (int, int, int)
+    slot : int
+        Tells transforms apart that are used together.
+    """
+
+    def __init__(self, arrays: NumpyArrays, shape: tuple[int, int, int], slot: int = 0):
+        self.arrays, self.shape, self.slot = arrays, shape, slot
+        # Planes of spectra, transformed along the first axis only.
+        self._halfway = arrays.buffer(f"halfway {slot}", half(shape), spectra=True)
+
+    def _blocks(self) -> list[tuple[slice, int, slice]]:
+        width = self._halfway.shape[2]
+        edges = np.linspace(0, width, max(1, round(width / COLUMNS)) + 1).astype(int)
+        pairs = list(pairwise(edges.tolist()))
+        return [
+            (slice(None), j, slice(start, stop))
+            for j in range(self.shape[1])
+            for start, stop in pairs
+        ]
+
+    def _columns(self, width: int, inverse: bool):
+        shape = (self.shape[0], width)
+
+        def make():
+            columns = aligned(shape, self.arrays.complex_dtype)
+            return columns, plan(columns, columns, (0,), inverse)
+
+        return _planned(("columns", shape, self.arrays.dtype.char, inverse), make)
+
+    def _plane(self):
+        shape = self.shape[1:]
+
+        def make():
+            spectra = aligned(half(shape), self.arrays.complex_dtype)
+            maps = aligned(shape, self.arrays.dtype)
+            inverse, forward = (
+                plan(spectra, maps, (0, 1), inverse=True),
+                plan(maps, spectra, (0, 1), inverse=False),
+            )
+            return spectra, maps, inverse, forward
+
+        return _planned(("plane", shape, self.arrays.dtype.char, self.slot), make)
+
+    def enter(self, fill: Callable[[tuple, np.ndarray], None]) -> None:
+        """Transform coefficients along the columns: ``fill(at, out)`` writes some of them."""
+
+        def columns(at):
+            work, execute = self._columns(at[2].stop - at[2].start, inverse=True)
+            fill(at, work)
+            execute()
+            self._halfway[at] = work
+
+        spread(columns, self._blocks())
+
+    def plane(self, i: int) -> np.ndarray:
+        """Return plane ``i`` of the map, valid until this thread's next call."""
+        spectra, maps, inverse, _ = self._plane()
+        spectra[...] = self._halfway[i]
+        inverse()
+        return maps
+
+    def plane_buffer(self) -> np.ndarray:
+        """Return this thread's plane, to be filled for ``put``."""
+        return self._plane()[1]
+
+    def put(self, i: int) -> None:
+        """Transform this thread's plane, as plane ``i`` of the map that is transformed back."""
+        spectra, _, _, forward = self._plane()
+        forward()
+        self._halfway[i] = spectra
+
+    def leave(self, use: Callable[[tuple, np.ndarray], None]) -> None:
+        """Transform planes that were ``put`` along the columns: ``use(at, coefficients)``."""
+
+        def columns(at):
+            work, execute = self._columns(at[2].stop - at[2].start, inverse=False)
+            work[...] = self._halfway[at]
+            execute()
+            use(at, work)
+
+        spread(columns, self._blocks())
+
+    def planes(self, function: Callable[[int], None]) -> None:
+        """Call a function with the number of every plane."""
+        spread(function, range(self.shape[0]))
+
+
+class PlaneChunk:
+    """A ``Chunk`` of one structure whose maps are transformed by planes.
+
+    Parameters
+    ----------
+    arrays : NumpyArrays
+    spectra : ndarray of shape (1, B, half grid)
+        Coefficients of the parents.
+    psi : ndarray of shape (2l + 1, half grid)
+        Filters, real, without their phase.
+    phase : complex
+        What the filters are to be multiplied by.
+    shape : tuple of (int, int, int)
+        Grid.
+    """
+
+    def __init__(self, arrays, spectra, psi, phase, shape):
+        self.arrays, self.spectra, self.psi = arrays, spectra, psi
+        self.phase, self.shape = arrays.complex_dtype.type(phase), shape
+        self._transform = PlaneTransform(arrays, shape)
+
+    def _each(self):
+        return np.ndindex(self.spectra.shape[1], len(self.psi))
+
+    def _enter(self, b: int, m: int) -> None:
+        def fill(at, out):
+            np.multiply(self.spectra[0, b][at], self.psi[m][at], out=out)
+            if self.phase != 1:
+                out *= self.phase
+
+        self._transform.enter(fill)
+
+    @property
+    def maps(self) -> np.ndarray:
+        """The maps, of shape (1, B, 2l + 1, grid)."""
+        maps = self.arrays.empty((1, self.spectra.shape[1], len(self.psi), *self.shape))
+        for b, m in self._each():
+            self._enter(b, m)
+
+            def plane(i, values=maps[0, b, m]):
+                values[i] = self._transform.plane(i)
+
+            self._transform.planes(plane)
+        return maps
+
+    def squared_modulus(self) -> np.ndarray:
+        """Return u = sum_m f_m^2, of shape (1, B, grid), valid until the next call."""
+        u = self.arrays.buffer("u", (1, self.spectra.shape[1], *self.shape))
+        for b, m in self._each():
+            self._enter(b, m)
+
+            def plane(i, m=m, u=u[0, b]):
+                f = self._transform.plane(i)
+                _accumulate(f, f, m == 0, u[i])
+
+            self._transform.planes(plane)
+        return u
+
+    def push(self, tangent: np.ndarray, psi_tangent: np.ndarray | None) -> np.ndarray:
+        """Return du = 2 sum_m f_m df_m; see ``Chunk.push``."""
+        du = self.arrays.buffer("du", (1, self.spectra.shape[1], *self.shape))
+        moving = PlaneTransform(self.arrays, self.shape, slot=1)
+        for b, m in self._each():
+            self._enter(b, m)
+
+            def fill(at, out, b=b, m=m):
+                np.multiply(tangent[0, b][at], self.psi[m][at], out=out)
+                if psi_tangent is not None:
+                    out += self.spectra[0, b][at] * psi_tangent[0, m][at]
+                out *= 2 * self.phase
+
+            def plane(i, m=m, du=du[0, b]):
+                _accumulate(self._transform.plane(i), moving.plane(i), m == 0, du[i])
+
+            moving.enter(fill)
+            moving.planes(plane)
+        return du
+
+    def pull(self, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cotangents of spectra and filters; see ``Chunk.pull``.
+
+        That of the filters is the cotangent of filters with their phase, as there.
+        """
+        cotangent = np.zeros_like(self.spectra)
+        filters = np.zeros((1, *self.psi.shape), dtype=self.arrays.complex_dtype)
+        for b, m in self._each():
+            self._enter(b, m)
+
+            def plane(i, slope=slope[0, b]):
+                f = self._transform.plane(i)
+                f *= slope[i]
+                f *= 2
+                self._transform.put(i)
+
+            def use(at, pulled, b=b, m=m):
+                np.conjugate(pulled, out=pulled)
+                filters[0, m][at] += self.spectra[0, b][at] * pulled
+                pulled *= self.phase
+                cotangent[0, b][at] += self.psi[m][at] * pulled
+
+            self._transform.planes(plane)
+            self._transform.leave(use)
+        return cotangent, filters
+
+
+def _accumulate(a: np.ndarray, b: np.ndarray, first: bool, total: np.ndarray) -> None:
+    """Add a * b, which overwrites ``a``, to ``total``, or begin with it."""
+    if first:
+        np.multiply(a, b, out=total)
+    else:
+        total += np.multiply(a, b, out=a)
+
+
+def spectra_of(arrays: NumpyArrays, maps: np.ndarray, function: Callable, out: np.ndarray) -> None:
+    """Write the forward transform of ``function(maps)``, plane by plane, to ``out``."""
+    transform = PlaneTransform(arrays, maps.shape)
+
+    def plane(i):
+        function(maps[i], out=transform.plane_buffer())
+        transform.put(i)
+
+    def use(at, coefficients):
+        out[at] = coefficients
+
+    transform.planes(plane)
+    transform.leave(use)
+
+
+def maps_of(arrays: NumpyArrays, spectra: np.ndarray, out: np.ndarray) -> None:
+    """Write the inverse transform of the conjugate of ``spectra`` to ``out``."""
+    transform = PlaneTransform(arrays, out.shape)
+
+    def fill(at, columns):
+        np.conjugate(spectra[at], out=columns)
+
+    def plane(i):
+        out[i] = transform.plane(i)
+
+    transform.enter(fill)
+    transform.planes(plane)

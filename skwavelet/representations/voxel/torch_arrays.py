@@ -1,0 +1,186 @@
+"""The cascade's arrays as torch tensors, on a CPU or a GPU; see ``fft.py``.
+
+torch is imported when a tensor is first made, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skwavelet._utils.memory import available_memory
+from skwavelet.representations.voxel.fft import half
+
+# Maps that are transformed together: enough to keep a GPU busy.
+CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
+# Structures that are computed together on a CPU.
+BATCH_BYTES = 2**28
+
+
+class TorchWorkspace:
+    """Maps and half spectra of one shape; see ``skwavelet.representations.voxel.fft.Workspace``."""
+
+    def __init__(self, arrays: TorchArrays, batch: int, shape: tuple[int, ...]):
+        self._fft, self._shape = arrays.torch.fft, shape
+        self.spectra = arrays.empty((batch, *half(shape)), spectra=True)
+        self.maps = arrays.empty((batch, *shape))
+
+    def inverse(self):
+        """Transform ``spectra`` into ``maps`` and return them."""
+        axes = (-3, -2, -1)
+        return self._fft.irfftn(
+            self.spectra, s=self._shape, dim=axes, norm="forward", out=self.maps
+        )
+
+    def forward(self):
+        """Transform ``maps`` into ``spectra`` and return them."""
+        return self._fft.rfftn(self.maps, dim=(-3, -2, -1), out=self.spectra)
+
+
+@dataclass(frozen=True)
+class TorchArrays:
+    """Tensors of one precision on one device.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Real NumPy type.
+    device : str
+        Such as "cpu" or "cuda:0".
+    """
+
+    dtype: np.dtype
+    device: str
+
+    @cached_property
+    def torch(self) -> Any:
+        """The module."""
+        import torch
+
+        return torch
+
+    @cached_property
+    def xp(self) -> Any:
+        """The array namespace."""
+        import array_api_compat.torch
+
+        return array_api_compat.torch
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"dtype": self.dtype, "device": self.device}
+
+    @classmethod
+    def on(cls, device: str, dtype: np.dtype) -> TorchArrays:
+        """Return the arrays of a device, or raise ``ValueError`` if it is not there."""
+        try:
+            import array_api_compat  # noqa: F401
+            import torch
+        except ImportError as error:
+            raise ValueError(
+                f"device={device!r} needs torch and array-api-compat: "
+                "pip install 'skwavelet[torch]', or use device=None."
+            ) from error
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"torch cannot use device={device!r} ({reason}); use device='cpu' or None."
+            ) from error
+        return cls(np.dtype(dtype), device)
+
+    @property
+    def batch_bytes(self) -> float:
+        """How much structures of one box may take that are computed together."""
+        return BATCH_BYTES if self.device == "cpu" else 0.5 * self.available_memory()
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes of maps go together."""
+        return CHUNK_BYTES["cpu" if self.device == "cpu" else "cuda"]
+
+    def _type(self, spectra: bool) -> Any:
+        names = {"float32": "complex64", "float64": "complex128"}
+        return getattr(self.torch, names[self.dtype.name] if spectra else self.dtype.name)
+
+    def streams(self, shape: tuple[int, int, int]) -> bool:
+        """Whether maps of a shape are transformed by planes: never."""
+        return False
+
+    def available_memory(self) -> float:
+        """Return how many bytes a computation may still take."""
+        if self.device == "cpu":
+            return available_memory()
+        free, _ = self.torch.cuda.mem_get_info(self.device)
+        # What torch keeps for the next tensors is free, too.
+        kept = self.torch.cuda.memory_reserved(self.device)
+        return free + kept - self.torch.cuda.memory_allocated(self.device)
+
+    def asarray(self, values: Any) -> Any:
+        """Return host values as a tensor of this precision."""
+        if isinstance(values, self.torch.Tensor):
+            return values
+        kind = self._type(np.iscomplexobj(values))
+        return self.torch.tensor(values, dtype=kind, device=self.device)
+
+    def host(self, values: Any) -> np.ndarray:
+        """Return values as a NumPy array."""
+        return values.resolve_conj().cpu().numpy()
+
+    def stack(self, rows: list[list[Any]]) -> Any:
+        """Stack rows of tensors along two new first axes."""
+        return self.torch.stack([self.torch.stack(row) for row in rows])
+
+    def index(self, rows: np.ndarray) -> Any:
+        """Return what selects rows, given their numbers."""
+        return self.torch.as_tensor(rows, device=self.device)
+
+    def empty(self, shape: tuple[int, ...], *, spectra: bool = False) -> Any:
+        """Return an uninitialized tensor of maps or of spectra."""
+        return self.torch.empty(shape, dtype=self._type(spectra), device=self.device)
+
+    def zeros(self, shape: tuple[int, ...], *, spectra: bool = False) -> Any:
+        """Return a tensor of zeros, of maps or of spectra."""
+        return self.torch.zeros(shape, dtype=self._type(spectra), device=self.device)
+
+    def buffer(self, name: str, shape: tuple[int, ...], *, spectra: bool = False) -> Any:
+        """Return scratch space: torch itself keeps what was freed."""
+        return self.empty(shape, spectra=spectra)
+
+    def workspace(self, batch: int, shape: tuple[int, ...], slot: int = 0) -> TorchWorkspace:
+        """Return a workspace of a shape."""
+        return TorchWorkspace(self, batch, shape)
+
+    def release(self) -> None:
+        """Nothing is kept here."""
+
+    def parts(self, rows: int, length: int) -> Iterator[slice]:
+        """Yield all rows: there is no cache to stay in."""
+        yield slice(0, rows)
+
+    def sum_products(self, a: Any, b: Any, axis: int, out: Any) -> Any:
+        """Write the sum of a * b over an axis to ``out``."""
+        return self.torch.sum(a * b, dim=axis, out=out)
+
+    def conjugate(self, spectra: Any) -> Any:
+        """Return the complex conjugate."""
+        return spectra.conj()
+
+    def forward_rows(self, maps: Any, out: Any, *, root: bool) -> None:
+        """Write the forward transforms of maps (S, B, grid), or of their square roots."""
+        values = self.torch.sqrt(maps) if root else maps
+        out[...] = self.torch.fft.rfftn(values, dim=(-3, -2, -1))
+
+    def inverse_rows(self, spectra: Any, out: Any) -> None:
+        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
+        axes = (-3, -2, -1)
+        conjugates = spectra.conj().resolve_conj()
+        out[...] = self.torch.fft.irfftn(conjugates, s=out.shape[-3:], dim=axes, norm="forward")
+
+    def cbrt(self, values: Any, out: Any) -> Any:
+        """Write cube roots of positive values to ``out``."""
+        return self.torch.pow(values, 1 / 3, out=out)

@@ -1,0 +1,1 @@
+"""Input: structures, directions and boxes, checked once and turned into plain arrays."""

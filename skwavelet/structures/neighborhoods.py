@@ -1,0 +1,152 @@
+"""Neighbours of every atom, in blocks of the rectangular form that matrix products need.
+
+The atom-centred representations depend on a structure only through the vectors from atoms to
+their neighbours within a reach. This is the one place that knows where those vectors come from,
+and therefore what a displacement or a strain does to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import pi
+
+import numpy as np
+from scipy import sparse
+
+from skwavelet._utils.memory import available_memory
+from skwavelet.structures.boxes import bounding_cell
+from skwavelet.structures.checks import COINCIDENT, Structure
+
+# Floats per block of neighbourhoods: the arrays of a block stay in a core's own cache.
+BLOCK_FLOATS = 2**18
+
+
+class Neighborhoods:
+    """All ordered pairs of atoms closer than a reach, periodic images included.
+
+    An atom is no neighbour of itself, but its periodic images are.
+
+    Parameters
+    ----------
+    structure : Structure
+    reach : float
+        Largest distance (Å).
+
+    Attributes
+    ----------
+    n_atoms : int
+    centers, neighbors : ndarray of shape (n_pairs,)
+        Atoms of each pair, sorted by ``centers``.
+    vectors : ndarray of shape (n_pairs, 3)
+        From centre to neighbour (Å).
+    distances : ndarray of shape (n_pairs,)
+    """
+
+    def __init__(self, structure: Structure, reach: float):
+        i, j, vectors, distances = structure.neighbors(reach, "ijDd")
+        if len(distances) and distances.min() < COINCIDENT:
+            pair = int(distances.argmin())
+            raise ValueError(
+                f"Structure {structure.index} has atoms {i[pair]} and {j[pair]} at the same place "
+                f"(closer than {COINCIDENT} Å); remove the duplicate."
+            )
+        order = np.argsort(i, kind="stable")
+        self.n_atoms = len(structure)
+        self.centers = i[order].astype(np.int64)
+        self.neighbors = j[order].astype(np.int64)
+        self.vectors, self.distances = vectors[order], distances[order]
+
+    def moves(self, displacements: np.ndarray, strain: np.ndarray) -> np.ndarray:
+        """Return how the vectors (n_pairs, 3) change along displacements (N, 3) and a strain."""
+        return displacements[self.neighbors] - displacements[self.centers] + self.vectors @ strain
+
+    def pull(self, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Turn a gradient (n_pairs, 3) in the vectors into those in positions and strain."""
+        forces = np.empty((self.n_atoms, 3))
+        for axis, column in enumerate(gradient.T):
+            forces[:, axis] = np.bincount(self.neighbors, column, self.n_atoms)
+            forces[:, axis] -= np.bincount(self.centers, column, self.n_atoms)
+        return forces, self.vectors.T @ gradient
+
+    def blocks(self, reach: float, floats: float, floats_per_pair: float = 0) -> Iterator[Block]:
+        """Yield the neighbourhoods within ``reach``, as many atoms at a time as fit into cache.
+
+        ``floats`` is what an atom and a pair of neighbours take while a block is worked on:
+        ``floats`` per neighbour, ``floats_per_pair`` per pair of neighbours.
+        """
+        kept = np.flatnonzero(self.distances < reach)
+        counts = np.bincount(self.centers[kept], minlength=self.n_atoms)
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        typical = counts.max(initial=1)
+        size = max(1, int(BLOCK_FLOATS // (typical * (floats + floats_per_pair * typical))))
+        for start in range(0, self.n_atoms, size):
+            stop = min(start + size, self.n_atoms)
+            pairs = kept[ends[start] : ends[stop]]
+            width = max(1, int(counts[start:stop].max()))
+            ranks = np.arange(ends[start], ends[stop]) - ends[self.centers[pairs]]
+            slots = (self.centers[pairs] - start) * width + ranks
+            neighbors = np.zeros((stop - start) * width, dtype=np.int64)
+            neighbors[slots] = self.neighbors[pairs]
+            yield Block(slice(start, stop), pairs, slots, neighbors.reshape(-1, width))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Neighbourhoods of consecutive atoms, padded to the same number of neighbours.
+
+    Attributes
+    ----------
+    atoms : slice
+    pairs : ndarray of shape (n_pairs,)
+        Rows of the pairs of ``Neighborhoods``.
+    slots : ndarray of shape (n_pairs,)
+        Place of each pair among the padded neighbours.
+    neighbors : ndarray of shape (n_atoms, width)
+        Neighbours; atom 0 in padded places.
+    """
+
+    atoms: slice
+    pairs: np.ndarray
+    slots: np.ndarray
+    neighbors: np.ndarray
+
+    def pad(self, values: np.ndarray) -> np.ndarray:
+        """Spread values (..., n_pairs) over (..., n_atoms, width), 0 in padded places."""
+        padded = np.zeros((*values.shape[:-1], self.neighbors.size), dtype=values.dtype)
+        padded[..., self.slots] = values
+        return padded.reshape(*values.shape[:-1], *self.neighbors.shape)
+
+    def unpad(self, padded: np.ndarray) -> np.ndarray:
+        """Collect values (..., n_pairs) from (..., n_atoms, width): the adjoint of ``pad``."""
+        return padded.reshape(*padded.shape[:-2], -1)[..., self.slots]
+
+    def add_to_neighbors(self, values: np.ndarray, target: np.ndarray) -> None:
+        """Add values (n_atoms, width, P) to the rows of ``target`` (N, P) of the neighbours."""
+        rows: slice | np.ndarray = slice(None)
+        places = self.neighbors.ravel()
+        n_rows = len(target)
+        if n_rows > len(places):  # touch the block's neighbours only, or cost would grow as N^2
+            rows, places = np.unique(places, return_inverse=True)
+            n_rows = rows.size
+        ends = np.arange(len(places) + 1)
+        scatter = sparse.csc_array(
+            (np.ones(len(places), values.dtype), places, ends), shape=(n_rows, len(places))
+        )
+        target[rows] += scatter @ values.reshape(len(places), -1)
+
+
+def check_memory(structure: Structure, reach: float, bytes_per_pair: float, remedy: str) -> None:
+    """Raise ``ValueError`` if the neighbour list of a structure would not fit into memory."""
+    cell, pbc = bounding_cell(structure), structure.pbc
+    extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + 2 * reach
+    cell[~pbc] *= extents[~pbc, None]
+    density = len(structure) / abs(np.linalg.det(cell))
+    n_pairs = len(structure) * density * 4 / 3 * pi * reach**3
+    needed, free = n_pairs * bytes_per_pair, available_memory()
+    if needed > free:
+        raise ValueError(
+            f"Structure {structure.index} has about {n_pairs:.1e} pairs of atoms closer than "
+            f"{reach:.3g} Å, which need {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are "
+            f"free; {remedy}."
+        )

@@ -1,0 +1,210 @@
+"""The networks as functions of structures: symmetries, derivatives, limits."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the networks need torch")
+
+from ase import Atoms
+from helpers.neural_checks import NETWORKS, cells, labels, untrained
+from helpers.small_structures import CELLS, molecule, random_rotation, rotated, strained
+
+from skwavelet import ScatteringCalculator
+from skwavelet.neural import AngularNetwork
+
+networks = pytest.mark.parametrize("name", NETWORKS)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Every network, fitted once."""
+    return {name: untrained(name) for name in NETWORKS}
+
+
+@networks
+@pytest.mark.parametrize("cell", CELLS)
+def test_rigid_motions_turn_forces_and_leave_energies(fitted, name, cell):
+    network, atoms = fitted[name], CELLS[cell]()
+    energy, (forces,) = network.predict([atoms]), network.predict_forces([atoms])
+    assert np.abs(forces).max() > 1e-6
+    for rotation in (random_rotation(1), -random_rotation(2)):
+        moved = rotated(atoms, rotation)
+        moved.translate([0.3, -1.7, 2.9])
+        np.testing.assert_allclose(network.predict([moved]), energy, rtol=1e-12, atol=1e-12)
+        turned = network.predict_forces([moved])[0]
+        np.testing.assert_allclose(turned, forces @ rotation.T, atol=1e-10)
+    order = np.random.default_rng(0).permutation(len(atoms))
+    np.testing.assert_allclose(network.predict([atoms[order]]), energy, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(network.predict_forces([atoms[order]])[0], forces[order], atol=1e-10)
+
+
+@networks
+def test_a_batch_gives_what_its_structures_give(fitted, name):
+    network, structures = fitted[name], [*cells(), Atoms("Li")]
+    alone = np.concatenate([network.predict([atoms]) for atoms in structures])
+    np.testing.assert_allclose(network.predict(structures), alone, rtol=1e-13)
+    for atoms, forces in zip(structures, network.predict_forces(structures), strict=True):
+        np.testing.assert_allclose(forces, network.predict_forces([atoms])[0], atol=1e-12)
+
+
+@networks
+def test_supercell_has_a_multiple_of_the_energy(fitted, name):
+    atoms = CELLS["triclinic"]()
+    energies = fitted[name].predict([atoms, atoms.repeat((2, 1, 3))])
+    np.testing.assert_allclose(energies[1], 6 * energies[0], rtol=1e-12)
+
+
+@networks
+@pytest.mark.parametrize("cell", ["triclinic", "slab", "molecule"])
+def test_forces_are_differences_of_energies(fitted, name, cell):
+    network, atoms, step = fitted[name], CELLS[cell](), 1e-4
+    (forces,) = network.predict_forces([atoms])
+    for seed in range(2):
+        direction = np.random.default_rng(seed).normal(size=forces.shape)
+        moved = [atoms.copy() for _ in range(4)]
+        for copy, factor in zip(moved, (-2, -1, 1, 2), strict=True):
+            copy.positions += factor * step * direction
+        energies = network.predict(moved)
+        slope = (energies[0] - 8 * energies[1] + 8 * energies[2] - energies[3]) / (12 * step)
+        np.testing.assert_allclose((forces * direction).sum(), -slope, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-10)
+
+
+@networks
+def test_stress_is_a_difference_of_energies(fitted, name):
+    network, atoms, step = fitted[name], CELLS["triclinic"](), 1e-5
+    strain = np.random.default_rng(0).normal(size=(3, 3))
+    strain += strain.T
+    ends = network.predict([strained(atoms, factor * step * strain) for factor in (-1, 1)])
+    voigt = strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * [1, 1, 1, 2, 2, 2]
+    slope = (ends[1] - ends[0]) / (2 * step) / atoms.get_volume()
+    np.testing.assert_allclose(network.predict_stress([atoms])[0] @ voigt, slope, rtol=1e-6)
+    with pytest.raises(ValueError, match="Structure 1 is not periodic in all directions"):
+        network.predict_stress([atoms, molecule()])
+
+
+@networks
+def test_energy_and_forces_are_smooth_at_the_cutoff(fitted, name):
+    """A third atom crosses 3.2 Å: steps would stand out of the smooth differences."""
+    network = fitted[name]
+    distances = 3.2 + np.linspace(-1e-3, 1e-3, 21)
+    row = [Atoms("SiLi2", positions=[[0, 0, 0], [1.5, 0.4, 0], [0, 0, d]]) for d in distances]
+    energies = network.predict(row)
+    pulls = np.array([forces[2, 2] for forces in network.predict_forces(row)])
+    assert np.ptp(energies) < 1e-5
+    assert np.abs(np.diff(pulls)).max() < 2e-3
+    # The force does change within the cutoff, or the above would say nothing.
+    inside = Atoms("SiLi2", positions=[[0, 0, 0], [1.5, 0.4, 0], [0, 0, 2.5]])
+    assert np.abs(network.predict_forces([inside])[0][2, 2]) > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("messages", "reaches"), [("both", True), ("neighbor", True), ("center", False)]
+)
+@pytest.mark.parametrize("replaced", [1, 2])
+def test_whether_the_element_of_a_neighbour_reaches_the_centre(messages, reaches, replaced):
+    """One layer, the feature of atom 0: in the literal (6.13) it is blind to its neighbours."""
+    structures = [Atoms("OLiSi", positions=[[0, 0, 0], [1.6, 0, 0], [0.3, 1.7, 0]]) for _ in "ab"]
+    structures[1].numbers[replaced] = 8
+    network = AngularNetwork(
+        1, 6, basis="gaussian", messages=messages, max_epochs=1, validation_fraction=None,
+        dtype="float64", random_state=0,
+    ).fit(structures, [0.0, 1.0])  # fmt: skip
+    features = []
+    hook = network.module_.levels[0][0].register_forward_hook(
+        lambda module, inputs, output: features.append(output[0][0].numpy())
+    )
+    for atoms in structures:
+        network.predict([atoms])
+    hook.remove()
+    change = np.abs(features[1] - features[0]).max()
+    assert change > 1e-6 if reaches else change < 1e-14
+
+
+@networks
+def test_an_isolated_atom_feels_nothing(fitted, name):
+    (forces,) = fitted[name].predict_forces([Atoms("Li")])
+    np.testing.assert_array_equal(forces, np.zeros((1, 3)))
+    far = Atoms("Li2", positions=[[0, 0, 0], [0, 0, 30]])
+    alone, pair = fitted[name].predict([Atoms("Li"), far])
+    np.testing.assert_allclose(pair, 2 * alone, rtol=1e-13)
+
+
+@networks
+def test_training_on_lone_atoms_alone(name):
+    structures = [Atoms("Li"), Atoms("Si"), Atoms("Li")]
+    kwargs = {"beta": 0.5} if "point" in name else {}  # nothing to learn it from
+    network = NETWORKS[name](validation_fraction=None, max_epochs=200, learning_rate=0.02, **kwargs)
+    energies = network.fit(structures, [1.0, 2.0, 1.0]).predict(structures)
+    np.testing.assert_allclose(energies, [1.0, 2.0, 1.0], atol=0.02)
+
+
+@networks
+def test_an_unseen_element_is_named(fitted, name):
+    with pytest.raises(ValueError, match="Structure 1 contains Na, not seen in fit"):
+        fitted[name].predict([Atoms("Li"), Atoms("Na")])
+
+
+@networks
+def test_single_precision_agrees(name):
+    double, single = (untrained(name, dtype=dtype) for dtype in ("float64", "float32"))
+    structures = cells()
+    single.module_.load_state_dict(double.module_.state_dict())
+    single.shifts_, single.scale_ = double.shifts_, double.scale_
+    np.testing.assert_allclose(
+        single.predict(structures), double.predict(structures), rtol=1e-4, atol=1e-4
+    )
+    for one, two in zip(
+        single.predict_forces(structures), double.predict_forces(structures), strict=True
+    ):
+        np.testing.assert_allclose(one, two, rtol=1e-2, atol=2e-4)
+
+
+@networks
+def test_calculator_gives_what_the_network_predicts(fitted, name):
+    network, atoms = fitted[name], CELLS["triclinic"]()
+    for per_atom in (True, False):  # a network knows that it predicts totals
+        atoms.calc = ScatteringCalculator(network, per_atom=per_atom)
+        np.testing.assert_allclose(atoms.get_potential_energy(), network.predict([atoms])[0])
+        np.testing.assert_allclose(atoms.get_forces(), network.predict_forces([atoms])[0])
+        np.testing.assert_allclose(atoms.get_stress(), network.predict_stress([atoms])[0])
+
+
+def test_atoms_at_one_place_are_named():
+    structures = [molecule(), molecule()]
+    structures[1].positions[1] = structures[1].positions[0]
+    with pytest.raises(ValueError, match="Structure 1 has two atoms at the same place"):
+        NETWORKS["legendre"]().fit(structures, *labels(structures)[:1])
+
+
+@pytest.mark.parametrize("angles", [0, 3])
+def test_angles_are_seen_if_asked_for(angles):
+    """A bent and a straight molecule of equal distances to the centre."""
+    turn = np.radians(150)
+    bent = Atoms("OLi2", positions=[[0, 0, 0], [2, 0, 0], [2 * np.cos(turn), 2 * np.sin(turn), 0]])
+    straight = Atoms("OLi2", positions=[[0, 0, 0], [2, 0, 0], [-2, 0, 0]])
+    for basis in ("legendre", "gaussian"):
+        network = AngularNetwork(
+            2, 6, basis=basis, n_angular=angles, cutoff=3.0, max_epochs=1,
+            validation_fraction=None, dtype="float64", random_state=0,
+        ).fit([bent, straight], [0.0, 1.0])  # fmt: skip
+        first, second = network.predict([bent, straight])
+        assert (abs(first - second) > 1e-9) == (angles > 0)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_moments_tell_a_second_layer_of_torsion_angles(n_layers):
+    """With bonds alone within the cutoff; up to the sign, which a reflection changes."""
+
+    def chain(torsion):
+        ends = [[1.4, 0, -0.5], [1.4 * np.cos(torsion), 1.4 * np.sin(torsion), 1.5]]
+        return Atoms("CNOF", [ends[0], [0, 0, 0], [0, 0, 1], ends[1]])
+
+    X = [chain(torsion) for torsion in (0.4, -0.4, 1.2)]
+    network = AngularNetwork(
+        n_layers, 6, cutoff=2.0, max_epochs=1, validation_fraction=None, random_state=0,
+        dtype="float64",
+    ).fit(X, [0.0, 0.0, 1.0])  # fmt: skip
+    one, mirrored, other = network.predict(X)
+    assert one == pytest.approx(mirrored, rel=0, abs=1e-12)
+    assert (abs(one - other) > 1e-9) == (n_layers > 1)

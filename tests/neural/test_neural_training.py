@@ -1,0 +1,341 @@
+"""Training: loss and its second derivatives, optimizer, checkpoints, validation, messages."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the networks need torch")
+
+import torch
+from ase import Atoms
+from helpers.neural_checks import NETWORKS, cells, labels, waters
+from helpers.small_structures import molecule, triclinic
+
+from skwavelet.neural import AngularNetwork, PointScatteringNetwork, training
+from skwavelet.neural.graph import build_graph, collate
+from skwavelet.neural.networks import AngularModule
+from skwavelet.neural.optimizer import Muon, orthogonalized
+from skwavelet.neural.training import loss_and_errors
+from skwavelet.structures.checks import check_structures
+
+
+def weights(network):
+    return torch.cat([value.ravel() for value in network.module_.state_dict().values()]).numpy()
+
+
+@pytest.mark.parametrize("options", [
+    {"basis": "legendre"}, {"basis": "gaussian"}, {"basis": "legendre", "nodes": (2,)},
+])  # fmt: skip
+def test_loss_with_forces_has_the_right_derivatives(options):
+    """The loss holds first derivatives of the network, its gradient second ones."""
+    torch.manual_seed(0)
+    module = AngularModule(
+        3, width=2, n_layers=1, n_radial=2, n_angular=2, cutoff=3.2, start=0.5,
+        **{"messages": "both", "nodes": ()} | options,
+    ).double()  # fmt: skip
+    structures = [molecule(), molecule()[:2]]
+    graphs = [build_graph(s, 3.2, (3, 8, 14)) for s in check_structures(structures)]
+    batch = collate(graphs, torch.float64)
+    energies = torch.randn(2, dtype=torch.float64)
+    forces = torch.randn(5, 3, dtype=torch.float64)
+    names, values = zip(*module.named_parameters(), strict=True)
+
+    class Loss(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = module
+
+        def forward(self):
+            loss, losses, *_ = loss_and_errors(
+                self.module, batch, energies, forces, 0.3, training=True
+            )
+            return loss + 0.1 * losses
+
+    def loss(*parameters):
+        named = {f"module.{n}": p for n, p in zip(names, parameters, strict=True)}
+        return torch.func.functional_call(Loss(), named, ())
+
+    assert torch.autograd.gradcheck(loss, values, atol=1e-6, rtol=1e-5)
+
+
+def test_loss_is_the_weighted_mean_of_squares():
+    X, y, forces = waters(3)
+    forces[1] = None
+    network = NETWORKS["legendre"](validation_fraction=None).fit(X, y, forces=forces)
+    graphs = [build_graph(s, 3.2, (1, 8)) for s in check_structures(X)]
+    given = [np.full((3, 3), np.nan) if f is None else f for f in forces]
+    loss, _, energy_errors, force_errors = loss_and_errors(
+        network.module_, collate(graphs, torch.float64), torch.from_numpy(y),
+        torch.from_numpy(np.concatenate(given)), 0.3, training=False,
+    )  # fmt: skip
+    unit, shift = network.scale_, network.shifts_
+    predicted = (network.predict(X) - 2 * shift[0] - shift[1]) / unit
+    pulls = np.array(network.predict_forces(X))[[0, 2]] / unit
+    pull_errors = pulls - np.array([forces[0], forces[2]])
+    expected = 0.3 * np.mean((predicted - y) ** 2) + 0.7 * np.mean(pull_errors**2)
+    np.testing.assert_allclose(loss.item(), expected, rtol=1e-12)
+    np.testing.assert_allclose(energy_errors.detach(), np.abs(predicted - y), rtol=1e-10)
+    np.testing.assert_allclose(
+        force_errors.detach(), np.abs(pull_errors).ravel(), rtol=1e-8, atol=1e-12
+    )
+
+
+def test_shifts_are_least_squares_and_the_unit_is_that_of_the_forces():
+    rng = np.random.default_rng(0)
+    X = [Atoms(f"Li{a}Si{b}", rng.normal(size=(a + b, 3)) * 4) for a, b in [(1, 2), (3, 1), (2, 2)]]
+    y = np.array([-1.0 * a - 5.0 * b for a, b in [(1, 2), (3, 1), (2, 2)]])
+    forces = [rng.normal(size=(len(atoms), 3)) for atoms in X]
+    network = NETWORKS["pairs"](validation_fraction=None).fit(X, y, forces=forces)
+    np.testing.assert_allclose(network.shifts_, [-1, -5])
+    np.testing.assert_allclose(network.scale_, np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+    # One composition tells nothing about the elements apart.
+    same = NETWORKS["pairs"](validation_fraction=None).fit([X[0], X[0]], [-12.0, -12.0])
+    np.testing.assert_allclose(same.shifts_, [-4, -4])
+
+
+@pytest.mark.parametrize("network", [
+    AngularNetwork(1, 16, learning_rate=0.03),
+    AngularNetwork(1, 16, basis="gaussian", n_angular=6, learning_rate=0.03),
+    AngularNetwork(1, 12, pooling=1, learning_rate=0.03),
+    PointScatteringNetwork(2, 8, learning_rate=0.002),
+], ids=["legendre", "gaussian", "pooling", "point"])  # fmt: skip
+def test_five_structures_are_learned_by_heart(network):
+    X, y, forces = waters(5, rattle=0.05)
+    network.set_params(
+        max_epochs=200, batch_size=5, validation_fraction=None, averaging=0.9, dtype="float64",
+        random_state=0, energy_weight=0.5,
+    ).fit(X, y, forces=forces)  # fmt: skip
+    assert np.abs(network.predict(X) - y).max() < 0.02 * np.ptp(y)
+    errors = np.array(network.predict_forces(X)) - forces
+    assert np.sqrt(np.mean(errors**2)) < 0.03 * np.sqrt(np.mean(np.square(forces)))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_resumed_fit_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path, monkeypatch, schedule
+):
+    X, y, forces = waters(12)
+    network = NETWORKS["legendre"](max_epochs=6, schedule=schedule, validation_fraction=0.25)
+    whole = weights(network.fit(X, y, forces=forces))
+    history = network.history_
+    network.set_params(checkpoint_path=tmp_path / "fit.checkpoint")
+    run_epoch = training.Trainer._run_epoch
+
+    def interrupted(trainer):
+        if trainer.epoch == 3:
+            raise KeyboardInterrupt
+        run_epoch(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "_run_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            network.fit(X, y, forces=forces)
+    epochs = []
+
+    def counted(trainer):
+        run_epoch(trainer)
+        epochs.append(trainer.epoch)
+
+    monkeypatch.setattr(training.Trainer, "_run_epoch", counted)
+    resumed = network.fit(X, y, forces=forces)
+    assert epochs == [4, 5, 6]
+    np.testing.assert_array_equal(weights(resumed), whole)
+    np.testing.assert_array_equal(resumed.history_, history)
+    assert epochs == [4, 5, 6]
+    network.fit(X, y, forces=forces)  # finished: there is nothing left to do
+    assert epochs == [4, 5, 6]
+    with pytest.raises(ValueError, match=r"is of another fit .* remove it or choose another"):
+        network.set_params(width=4).fit(X, y, forces=forces)
+
+
+def test_a_seed_makes_fits_repeatable_and_random_states_differ():
+    X, y, forces = waters(8)
+    first, again, other = (
+        weights(NETWORKS["legendre"](random_state=seed).fit(X, y, forces=forces))
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+    torch.manual_seed(0)
+    before = torch.rand(1)
+    torch.manual_seed(0)
+    NETWORKS["legendre"]().fit(X, y)
+    assert torch.rand(1) == before  # torch's own random numbers are left alone
+
+
+def test_whole_groups_are_held_out(monkeypatch):
+    X, y, forces = waters(12)
+    groups, seen = np.repeat(["a", "b", "c", "d"], 3), {}
+    initialize = training.Trainer.__init__
+
+    def spy(trainer, module, train, validation, settings):
+        seen.update(train=train.graphs, validation=validation.graphs)
+        initialize(trainer, module, train, validation, settings)
+
+    monkeypatch.setattr(training.Trainer, "__init__", spy)
+    network = NETWORKS["pairs"](validation_fraction=0.25)
+    network.fit(X, y, forces=forces, groups=groups)
+    train, validation = ({groups[g.index] for g in seen[part]} for part in ("train", "validation"))
+    assert len(validation) == 1
+    assert train == set("abcd") - validation
+    with pytest.raises(ValueError, match=r"One group cannot be split .* validation_fraction=None"):
+        network.fit(X, y, groups=np.zeros(12))
+
+
+def test_the_best_weights_are_kept_and_patience_ends_the_fit():
+    """Random labels: validation cannot go on getting better."""
+    X, _, _ = waters(12)
+    y, forces = labels(X)
+    network = NETWORKS["legendre"](
+        max_epochs=30, patience=5, validation_fraction=0.25, averaging=0.0, learning_rate=0.02
+    ).fit(X, y, forces=forces)
+    losses = network.history_["validation_loss"]
+    assert network.n_iter_ < 30
+    assert network.best_epoch_ == losses.idxmin() == network.n_iter_ - 5
+    short = NETWORKS["legendre"](
+        max_epochs=30, patience=None, validation_fraction=0.25, averaging=0.0, learning_rate=0.02
+    ).fit(X, y, forces=forces)
+    np.testing.assert_array_equal(weights(short), weights(network))
+
+
+def test_learning_rate_falls():
+    X, y, forces = waters(12)
+    network = NETWORKS["pairs"](max_epochs=8, validation_fraction=0.25)
+    rates = network.fit(X, y, forces=forces).history_["learning_rate"]
+    assert np.all(np.diff(rates[1:]) < 0)
+    assert rates.iloc[-1] < 0.05 * network.learning_rate
+    plateau = NETWORKS["pairs"](
+        max_epochs=40, validation_fraction=0.25, schedule="plateau", patience=30, learning_rate=0.1
+    )
+    rates = plateau.fit(X, labels(X)[0]).history_["learning_rate"]
+    assert set(np.round(np.log2(rates[1:] / rates.iloc[0]), 9) % 1) == {0.0}
+    assert rates.iloc[-1] < rates.iloc[0]
+
+
+def test_a_loss_that_is_no_number_names_the_batch(monkeypatch):
+    X, y, forces = waters(6)
+    network = NETWORKS["legendre"](validation_fraction=None, batch_size=2)
+    batch = training.Labelled.batch
+
+    def spoiled(data, rows, like):
+        structures, energies, pulls = batch(data, rows, like)
+        bad = any(data.graphs[row].index == 4 for row in rows)
+        return structures, energies * (np.nan if bad else 1), pulls
+
+    monkeypatch.setattr(training.Labelled, "batch", spoiled)
+    with pytest.raises(FloatingPointError, match=r"epoch 1, batch \d \(structures .*4.*\): lower"):
+        network.fit(X, y, forces=forces)
+
+
+def test_averaged_weights_lie_on_the_way():
+    """Averaging with decay 0 gives the last weights; with others, older ones have a part."""
+    X, y, forces = waters(6)
+    plain, averaged = (
+        weights(
+            NETWORKS["pairs"](validation_fraction=None, max_epochs=3, averaging=decay).fit(
+                X, y, forces=forces
+            )
+        )
+        for decay in (0.0, 0.9)
+    )
+    assert 0 < np.abs(plain - averaged).max() < 0.1
+
+
+def test_orthogonalized_matrices_have_singular_values_near_one():
+    x = torch.randn(3, 8, 20, dtype=torch.float64, generator=torch.manual_seed(0))
+    result = orthogonalized(x)
+    values = torch.linalg.svdvals(result)
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    left, _, right = torch.linalg.svd(x, full_matrices=False)
+    expected = left @ right
+    cosine = (result * expected).sum() / (result.norm() * expected.norm())
+    assert cosine > 0.97
+
+
+def test_muon_steps_each_matrix_as_if_alone_and_the_rest_by_adam():
+    torch.manual_seed(0)
+    dense = [torch.nn.Linear(*sizes) for sizes in [(4, 6), (6, 4), (4, 1)]]
+    layers = torch.nn.ModuleList([*dense, torch.nn.Embedding(3, 4)]).double()
+    before = [p.detach().clone() for p in layers.parameters()]
+    optimizer = Muon(layers, lr=0.1)
+    torch.manual_seed(1)
+    for parameter in layers.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    matrices = [layers[0].weight, layers[1].weight]
+    others = [p for p in layers.parameters() if all(p is not matrix for matrix in matrices)]
+    copies = [p.detach().clone().requires_grad_() for p in others]
+    adam = torch.optim.Adam(copies, lr=0.1)
+    for copy, parameter in zip(copies, others, strict=True):
+        copy.grad = parameter.grad.clone()
+    optimizer.step()
+    adam.step()
+    for copy, parameter in zip(copies, others, strict=True):
+        torch.testing.assert_close(parameter, copy)
+    for layer, old in ((layers[0], before[0]), (layers[1], before[2])):
+        gradient = layer.weight.grad
+        wide = gradient if gradient.shape[0] < gradient.shape[1] else gradient.T
+        change = orthogonalized(wide[None] * (0.05 * 0.95 + 0.05))[0]
+        change = change if wide is gradient else change.T
+        expected = old - 0.1 * 0.2 * 6**0.5 * change
+        torch.testing.assert_close(layer.weight, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_pooling_refuses_periodic_structures():
+    network = AngularNetwork(1, 4, pooling=1, max_epochs=1, random_state=0)
+    X, y, _ = waters(4)
+    with pytest.raises(ValueError, match=r"Structure 1 is periodic.* set pooling=None"):
+        network.fit([X[0], triclinic()], y[:2])
+    X[3].set_cell([9, 9, 9])
+    X[3].pbc = True
+    with pytest.raises(ValueError, match="Structure 0 is periodic"):
+        network.fit(X[:3], y[:3]).predict(X[3:])
+
+
+@pytest.mark.parametrize(("pooling", "nodes"), [(None, ()), (1, (3,)), (3, (3, 2, 1)), ([4], (4,))])
+def test_numbers_of_nodes(pooling, nodes):
+    X = [Atoms("H"), Atoms("H5", np.random.default_rng(0).normal(size=(5, 3)))]
+    network = AngularNetwork(
+        1, 4, pooling=pooling, max_epochs=1, validation_fraction=None, random_state=0
+    ).fit(X, [0.0, 1.0])
+    assert tuple(pool.n_nodes for pool in network.module_.pools) == nodes
+    assert np.isfinite(network.predict(X)).all()
+    assert np.isfinite(np.concatenate(network.predict_forces(X))).all()
+
+
+def test_pooled_network_keeps_the_symmetries():
+    from helpers.small_structures import random_rotation, rotated
+
+    X, y, forces = waters(5)
+    network = AngularNetwork(
+        1, 6, pooling=2, max_epochs=3, validation_fraction=None, dtype="float64", random_state=0
+    ).fit(X, y, forces=forces)
+    energy, (pull,) = network.predict(X[:1]), network.predict_forces(X[:1])
+    turn = -random_rotation(3)
+    moved = rotated(X[0], turn)
+    moved.translate([5, -3, 2])
+    np.testing.assert_allclose(network.predict([moved]), energy, rtol=1e-12)
+    np.testing.assert_allclose(network.predict_forces([moved])[0], pull @ turn.T, atol=1e-9)
+    order = [2, 0, 1]
+    np.testing.assert_allclose(network.predict([X[0][order]]), energy, rtol=1e-12)
+    np.testing.assert_allclose(network.predict_forces([X[0][order]])[0], pull[order], atol=1e-9)
+    step = 1e-5
+    ends = []
+    for sign in (-1, 1):
+        moved = X[0].copy()
+        moved.positions[1, 0] += sign * step
+        ends.append(network.predict([moved])[0])
+    np.testing.assert_allclose(pull[1, 0], -(ends[1] - ends[0]) / (2 * step), rtol=1e-6, atol=1e-8)
+
+
+def test_labels_are_checked():
+    X = cells()
+    y, forces = labels(X)
+    network = NETWORKS["pairs"]()
+    with pytest.raises(ValueError, match=r"y must hold one number .* got shape \(2,\)"):
+        network.fit(X, y[:2])
+    with pytest.raises(ValueError, match=r"forces\[1\] must have shape"):
+        network.fit(X, y, forces=[forces[0], forces[0][:1], *forces[2:]])
+    with pytest.raises(ValueError, match="at least 1"):
+        PointScatteringNetwork(powers=(0.5,)).fit(X, y)
+    with pytest.raises(ValueError, match="pooling must be"):
+        AngularNetwork(pooling=[0]).fit([molecule()] * 3, y[:3])

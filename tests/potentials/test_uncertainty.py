@@ -1,0 +1,166 @@
+"""Extrapolation, calibration and ranking."""
+
+import numpy as np
+import pytest
+from helpers.emt_data import copper_crystals, small_scattering
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from skwavelet import (
+    BaggedOLSEnsemble,
+    EnergyForceRegressor,
+    ExtrapolationScore,
+    calibrate_spread,
+    rank_structures,
+)
+from skwavelet.potentials.linear_chain import model_chain
+from skwavelet.potentials.uncertainty import main_deviations, spread_cotangents
+
+
+@pytest.fixture(scope="module")
+def copper():
+    return copper_crystals(40, seed=3)
+
+
+# -- extrapolation ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(200, 12), (30, 80)])
+def test_score_is_the_regularized_mahalanobis_distance(shape):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=shape) @ rng.normal(size=(shape[1], shape[1])) + 3
+    new = np.vstack([X[:5], 5 * rng.normal(size=(5, shape[1]))])
+    Z, z = ((rows - X.mean(axis=0)) / X.std(axis=0) for rows in (X, new))
+    inverse = np.linalg.inv(Z.T @ Z / len(Z) + 0.01 * np.eye(shape[1]))
+    expected = np.sqrt(np.einsum("ij,jk,ik->i", z, inverse, z))
+    expected /= np.sqrt(np.einsum("ij,jk,ik->i", Z, inverse, Z).mean())
+    # Axes of less than a hundredth of the regularization are not told from none.
+    np.testing.assert_allclose(ExtrapolationScore().fit(X).score_samples(new), expected, rtol=0.01)
+
+
+def test_score_of_constant_features():
+    X = np.ones((20, 3), dtype=np.float32)
+    X[:, 0] = np.random.default_rng(0).normal(size=20)
+    score = ExtrapolationScore().fit(X)
+    inside, outside = score.score_samples([[0, 1, 1], [0, 1.01, 1]])
+    assert inside < 1
+    assert outside > 100
+
+
+def test_strained_and_foreign_structures_stand_out(copper):
+    model = EnergyForceRegressor(small_scattering(), Ridge(1e-3))
+    model.fit(copper.structures, copper.energies)
+    unseen = model.extrapolation_score(copper_crystals(20, seed=4).structures)
+    assert np.median(unseen) < 1.5
+    strained = [a.copy() for a in copper.structures[:5]]
+    for atoms in strained:
+        atoms.set_cell(1.15 * atoms.cell.array, scale_atoms=True)
+    assert model.extrapolation_score(strained).min() > 1.5 * unseen.max()
+
+
+def test_box_dependent_scale_lights_up(copper):
+    """A wavelet wider than the training cells sees the box, not the structure."""
+    with pytest.warns(UserWarning, match="wider wavelets describe the box"):
+        pipeline = make_pipeline(small_scattering(n_scales=3), ExtrapolationScore()).fit(
+            copper.structures
+        )
+    sane = make_pipeline(small_scattering(), ExtrapolationScore()).fit(copper.structures)
+    larger = [atoms * (2, 2, 2) for atoms in copper_crystals(3, seed=5).structures]
+    for atoms in larger:
+        atoms.rattle(0.05, seed=0)
+    assert pipeline.score_samples(larger).min() > 20
+    assert sane.score_samples(larger).max() < 2
+
+
+# -- calibration -----------------------------------------------------------------------------
+
+
+def test_calibration_factor_and_table():
+    rng = np.random.default_rng(0)
+    std = rng.uniform(0.5, 3, size=20000)
+    factor, table = calibrate_spread(1.7 * std * rng.normal(size=20000), std)
+    np.testing.assert_allclose(factor, 1.7, rtol=0.02)
+    np.testing.assert_allclose(table["rmse"] / table["std"], 1.7, rtol=0.08)
+    assert table["count"].sum() == 20000
+    assert table["std"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize(
+    ("errors", "std", "n_bins", "message"),
+    [
+        ([1.0], [1.0, 2.0], 1, "vectors of one length"),
+        ([[1.0]], [[1.0]], 1, "vectors of one length"),
+        ([1.0, np.nan], [1.0, 2.0], 1, "must be finite"),
+        ([1.0, 1.0], [1.0, 0.0], 1, "std positive"),
+        ([1.0, 1.0], [1.0, 1.0], 3, "n_bins=3"),
+    ],
+)
+def test_bad_calibration_input(errors, std, n_bins, message):
+    with pytest.raises(ValueError, match=message):
+        calibrate_spread(errors, std, n_bins)
+
+
+# -- ranking ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ensemble(copper):
+    pipeline = make_pipeline(
+        small_scattering(), BaggedOLSEnsemble(8, max_features=10, random_state=0)
+    )
+    return pipeline.fit(copper.structures[:15], copper.energies[:15])
+
+
+def test_ranking_is_pivoted_cholesky(copper, ensemble):
+    pool = copper.structures[15:]
+    order = rank_structures(ensemble, pool)
+    assert sorted(order) == list(range(25))
+    members = model_chain(ensemble).values(pool)[:, 1:]
+    covariance = np.cov(members, bias=True)
+    expected, left = [], covariance.copy()
+    for _ in range(5):
+        best = int(np.argmax(np.diag(left)))
+        expected.append(best)
+        left = left - np.outer(left[:, best], left[best]) / left[best, best]
+    np.testing.assert_array_equal(order[:5], expected)
+    assert order[0] == np.argmax(np.diag(covariance))
+
+
+def test_ranking_does_not_pick_the_same_structure_twice(copper, ensemble):
+    pool = [*copper.structures[15:20], *copper.structures[15:20]]
+    first = rank_structures(ensemble, pool)[:5]
+    assert len(set(first % 5)) == 5
+
+
+def test_ranking_needs_an_ensemble(copper):
+    pipeline = make_pipeline(small_scattering(order=1), Ridge()).fit(
+        copper.structures, copper.energies
+    )
+    with pytest.raises(TypeError, match="needs an ensemble"):
+        rank_structures(pipeline, copper.structures)
+
+
+# -- main deviations -------------------------------------------------------------------------
+
+
+def test_main_deviations_carry_the_spread():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 30)) @ rng.normal(size=(30, 30))
+    ensemble = BaggedOLSEnsemble(12, max_features=20, random_state=0)
+    ensemble.fit(X, X[:, 0] + 0.5 * rng.normal(size=300))
+    mixtures = main_deviations(ensemble, X)
+    assert 1 <= len(mixtures) < 12
+    members = np.column_stack([X @ m.coef_ for m in ensemble.estimators_])
+    outputs = np.column_stack([X @ ensemble.coef_, members])
+    compressed = outputs @ spread_cotangents(13, True, mixtures)[1:].T
+    exact = outputs @ spread_cotangents(13, True)[1:].T
+    np.testing.assert_allclose(np.square(exact).sum(axis=1), members.var(axis=1), rtol=1e-9)
+    np.testing.assert_allclose(np.square(compressed).sum(), members.var(axis=1).sum(), rtol=0.01)
+    assert main_deviations(Ridge().fit(X, X[:, 0]), X) is None
+    assert main_deviations(ensemble, X[:0]) is None
+
+
+def test_models_that_agree_have_no_deviations():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    ensemble = BaggedOLSEnsemble(4, random_state=0).fit(X, np.ones(40))
+    assert main_deviations(ensemble, X) is None
