@@ -6,8 +6,8 @@ Train a network on energies and forces of a molecule of nine atoms, look at its 
 structures, and run molecular dynamics with it.
 
 The labels are those of effective medium theory (ASE's EMT), which is no good model of ethanol but
-takes no time. With labels of density functional theory (``benchmarks/rmd17/networks.py``) nothing
-changes but the time it takes to reach useful errors.
+takes no time. With labels of density functional theory (``benchmarks/accuracy/rmd17_networks.py``)
+nothing changes but the time it takes to reach useful errors.
 """
 
 import matplotlib.pyplot as plt

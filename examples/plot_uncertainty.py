@@ -50,7 +50,7 @@ ReliabilityDisplay.from_predictions(energies, predicted, std, n_bins=8)
 # `~skwavelet.rank_structures` puts first, about which the models disagree most, or random ones. The
 # error is that on all structures of the held-out paths. Here ranking helps while labels are few,
 # and no longer once most of the pool is labelled. Three starts are not many;
-# ``benchmarks/active_learning.py`` has more.
+# ``benchmarks/accuracy/active_learning.py`` has more.
 
 train, test = next(RelaxationPathGroupKFold(5, random_state=0).split(structures, groups=paths))
 ensemble = BaggedOLSEnsemble(15, max_features=60, n_jobs=2, random_state=0)

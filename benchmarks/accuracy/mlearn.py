@@ -1,7 +1,7 @@
 """Energies and forces of lithium and silicon, beside DScribe's SOAP and ACSF and published errors.
 
-    python benchmarks/mlearn.py --data DIR --cache DIR
-    python benchmarks/mlearn.py --data DIR --cache DIR --quick    # half of silicon, few rows
+    python benchmarks/accuracy/mlearn.py --data DIR --cache DIR
+    python benchmarks/accuracy/mlearn.py --data DIR --cache DIR --quick  # half of silicon, few rows
 
 DIR/mlearn: the sets of Zuo et al. 2020 (PBE) with their published split into training and test
 structures. Test errors are mean absolute errors, as published.
@@ -25,6 +25,7 @@ the CPU time of the features of one structure, on one thread.
 
 import argparse
 import os
+import sys
 import time
 import warnings
 import zlib
@@ -34,13 +35,16 @@ from pathlib import Path
 import numpy as np
 import threadpoolctl
 from ase.io import read
-from derivative_rows import RowsRidge, beside, cached, cached_rows, select
 from dscribe.descriptors import ACSF, SOAP
 from sklearn.model_selection import StratifiedKFold
-from timing import machine, table
 
 from skwavelet import AngularFeatures, BaggedOLSEnsemble, PointScattering, VoxelScattering
 from skwavelet.potentials.rows import ENERGY, FORCE, fit_rows
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.rows import RowsRidge, beside, cached, cached_rows, select
+from common.timing import machine, table
 
 ONE_CHANNEL = {"channels": ["number"]}  # all channels of one element are multiples of one
 PUBLISHED = {

@@ -1,8 +1,8 @@
 """Energies, forces and stresses along unseen Li-Si paths, trained with and without forces.
 
-    python benchmarks/forces.py --data DATA --cache DIR      # all paths, 12 frames each
-    python benchmarks/forces.py --cache DIR                  # packaged structures
-    python benchmarks/forces.py --cache DIR --quick          # minutes
+    python benchmarks/accuracy/forces.py --data DATA --cache DIR      # all paths, 12 frames each
+    python benchmarks/accuracy/forces.py --cache DIR                  # packaged structures
+    python benchmarks/accuracy/forces.py --cache DIR --quick          # minutes
 
 Labels are CHGNet v0.3.0's, not those of density functional theory. Of every composition, four
 fifths of the paths are for training, the others are never seen. Training sets are nested random
@@ -19,12 +19,12 @@ ensemble that did not see their paths.
 
 import argparse
 import os
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import threadpoolctl
-from derivative_rows import RowsRidge, beside, cached_rows, errors, load, select, split_paths
-from timing import machine, table
 
 from skwavelet import (
     AngularFeatures,
@@ -36,6 +36,11 @@ from skwavelet import (
 )
 from skwavelet._utils.validation import check_groups
 from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, fit_rows
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.rows import RowsRidge, beside, cached_rows, errors, load, select, split_paths
+from common.timing import machine, table
 
 TRAININGS = {  # force_weight, stress_weight
     "energies": (0.0, 0.0),

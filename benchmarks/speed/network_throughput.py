@@ -1,6 +1,6 @@
 r"""Training steps per second beside SchNetPack's SchNet and PaiNN, and cost against neighbours.
 
-    pip install schnetpack && python benchmarks/rmd17/throughput.py --data DATA
+    pip install schnetpack && python benchmarks/speed/network_throughput.py --data DATA
 
 One step is energies, forces, the gradient of the loss (5.16) and the optimizer's update, float32,
 one thread, batches of structures whose neighbour lists are at hand; networks take turns, and the
@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from ase import Atoms
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from networks import load
-from timing import alternate, machine
-
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon
 from skwavelet.neural.training import loss_and_errors
 from skwavelet.structures.checks import check_structures
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from accuracy.rmd17_networks import load
+from common.timing import alternate, machine
 
 CUTOFF = 5.0
 

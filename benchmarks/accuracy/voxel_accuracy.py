@@ -1,7 +1,7 @@
 """Measure the accuracy of VoxelScattering's default settings on real Li-Si cells.
 
-    python benchmarks/voxel_accuracy.py            # about three minutes
-    python benchmarks/voxel_accuracy.py --quick    # seconds, one structure
+    python benchmarks/accuracy/voxel_accuracy.py            # about three minutes
+    python benchmarks/accuracy/voxel_accuracy.py --quick    # seconds, one structure
 
 Resolution is learned from all packaged paths, as a user would; then, for structures spread over
 the compositions and relative to every feature's own value:
@@ -19,14 +19,19 @@ Zero-order features are exact and left out.
 
 import argparse
 import itertools
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import threadpoolctl
-from timing import machine, table
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import machine, table
 
 
 def statistics(relative, orders):

@@ -1,8 +1,8 @@
 """Active learning on Li-Si: structures chosen by disagreement of an ensemble, or at random.
 
-    python benchmarks/active_learning.py --data DATA --cache DIR    # all paths, 12 frames each
-    python benchmarks/active_learning.py --cache DIR                # packaged structures
-    python benchmarks/active_learning.py --cache DIR --quick        # seconds
+    python benchmarks/accuracy/active_learning.py --data DATA --cache DIR  # all paths, 12 frames each
+    python benchmarks/accuracy/active_learning.py --cache DIR                # packaged structures
+    python benchmarks/accuracy/active_learning.py --cache DIR --quick        # seconds
 
 Labels are CHGNet v0.3.0's, not those of density functional theory; energies only, features of
 `PointScattering` (``--voxel`` for `VoxelScattering`). Each round fits an ensemble to the labelled
@@ -14,15 +14,19 @@ worst structures gain; median and quartiles over repeats.
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import threadpoolctl
-from derivative_rows import cached, load, split_paths
-from timing import machine
 
 from skwavelet import BaggedOLSEnsemble, PointScattering, VoxelScattering
 from skwavelet.potentials.uncertainty import rank_by_disagreement
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.rows import cached, load, split_paths
+from common.timing import machine
 
 STRATEGIES = ("random", "largest spread", "rank_structures")
 

@@ -1,6 +1,6 @@
 """Take the packaged part of the Li-Si paths (skwavelet/datasets/data) from the full set.
 
-python benchmarks/package_lisi.py --source DIR      # DIR contains lisi/paths/c00.npz ...
+python benchmarks/data/package_lisi.py --source DIR      # DIR contains lisi/paths/c00.npz ...
 
 All compositions, paths 0 to 4, relaxation steps 0, 4, 13, 35, 55: from unrelaxed to the end.
 Positions are rounded to float32; everything else is copied. The script prints what this costs.
@@ -13,7 +13,7 @@ import numpy as np
 
 PATHS = range(5)
 STEPS = (0, 4, 13, 35, 55)
-PACKAGED = Path(__file__).resolve().parents[1] / "skwavelet" / "datasets" / "data"
+PACKAGED = Path(__file__).resolve().parents[2] / "skwavelet" / "datasets" / "data"
 PER_FRAME = ("positions", "energy", "forces", "stress", "path", "step")
 
 

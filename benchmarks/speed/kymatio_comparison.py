@@ -1,8 +1,8 @@
 """Compare with kymatio's HarmonicScattering3D: the same coefficients, one thread.
 
     python -m pip install kymatio torch
-    python benchmarks/kymatio_comparison.py            # about five minutes
-    python benchmarks/kymatio_comparison.py --quick    # seconds, a smaller grid
+    python benchmarks/speed/kymatio_comparison.py            # about five minutes
+    python benchmarks/speed/kymatio_comparison.py --quick    # seconds, a smaller grid
 
 kymatio's wavelets are r^l exp(-r^2 / 2 sigma^2) Y_lm dilated by 2^j, our (n, l) = (l + 1, l) but
 for a constant, and it computes the first order for all (l, j <= J) and the second order for equal
@@ -27,14 +27,18 @@ import sys
 import warnings
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import scipy.special
 import threadpoolctl
-from timing import alternate, machine, table
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import alternate, machine, table
 
 BETA = 0.4
 

@@ -7,7 +7,7 @@ again, with one or two processes as chance has it, ``--kills`` times in all. Aft
 chunks that were complete before must still be there, unchanged, and every complete chunk must pass
 its checksum. At the end an uninterrupted run with the same FFT plans must give the same bytes.
 
-Usage: ``python benchmarks/interruptions.py [--kills 50] [--quick]``
+Usage: ``python benchmarks/speed/interruptions.py [--kills 50] [--quick]``
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What the smoothing of the voxel modulus does to energies and forces.
 
-    python benchmarks/smoothing.py --cache DIR            # packaged Li-Si
-    python benchmarks/smoothing.py --cache DIR --quick    # a few structures, minutes
+    python benchmarks/accuracy/smoothing.py --cache DIR            # packaged Li-Si
+    python benchmarks/accuracy/smoothing.py --cache DIR --quick    # a few structures, minutes
 
 The modulus of a map has a kink where the map vanishes, which no grid resolves. For several values
 of ``smoothing``, on packaged Li-Si structures (labels: CHGNet v0.3.0, not density functional
@@ -17,15 +17,20 @@ theory):
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 import threadpoolctl
-from derivative_rows import cached_rows, errors, load, select, split_paths
-from timing import machine, table
 
 from skwavelet import BaggedOLSEnsemble, VoxelScattering
 from skwavelet._utils.validation import check_groups
 from skwavelet.potentials.rows import fit_rows
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.rows import cached_rows, errors, load, select, split_paths
+from common.timing import machine, table
 
 SMOOTHINGS = (1e-6, 1e-2, 3e-2, 1e-1)
 TRAININGS = {"energies": (0.0, 0.0), "and forces, stresses": (1e-3, 1.0)}

@@ -1,8 +1,8 @@
 """Time VoxelScattering: over its FFT floor, against full resolution, with size, with processes.
 
-    python benchmarks/voxel_speed.py                  # all parts, about ten minutes
-    python benchmarks/voxel_speed.py floor scaling    # some of them
-    python benchmarks/voxel_speed.py --quick          # seconds, smaller and fewer
+    python benchmarks/speed/voxel_speed.py                  # all parts, about ten minutes
+    python benchmarks/speed/voxel_speed.py floor scaling    # some of them
+    python benchmarks/speed/voxel_speed.py --quick          # seconds, smaller and fewer
 
 Everything is float32 on Li-Si cells of the packaged paths, beta = 0.4 Å, n = 3, l <= 2, five
 channels and, where nothing else is said, five scales: 3,740 features of 66 atoms. The five scales
@@ -20,16 +20,21 @@ all the same. Filters and FFT plans exist before the clock starts, except in the
 """
 
 import argparse
+import sys
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyfftw
 import threadpoolctl
-from timing import Timing, alternate, machine, table
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import Timing, alternate, machine, table
 
 PARTS = ("floor", "resolution", "scaling", "jobs", "cells")
 WIDTH = {"beta": 0.4}

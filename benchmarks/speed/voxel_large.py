@@ -1,8 +1,8 @@
 """Scale VoxelScattering from a hundred to a hundred thousand atoms: time, memory, exponent.
 
-    python benchmarks/voxel_large.py                     # up to 10^4 atoms, about ten minutes
-    python benchmarks/voxel_large.py --atoms 100000      # further, half an hour more
-    python benchmarks/voxel_large.py --quick             # seconds, two sizes
+    python benchmarks/speed/voxel_large.py                     # up to 10^4 atoms, about ten minutes
+    python benchmarks/speed/voxel_large.py --atoms 100000      # further, half an hour more
+    python benchmarks/speed/voxel_large.py --quick             # seconds, two sizes
 
 A Li-Si cell of 66 atoms of the packaged paths is tiled, and its atoms are displaced by 0.05 Å
 (standard deviation), so that no two of its cells are alike. The transformer is the default one,
@@ -24,13 +24,16 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from timing import machine, table
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
 from skwavelet.representations.voxel.density import SeparableDensity
 from skwavelet.representations.voxel.fft import NumpyArrays
 from skwavelet.representations.voxel.nufft import NonUniformDensity
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import machine, table
 
 TILINGS = {
     132: (1, 1, 2), 264: (1, 2, 2), 528: (2, 2, 2), 1056: (2, 2, 4), 2376: (3, 3, 4),

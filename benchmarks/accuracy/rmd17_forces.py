@@ -1,7 +1,7 @@
 r"""Scattering with forces on rMD17: energies and forces of small molecules.
 
-    python benchmarks/rmd17_forces.py --data DATA --cache DIR           # ethanol and uracil
-    python benchmarks/rmd17_forces.py --data DATA --cache DIR --quick   # a few structures
+    python benchmarks/accuracy/rmd17_forces.py --data DATA --cache DIR  # ethanol and uracil
+    python benchmarks/accuracy/rmd17_forces.py --data DATA --cache DIR --quick   # a few structures
 
 Revised MD17 (PBE/def2-SVP), split 01: training structures from the published 1000, test
 structures from the others. A tenth of the training structures chooses penalty and force weight.
@@ -16,18 +16,22 @@ those of point scattering and angular features are cheap, and taken along all 3 
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import threadpoolctl
 from ase import Atoms
-from derivative_rows import RowsRidge, beside, cached_rows
 from scipy.spatial.transform import Rotation
-from timing import machine, table
 
 from skwavelet import AngularFeatures, BaggedOLSEnsemble, PointScattering, VoxelScattering
 from skwavelet.potentials.rows import ENERGY, Rows, fit_rows
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.rows import RowsRidge, beside, cached_rows
+from common.timing import machine, table
 
 # Energy and force MAE of linear ACE and FCHL19 with 1000 structures (Batatia et al. 2022).
 PUBLISHED = {"ethanol": "1.2 / 7.3, 0.9 / 6.2", "uracil": "1.1 / 6.6, 0.6 / 4.2"}

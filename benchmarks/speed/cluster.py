@@ -12,23 +12,27 @@ of them to a new directory, and a call of ``featurize`` that finds everything do
 adds is also given as a sum of its parts (settings, checksums, files), timed alone in the same
 process: on a busy machine that is the figure to trust.
 
-Usage: ``python benchmarks/cluster.py [workers overhead] [--quick]`` (needs
+Usage: ``python benchmarks/speed/cluster.py [workers overhead] [--quick]`` (needs
 ``pip install "dask[distributed]"``).
 """
 
 import argparse
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import joblib
 import numpy as np
-from timing import alternate, machine, table
 
 from skwavelet import VoxelScattering, featurize
 from skwavelet.datasets import load_lisi
 from skwavelet.storage import writer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import alternate, machine, table
 
 
 def fresh(directory: Path, plans: Path) -> Path:

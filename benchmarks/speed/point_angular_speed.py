@@ -1,7 +1,7 @@
 """Time PointScattering and AngularFeatures beside DScribe's SOAP, on one thread.
 
-    python benchmarks/point_angular_speed.py [soap scaling memory lists]  # all or some
-    python benchmarks/point_angular_speed.py --quick  # without the largest cells
+    python benchmarks/speed/point_angular_speed.py [soap scaling memory lists]  # all or some
+    python benchmarks/speed/point_angular_speed.py --quick  # without the largest cells
 
 The structures are a Li-Si cell of 66 atoms and tilings of it; every representation reaches 6 Å. The
 feature sets are paired with a SOAP of about as many features, which is averaged over atoms within
@@ -14,6 +14,7 @@ process, less what it has after a structure of one cell.
 import argparse
 import multiprocessing
 import re
+import sys
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -23,11 +24,14 @@ import numpy as np
 import threadpoolctl
 from dscribe.descriptors import SOAP
 from matscipy.neighbours import neighbour_list
-from timing import alternate, machine, table
 
 from skwavelet import AngularFeatures, PointScattering
 from skwavelet.datasets import load_lisi
 from skwavelet.structures.checks import check_structures
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import alternate, machine, table
 
 REACH = 6.0
 OCTAVES = {"scale_step": 1.0, "n_scales": 2, "order": 2, "max_l": 2, "reach": REACH}

@@ -1,7 +1,7 @@
 """Time the linear models at the size of the Li-Si problem and print a Markdown table.
 
-    python benchmarks/linear_models.py            # a few minutes
-    python benchmarks/linear_models.py --quick    # seconds, at a tenth of the size
+    python benchmarks/speed/linear_models.py            # a few minutes
+    python benchmarks/speed/linear_models.py --quick    # seconds, at a tenth of the size
 
 The data are synthetic: 370 paths of 12 correlated frames and positive, strongly correlated
 features (powers of mixtures of a few latent variables, in float32), a target that is linear in
@@ -14,16 +14,21 @@ problem; the error is that of paths which no model has seen.
 """
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import threadpoolctl
 from sklearn.linear_model import OrthogonalMatchingPursuit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from timing import machine
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import machine
 
 
 def synthetic_data(n_paths, n_frames, n_features, seed=0):

@@ -1,6 +1,6 @@
 r"""What each part of the angular network brings, on ethanol, with few structures and epochs.
 
-    python benchmarks/rmd17/ablation.py --data DATA --cache DIR
+    python benchmarks/accuracy/rmd17_ablation.py --data DATA --cache DIR
 
 Revised MD17, published split 01: the first 200 of the training structures (190 train, 10 choose the
 weights), a fixed number of epochs for all, mean over seeds, errors on the first 500 test
@@ -11,14 +11,18 @@ what it costs another. Finished runs are read from the cache.
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from networks import load
 
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from accuracy.rmd17_networks import load
 
 VARIANTS = {
     "default (Legendre, three layers)": {},

@@ -1,7 +1,7 @@
 """The whole Li-Si protocol: relaxation paths, and extrapolation to barriers, sizes and strains.
 
-    python benchmarks/lisi/ --data DIR --out DIR
-    python benchmarks/lisi/ --data DIR --out DIR --quick     # a few compositions, minutes
+    python benchmarks/accuracy/lisi/ --data DIR --out DIR
+    python benchmarks/accuracy/lisi/ --data DIR --out DIR --quick     # a few compositions, minutes
 
 DIR of ``--data`` contains ``lisi/``. **Labels are those of the pretrained potential CHGNet v0.3.0,
 not of density functional theory.** Needs ``pip install dscribe matplotlib``.
@@ -23,8 +23,6 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
 from data import load
 from experiments import BAGS, QUICK_BAGS, Experiments
 from features import FeatureCache
@@ -33,7 +31,10 @@ from fits import Protocol
 from representations import BASES
 from schemes import SEED
 from tables import write_all
-from timing import machine
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from common.timing import machine
 
 
 def main() -> None:

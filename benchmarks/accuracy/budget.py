@@ -1,8 +1,8 @@
 """Models within a budget of time: error on unseen Li-Si paths against milliseconds.
 
-    python benchmarks/budget.py --cache DIR              # packaged structures
-    python benchmarks/budget.py --cache DIR --data DATA  # all paths, 12 frames each
-    python benchmarks/budget.py --cache DIR --quick      # packaged, first order: a minute
+    python benchmarks/accuracy/budget.py --cache DIR              # packaged structures
+    python benchmarks/accuracy/budget.py --cache DIR --data DATA  # all paths, 12 frames each
+    python benchmarks/accuracy/budget.py --cache DIR --quick      # packaged, first order: a minute
 
 Labels are CHGNet v0.3.0's, not those of density functional theory. The full set has 3,740
 features (five scales; the two widest describe the box, but all boxes here are alike); the default
@@ -17,16 +17,20 @@ Times are measured: the least processor time of several runs for one structure, 
 
 import argparse
 import os
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import threadpoolctl
-from derivative_rows import cached, load
-from timing import machine, table
 
 from skwavelet import BaggedOLSEnsemble, FeatureCosts, VoxelScattering
 from skwavelet.compression.budget import features_in_budget
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.rows import cached, load
+from common.timing import machine, table
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 6, 1 / 8, 1 / 10, 1 / 12, 1 / 16, 1 / 24, 1 / 40)
 ALLOWED = 1.10

@@ -1,7 +1,7 @@
 """Time VoxelScattering on a device of torch beside one core with NumPy, and beside kymatio.
 
-    python benchmarks/voxel_gpu.py --device cuda         # about two minutes
-    python benchmarks/voxel_gpu.py --device cpu --quick  # seconds, without a GPU
+    python benchmarks/speed/voxel_gpu.py --device cuda         # about two minutes
+    python benchmarks/speed/voxel_gpu.py --device cpu --quick  # seconds, without a GPU
 
 - structures: features (and features with gradients) of frames of one relaxation path, 66 atoms in
   one cell, beta = 0.4 Å, five scales, 3,740 features, float32: structures per second on the device
@@ -17,18 +17,23 @@ Transfers to and from the device are part of all times. Timings name the device.
 import argparse
 import importlib.util
 import os
+import sys
 import time
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
 from kymatio_comparison import TiedScattering, densities, load_kymatio
-from timing import machine, table
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.timing import machine, table
 
 
 def fitted(structures, **parameters):
