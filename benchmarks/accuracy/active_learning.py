@@ -1,6 +1,6 @@
 """Active learning on Li-Si: structures chosen by disagreement of an ensemble, or at random.
 
-    python benchmarks/accuracy/active_learning.py --data DATA --cache DIR  # all paths, 12 frames each
+    python benchmarks/accuracy/active_learning.py --data DATA --cache DIR  # all paths
     python benchmarks/accuracy/active_learning.py --cache DIR                # packaged structures
     python benchmarks/accuracy/active_learning.py --cache DIR --quick        # seconds
 

@@ -1,7 +1,7 @@
 r"""Table 6.1 on revised MD17: energies and forces of small molecules from 1000 structures.
 
     python benchmarks/accuracy/rmd17_networks.py --data DATA --cache DIR  # all molecules
-    python benchmarks/accuracy/rmd17_networks.py --data DATA --cache DIR --molecules ethanol --minutes 60
+    python benchmarks/accuracy/rmd17_networks.py --data DIR --cache DIR --molecules ethanol
 
 Revised MD17 (PBE/def2-SVP), published split 01: of the 1000 training structures 950 train and 50
 choose the weights, as in the published comparisons; errors are those of the 1000 test structures.

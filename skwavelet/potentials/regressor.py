@@ -103,8 +103,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
     The modulus of a map has edges where the map is zero, which no grid resolves: forces are exact
     derivatives of the energy on the grid, but do not sum to zero over the atoms. Training on
     forces suppresses this noise (``benchmarks/accuracy/forces.py`` measures it). In models of
-    energies alone it can be as large as the forces, unless the ``smoothing`` of the features is well above
-    its default, 0.03 to 0.1.
+    energies alone it can be as large as the forces, unless the ``smoothing`` of the features is
+    well above its default, 0.03 to 0.1.
 
     References
     ----------

@@ -127,9 +127,10 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
 
     The second order multiplies the number of features by about twenty. With many channels and few
     structures it costs accuracy (Li-Si, ``benchmarks/accuracy/lisi``). With one element, where
-    features are few, it helps, and so does a finer first order for a fifth of the features: n to 6, ``max_l=5``,
-    ``n_scales=4``; both together are best (silicon, ``benchmarks/accuracy/mlearn.py``).
-    What no function of the distances and angles around single atoms tells apart, only the second order does.
+    features are few, it helps, and so does a finer first order for a fifth of the features: n to
+    6, ``max_l=5``, ``n_scales=4``; both together are best (silicon,
+    ``benchmarks/accuracy/mlearn.py``). What no function of the distances and angles around single
+    atoms tells apart, only the second order does.
 
     Examples
     --------
