@@ -3,11 +3,12 @@ Forces in the loss: a Lennard-Jones dimer
 =========================================
 
 A network of three layers learns the energy of two atoms from inverse powers of their distance,
-from energies alone and from energies and forces.
+from energies alone and from energies and forces. It is tested inside the range of its training
+distances and on the repulsive wall at 0.9 to 1.05, which one of the two training sets leaves out.
 
 Figure 5.1 of X. Brumwell, *Wavelet scattering and graph representations for atomic structures*:
-the loss (5.16) with p = 1 and with p = 0.5. Energies are in units of the well's depth, distances
-in units of the diameter.
+the loss (5.16) with p = 1 and with p = 0.5 for a Lennard-Jones dimer. Energies are in units of the
+well's depth, distances in units of the diameter.
 """
 
 import matplotlib.pyplot as plt
@@ -62,27 +63,37 @@ def fit(distances, p, *, steps=500):
 
 
 # %%
-# Ten training distances, once with the repulsive wall ("full"), once without it ("cut"). The test
-# covers the training range.
+# Ten training distances, once with the repulsive wall ("full") and once without it ("cut"). Inside
+# the training range both losses do well, and forces make the errors smaller still. Beyond it, on
+# the wall that "cut" leaves out, forces matter most: they tell how the energy goes on.
 
+WALL = np.linspace(0.9, 1.05, 100)
+INSIDE = np.linspace(1.05, 2.5, 400)
 ranges = {"full, 0.9 to 2.5": (0.9, 2.5), "cut, 1.05 to 2.5": (1.05, 2.5)}
 fig, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
-print("| range | loss | energy MAE | force MAE |\n|---|---|---|---|")
+print("Mean absolute errors of energies and forces:\n")
+print("| training | loss | 1.05 to 2.5 | | wall, 0.9 to 1.05 | |\n|---|---|---|---|---|---|")
+distances = np.concatenate([WALL, INSIDE])
+energies, forces = lennard_jones(distances)
+parts = (slice(len(WALL), None), slice(len(WALL)))
 for column, (title, (low, high)) in enumerate(ranges.items()):
-    train, test = np.linspace(low, high, 10), np.linspace(low, high, 400)
-    energies, forces = lennard_jones(test)
+    train = np.linspace(low, high, 10)
     above, below = axes[:, column]
-    above.plot(test, energies, "k", label="Lennard-Jones")
-    below.plot(test, forces, "k")
+    above.plot(distances, energies, "k", label="Lennard-Jones")
+    below.plot(distances, forces, "k")
     above.plot(train, lennard_jones(train)[0], "ko", ms=4)
     for label, p in (("energies", 1.0), ("energies and forces", 0.5)):
-        energy, force = fit(train, p)(test)
-        above.plot(test, energy, "--", label=label)
-        below.plot(test, force, "--")
-        errors = np.abs(energy - energies).mean(), np.abs(force - forces).mean()
-        print(f"| {title} | {label} | {errors[0]:.4f} | {errors[1]:.3f} |")
-    above.set(title=title, ylim=(-1.6, 2))
-    below.set(xlabel="distance (diameters)", ylim=(-6, 8))
+        energy, force = fit(train, p)(distances)
+        above.plot(distances, energy, "--", label=label)
+        below.plot(distances, force, "--")
+        errors = [
+            f"{np.abs(values[part]).mean():.4f}"
+            for part in parts
+            for values in (energy - energies, force - forces)
+        ]
+        print(f"| {title} | {label} | {' | '.join(errors)} |")
+    above.set(title=title, ylim=(-1.6, 7))
+    below.set(xlabel="distance (diameters)", ylim=(-6, 60))
 axes[0, 0].set_ylabel("energy (depths of the well)")
 axes[1, 0].set_ylabel("force (depths / diameter)")
 axes[0, 0].legend()

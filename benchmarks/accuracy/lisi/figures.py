@@ -92,15 +92,18 @@ def learning_paths(experiments):
 
 
 def diffusion(experiments):
-    """Figure 4.2: energies along the diffusion paths, absolute and shifted."""
+    """Energies along the diffusion paths, absolute and shifted."""
     part = experiments.protocol.parts["barriers"]
     paths = images(part)
     width = (len(paths) + 1) // 2
     figure, axes = plt.subplots(4, width, figsize=(3.2 * width, 10), layout="constrained")
-    found = {name: experiments.results(name, bags="headline")[0] for name in HEADLINE}
+    found = {
+        name: of_unseen(experiments, experiments.results(name, bags="headline"), "barriers")
+        for name in HEADLINE
+    }
     pairs = [axes[2 * row : 2 * row + 2, k] for row in range(2) for k in range(width)]
     for column, (path, rows) in zip(pairs, paths.items(), strict=False):
-        predictions = {name: r["prediction_barriers"][rows] for name, r in found.items()}
+        predictions = {name: energies[rows] for name, energies in found.items()}
         n_atoms = len(part.structures[rows[0]])
         for ax, shifted in zip(column, (False, True), strict=True):
             PathEnergyDisplay.from_predictions(
@@ -113,7 +116,7 @@ def diffusion(experiments):
 
 
 def stages(experiments):
-    """Figure 4.3: energies along relaxation paths with few features and with all."""
+    """Energies along relaxation paths with few features and with all."""
     protocol = experiments.protocol
     paths = protocol.paths
     result = experiments.results("Voxel", bags="headline")[0]
@@ -242,8 +245,8 @@ FIGURES = {
     "figure_3_3_channels_powers": channels_and_powers,
     "figure_3_4_scales_wavelets": scales_and_wavelets,
     "figure_4_1_learning_paths": learning_paths,
-    "figure_4_2_diffusion": diffusion,
-    "figure_4_3_relaxation": stages,
+    "diffusion_paths": diffusion,
+    "relaxation_paths": stages,
     "figure_4_4_large_states": large_states,
     "figure_4_5_energy_volume": energy_volume,
     "figure_4_6_bulk_modulus": bulk_modulus,
