@@ -14,17 +14,10 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, VoxelScattering
+from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, VoxelScattering, labels_of
 from skwavelet.inspection import EnergyVolumeDisplay
 
 rng = np.random.default_rng(0)
-
-
-def label(atoms):
-    """Return energy (eV/atom), forces and stress."""
-    atoms = atoms.copy()
-    atoms.calc = EMT()
-    return atoms.get_potential_energy() / len(atoms), atoms.get_forces(), atoms.get_stress()
 
 
 # %%
@@ -40,8 +33,9 @@ for _ in range(120):
     side = 3.61 + 0.45 * np.mean(atoms.numbers == 79) + rng.normal(scale=0.1)
     atoms.set_cell(np.full(3, side), scale_atoms=True)
     atoms.rattle(0.1, rng=rng)
+    atoms.calc = EMT()
     structures.append(atoms)
-energies, forces, stress = zip(*map(label, structures), strict=True)
+labels = labels_of(structures)
 
 # %%
 # Two models
@@ -52,17 +46,20 @@ energies, forces, stress = zip(*map(label, structures), strict=True)
 # suits derivatives.
 
 
-def fit(**labels):
+def fit(**others):
     """Train on energies and on what else is given."""
     model = EnergyForceRegressor(
         VoxelScattering(order=1, smoothing=0.05, n_jobs=2),
         BaggedOLSEnsemble(30, max_features=60, n_jobs=2, random_state=0),
         random_state=0,
     )
-    return model.fit(structures, energies, **labels)
+    return model.fit(structures, labels.energies, **others)
 
 
-models = {"energies": fit(), "energies, forces, stresses": fit(forces=forces, stress=stress)}
+models = {
+    "energies": fit(),
+    "energies, forces, stresses": fit(forces=labels.forces, stress=labels.stress),
+}
 
 # %%
 # Energy against volume
@@ -77,7 +74,9 @@ strains = np.linspace(-0.09, 0.09, 19)
 cells = [alloy.copy() for _ in strains]
 for cell, strain in zip(cells, strains, strict=True):
     cell.set_cell(alloy.cell * (1 + strain), scale_atoms=True)
-reference = [label(cell)[0] for cell in cells]
+for cell in cells:
+    cell.calc = EMT()
+reference = labels_of(cells).energies
 
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 4), sharey=True, layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=True):

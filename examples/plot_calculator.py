@@ -22,6 +22,7 @@ from skwavelet import (
     EnergyForceRegressor,
     PointScattering,
     ScatteringCalculator,
+    labels_of,
     prune,
 )
 
@@ -49,11 +50,8 @@ model = EnergyForceRegressor(
     BaggedOLSEnsemble(10, max_features=60, random_state=0),
     random_state=0,
 )
-model.fit(
-    training,
-    [atoms.get_potential_energy() / len(atoms) for atoms in training],
-    forces=[atoms.get_forces() for atoms in training],
-)
+labels = labels_of(training)
+model.fit(training, labels.energies, forces=labels.forces)
 model = prune(model)
 print(f"{model.features_.n_features_out_} features are in use")
 

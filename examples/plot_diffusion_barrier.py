@@ -18,7 +18,7 @@ from ase.md.langevin import Langevin
 from ase.mep import NEB
 from ase.optimize import BFGS
 
-from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, PointScattering
+from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, PointScattering, labels_of
 from skwavelet.inspection import PathEnergyDisplay
 
 crystal = bulk("Cu", a=3.61, cubic=True) * (2, 2, 2)
@@ -30,7 +30,7 @@ vacancy = crystal[1:]
 #
 # Ten runs of molecular dynamics at 900 K. Frames of one run are alike: the runs are the groups.
 
-structures, energies, forces, runs = [], [], [], []
+structures, runs = [], []
 for run in range(10):
     rng = np.random.default_rng(run)
     atoms = vacancy.copy()
@@ -47,9 +47,9 @@ for run in range(10):
     for _ in dynamics.irun(96):
         if dynamics.nsteps % 8 == 0:
             structures.append(atoms.copy())
-            energies.append(atoms.get_potential_energy() / len(atoms))
-            forces.append(atoms.get_forces())
+            structures[-1].calc = EMT()
             runs.append(run)
+labels = labels_of(structures)
 
 # %%
 # The path
@@ -67,7 +67,7 @@ for end in (images[0], images[-1]):
 band = NEB(images, climb=True, method="improvedtangent")
 band.interpolate(mic=True)
 BFGS(band, logfile=None).run(fmax=0.05, steps=100)
-reference = np.array([image.get_potential_energy() / len(image) for image in images])
+reference = labels_of(images).energies
 path = [image.copy() for image in images]
 
 # %%
@@ -77,7 +77,7 @@ path = [image.copy() for image in images]
 model = EnergyForceRegressor(
     PointScattering(), BaggedOLSEnsemble(20, max_features=80, random_state=0), random_state=0
 )
-model.fit(structures, energies, forces=forces, groups=runs)
+model.fit(structures, labels.energies, forces=labels.forces, groups=runs)
 
 # %%
 # Energies along the path: absolute, with the spread of the ensemble; and relative to the start, for

@@ -18,7 +18,7 @@ from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 
-from skwavelet import ScatteringCalculator
+from skwavelet import ScatteringCalculator, labels_of
 from skwavelet.neural import AngularNetwork
 
 # %%
@@ -26,7 +26,7 @@ from skwavelet.neural import AngularNetwork
 # for each of eight trajectories, make sure that the validation set is not part of the training
 # trajectories.
 
-structures, energies, forces, groups = [], [], [], []
+structures, groups = [], []
 for trajectory in range(9):
     atoms = molecule("CH3CH2OH")
     atoms.calc = EMT()
@@ -37,10 +37,11 @@ for trajectory in range(9):
     dynamics.run(200)
     for _ in range(25):
         dynamics.run(10)
-        energies.append(atoms.get_potential_energy())
-        forces.append(atoms.get_forces())
         structures.append(atoms.copy())
+        structures[-1].calc = EMT()
         groups.append(trajectory)
+labels = labels_of(structures)
+energies, forces = labels.total_energies, labels.forces
 
 # %%
 # The network takes *total* energies (eV) and forces (eV/Å). The last trajectory is kept for the

@@ -14,6 +14,7 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.tersoff import Tersoff, TersoffParameters
 
+from skwavelet import labels_of
 from skwavelet.neural import AngularNetwork
 
 SILICON = {
@@ -27,15 +28,14 @@ SILICON = {
 # Cells of eight atoms, stretched or compressed, with the atoms displaced.
 
 rng = np.random.default_rng(0)
-structures, energies, forces = [], [], []
+structures = []
 for _ in range(100):
     atoms = bulk("Si", a=5.43 * rng.uniform(0.96, 1.04), cubic=True)
     atoms.rattle(0.15, rng=rng)
     atoms.calc = Tersoff(SILICON)
-    energies.append(atoms.get_potential_energy())
-    forces.append(atoms.get_forces())
-    atoms.calc = None
     structures.append(atoms)
+labels = labels_of(structures)
+energies, forces = labels.total_energies, labels.forces
 
 # %%
 # ``basis="gaussian"`` is the one with filters of a distance and an angle: ten Gaussians of each,

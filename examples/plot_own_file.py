@@ -20,8 +20,7 @@ from ase.io import read, write
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from skwavelet import BaggedOLSEnsemble, PointScattering
-from skwavelet.energies import energy_per_atom, total_energies
+from skwavelet import BaggedOLSEnsemble, PointScattering, labels_of
 from skwavelet.inspection import ParityDisplay
 
 file = Path(tempfile.mkdtemp()) / "mine.xyz"
@@ -40,7 +39,7 @@ print(file.read_text()[:300], "...")
 # are alike, so that folds hold out whole paths.
 
 structures = read(file, index=":")
-energies = energy_per_atom(total_energies(structures), structures)
+energies = labels_of(structures).energies
 paths = [atoms.info["path"] for atoms in structures]
 
 model = make_pipeline(PointScattering(), BaggedOLSEnsemble(20, random_state=0))

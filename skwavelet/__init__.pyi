@@ -18,6 +18,7 @@ from .representations.point import PointScattering as PointScattering
 from .representations.voxel import VoxelScattering as VoxelScattering
 from .storage import FeatureStore as FeatureStore
 from .storage import featurize as featurize
+from .structures.labels import labels_of as labels_of
 
 __all__: list[str]
 __version__: str

@@ -1,67 +1,24 @@
-"""Energies per atom and formation energies per atom."""
+"""Labels of structures, energies per atom and formation energies per atom."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
 from skwavelet._utils.validation import check_row_vector
-from skwavelet.structures.checks import as_atoms, check_structures
+from skwavelet.structures.checks import check_structures
+from skwavelet.structures.labels import Labels, labels_of, total_energies
 
 __all__ = [
+    "Labels",
     "energy_per_atom",
     "formation_energy_per_atom",
+    "labels_of",
     "reference_energies",
     "total_energies",
 ]
-
-
-def total_energies(structures: Sequence[Atoms]) -> np.ndarray:
-    """Return the energies that structures carry, as ASE reads them from a file.
-
-    Parameters
-    ----------
-    structures : sequence of :class:`ase.Atoms`
-        Each with a calculator: the one that ASE attaches to what it reads, or any other.
-
-    Returns
-    -------
-    ndarray of shape (n_structures,)
-        eV.
-
-    Raises
-    ------
-    TypeError
-        If ``structures`` is no sequence of structures.
-    ValueError
-        If a structure has no energy or is broken; the message names its index.
-
-    Examples
-    --------
-    >>> from ase.build import bulk
-    >>> from ase.calculators.singlepoint import SinglePointCalculator
-    >>> from skwavelet import energies
-    >>> atoms = bulk("Si")
-    >>> atoms.calc = SinglePointCalculator(atoms, energy=-10.8)
-    >>> energies.total_energies([atoms])
-    array([-10.8])
-    """
-    structures = as_atoms(structures)
-    check_structures(structures)
-    values = []
-    for index, atoms in enumerate(structures):
-        try:
-            if atoms.calc is None:
-                raise PropertyNotImplementedError
-            values.append(atoms.get_potential_energy())
-        except PropertyNotImplementedError:
-            raise ValueError(
-                f"Structure {index} has no energy; add it to its file, or remove the structure."
-            ) from None
-    return check_row_vector(values, len(structures), "energies")
 
 
 def energy_per_atom(energies: ArrayLike, structures: Sequence[Atoms]) -> np.ndarray:

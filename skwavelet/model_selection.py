@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import check_random_state
 
-from skwavelet._utils.validation import check_groups
+from skwavelet._utils.validation import check_groups, is_missing
 from skwavelet.structures.checks import as_atoms
 
 
@@ -86,7 +86,7 @@ class RelaxationPathGroupKFold(BaseCrossValidator):
         y : object, default=None
             Ignored.
         groups : array-like of shape (n_samples,), default=None
-            Group of each row. None takes ``atoms.info[group_key]``.
+            Group of each row, any hashable label. None takes ``atoms.info[group_key]``.
 
         Yields
         ------
@@ -195,7 +195,7 @@ def _groups_from_info(structures: list[Atoms] | None, key: str) -> list[Any]:
     if structures is None:
         raise ValueError("Pass groups: X does not hold structures whose info could name them.")
     for index, atoms in enumerate(structures):
-        if atoms.info.get(key) is None:
+        if is_missing(atoms.info.get(key)):
             raise ValueError(
                 f"Structure {index} has no info[{key!r}]: set it to the name of its path, or"
                 " pass groups."

@@ -1,4 +1,6 @@
-from collections import Counter
+from collections import Counter, deque
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor, RelaxationPathGroupKFold
+from skwavelet._utils.validation import check_groups
 from skwavelet.model_selection import assign_folds
 
 FORMULAS = ("LiSi", "Li2Si", "Li3Si2")
@@ -232,3 +235,175 @@ def test_grid_search_over_groups_from_info(regression):
     grid = GridSearchCV(model, parameters, cv=RelaxationPathGroupKFold(5, random_state=0))
     grid.fit(structures, y)
     assert len(set(grid.cv_results_["mean_test_score"])) > 1
+
+
+# -- containers of groups --------------------------------------------------------------------------
+
+LABELS = st.one_of(
+    st.integers(-3, 3),
+    st.text("ab1n", max_size=2),
+    st.sampled_from(["nan", "None", "1", b"1", 1.5, Decimal("1.5"), ("a", 1), ("a", "1")]),
+    st.dates(date(2020, 1, 1), date(2020, 1, 3)),
+)
+MISSING = [
+    None,
+    np.nan,
+    float("nan"),
+    np.float32("nan"),
+    complex("nan"),
+    Decimal("nan"),
+    pd.NA,
+    pd.NaT,
+    np.datetime64("NaT"),
+    np.ma.masked,
+    ("a", None),
+    (1, (2, float("nan"))),
+    frozenset([pd.NA]),
+]
+
+
+def object_array(labels):
+    column = np.empty(len(labels), dtype=object)
+    column[:] = labels
+    return column
+
+
+CONTAINERS = {
+    "list": list,
+    "tuple": tuple,
+    "object array": object_array,
+    "Series": lambda labels: pd.Series(labels, dtype=object),
+    "Index": lambda labels: pd.Index(object_array(labels), tupleize_cols=False),
+    "deque": deque,
+    "dict values": lambda labels: dict(enumerate(labels)).values(),
+    "masked array": lambda labels: np.ma.array(object_array(labels), mask=False),
+}
+OF_STRINGS = {
+    "array": np.array,
+    "Series": pd.Series,
+    "Series of strings": lambda labels: pd.Series(labels, dtype="string"),
+    "Categorical": lambda labels: pd.Categorical(labels, categories=sorted(set(labels))),
+    "masked array": np.ma.array,
+    "MultiIndex": lambda labels: pd.MultiIndex.from_arrays([labels, labels]),
+}
+
+
+def brute_force_codes(labels):
+    """Compare each label with all that came before."""
+    first = [next(j for j, other in enumerate(labels) if other == label) for label in labels]
+    return [sorted(set(first)).index(j) for j in first]
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=st.lists(LABELS, min_size=1, max_size=12))
+def test_groups_do_not_depend_on_their_container(labels):
+    expected = brute_force_codes(labels)
+    for kind, container in CONTAINERS.items():
+        assert check_groups(container(labels), len(labels)).tolist() == expected, kind
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=st.lists(st.sampled_from(["nan", "None", "", "a", "B"]), min_size=1, max_size=12))
+def test_groups_of_strings(labels):
+    expected = brute_force_codes(labels)
+    for kind, container in OF_STRINGS.items():
+        assert check_groups(container(labels), len(labels)).tolist() == expected, kind
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u8", "f4", "f8", "?", "M8[ns]", "M8[D]", "m8[s]", "c16"])
+def test_groups_of_every_type(dtype):
+    labels = np.array([1, 0, 1, 1, 0]).astype(dtype)
+    for container in (np.asarray, list, pd.Series, np.ma.array):
+        assert check_groups(container(labels), 5).tolist() == [0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=repr)
+@pytest.mark.parametrize("others", [["a", "b", "a"], [1, 2.5, 1], [1, "1", ("1", 1)]], ids=str)
+def test_missing_groups_are_named(missing, others):
+    labels = [others[0], missing, *others[1:]]
+    for kind, container in CONTAINERS.items():
+        if missing is np.ma.masked and kind in {"Series", "Index"}:
+            continue
+        with pytest.raises(ValueError, match=r"groups\[1\] is missing; give every sample a label"):
+            check_groups(container(labels), 4)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        np.array([0.0, np.nan, 1.0]),
+        np.ma.array(["a", "b", "c"], mask=[0, 1, 0]),
+        np.ma.array([0, 1, 2], mask=[0, 1, 0]),
+        np.array(["2020-01-01", "NaT", "2020-01-02"], "M8[D]"),
+        pd.Series(["a", None, "b"]),
+        pd.Series(["a", pd.NA, "b"], dtype="string"),
+        pd.array([1, None, 2], dtype="Int64"),
+        pd.Categorical(["a", None, "b"]),
+        pd.DatetimeIndex(["2020-01-01", None, "2020-01-02"]),
+        pd.MultiIndex.from_tuples([("a", 1), ("a", np.nan), ("b", 1)]),
+    ],
+    ids=lambda groups: type(groups).__name__,
+)
+def test_missing_groups_of_containers_that_mark_them(groups):
+    with pytest.raises(ValueError, match=r"groups\[1\] is missing"):
+        check_groups(groups, 3)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([["a", 1], ["b", 2]], r"groups\[0\] is list, which is no label; use strings, numbers"),
+        ([{"a"}, {"b"}], r"groups\[0\] is set, which is no label"),
+        ([np.array("a"), np.array("b")], r"groups\[0\] is ndarray, which is no label"),
+        (np.array([["a"], ["b"]]), r"shape \(2,\); got shape \(2, 1\)"),
+        (pd.DataFrame({"path": ["a", "b"]}), r"got shape \(2, 1\)"),
+        ("ab", r"got shape \(\)"),
+        ({"a": 0, "b": 1}, r"got shape \(\)"),
+        ({"a", "b"}, r"got shape \(\)"),
+        (7, r"got shape \(\)"),
+        (iter("ab"), r"got shape \(\)"),
+    ],
+)
+def test_what_is_no_groups(groups, message):
+    with pytest.raises(ValueError, match=message):
+        check_groups(groups, 2)
+
+
+def test_groups_as_tensors():
+    torch = pytest.importorskip("torch")
+    assert check_groups(torch.tensor([5, 7, 5]), 3).tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match=r"groups\[0\] is Tensor, which is no label"):
+        check_groups(list(torch.tensor([5, 7])), 2)
+
+
+def test_folds_and_bags_do_not_depend_on_the_container(regression):
+    structures, y, _ = regression
+    X = numbers_of_atoms(structures)
+    names = paths(structures)
+    codes = check_groups(names, len(names)).tolist()
+    tuples = [tuple(name.split("-")) for name in names]
+    mixed = [str(code) if code % 2 else code // 2 for code in codes]
+    cv = RelaxationPathGroupKFold(3, random_state=0)
+    folds = splits(cv, structures)
+    weights = BaggedOLSEnsemble(3, random_state=0).fit(X, y, groups=names).coef_
+    for groups in (codes, tuples, mixed, np.array(names), pd.Series(tuples), object_array(mixed)):
+        assert splits(cv, structures, groups) == folds
+        again = BaggedOLSEnsemble(3, random_state=0).fit(X, y, groups=groups)
+        np.testing.assert_array_equal(again.coef_, weights)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, ("c", None)], ids=repr)
+def test_missing_groups_in_info(missing):
+    structures = relaxation_paths(n_paths=1)
+    structures[4].info["path"] = missing
+    with pytest.raises(ValueError, match=r"Structure 4 has no info\['path'\]: set it .* groups"):
+        splits(RelaxationPathGroupKFold(2), structures)
+
+
+def test_tuples_as_groups_in_info():
+    structures = relaxation_paths()
+    cv = RelaxationPathGroupKFold(5, random_state=0)
+    expected = splits(cv, structures)
+    for atoms in structures:
+        atoms.info["path"] = tuple(atoms.info["path"].split("-"))
+    assert splits(cv, structures) == expected

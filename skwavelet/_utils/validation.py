@@ -4,6 +4,7 @@ scikit-learn's declarative parameter checks are private; this is the one module 
 touches them, so that a change there is repaired here only.
 """
 
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "check_parameters",
     "check_powers",
     "check_row_vector",
+    "is_missing",
 ]
 
 
@@ -64,10 +66,13 @@ def check_powers(powers: ArrayLike) -> tuple[float, ...]:
 def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray:
     """Turn group labels into codes 0, 1, ... in order of appearance.
 
+    Labels are compared one by one as Python compares them, whatever holds them: 1 and "1" are two
+    groups, in a list as in an object array.
+
     Parameters
     ----------
     groups : array-like of shape (n_samples,) or None
-        Any hashable labels; None puts every row in a group of its own.
+        Any hashable labels, tuples included; None puts every row in a group of its own.
     n_samples : int
         The number of rows the labels must match.
 
@@ -79,21 +84,64 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the length is wrong or a label is missing (None or NaN).
+        If the length is wrong, or a label is missing (None, NaN, NaT, NA, masked, or a tuple with
+        one of them) or not hashable.
     """
     if groups is None:
         return np.arange(n_samples)
-    groups = np.asarray(groups)
-    if groups.shape != (n_samples,):
+    shape = _shape_of_labels(groups)
+    if shape != (n_samples,):
         raise ValueError(
-            f"groups must hold one label per sample, shape ({n_samples},); got shape "
-            f"{groups.shape}."
+            f"groups must hold one label per sample, shape ({n_samples},); got shape {shape}."
         )
-    codes, _ = pd.factorize(groups)
-    if (codes < 0).any():
-        index = np.flatnonzero(codes < 0)[0]
-        raise ValueError(f"groups[{index}] is missing; give every sample a label, or groups=None.")
+    labels: Any = groups
+    if not isinstance(groups, np.ndarray | list | tuple) and not hasattr(groups, "factorize"):
+        # Tensors and the like: their elements compare by identity.
+        labels = np.asarray(groups) if hasattr(groups, "__array__") else groups
+    seen: dict[Any, int] = {}
+    codes = np.empty(n_samples, dtype=np.int64)
+    for index, label in enumerate(labels):
+        try:
+            code = seen.get(label)
+        except TypeError:
+            code = None
+        if code is None:
+            _check_label(index, label)
+            code = seen.setdefault(label, len(seen))
+        codes[index] = code
     return codes
+
+
+def is_missing(label: Any) -> bool:
+    """Whether a label says that there is none: None, NaN, NaT, NA or masked, or one within."""
+    if isinstance(label, tuple | frozenset):
+        return any(is_missing(part) for part in label)
+    if label is np.ma.masked:
+        return True
+    return bool(pd.api.types.is_scalar(label) and pd.isna(label))
+
+
+def _shape_of_labels(groups: Any) -> tuple[int, ...]:
+    if hasattr(groups, "shape"):
+        return tuple(groups.shape)
+    unordered = isinstance(groups, str | bytes | Mapping | Set)
+    return (len(groups),) if hasattr(groups, "__len__") and not unordered else ()
+
+
+def _check_label(index: int, label: Any) -> None:
+    """Raise ``ValueError`` for what is no label."""
+    if is_missing(label):
+        raise ValueError(f"groups[{index}] is missing; give every sample a label, or groups=None.")
+    is_array = hasattr(label, "__array__") and not isinstance(label, np.generic)
+    try:
+        hash(label)
+    except TypeError:
+        is_array = True
+    if is_array:
+        raise ValueError(
+            f"groups[{index}] is {type(label).__name__}, which is no label; use strings, numbers "
+            "or tuples of them."
+        )
 
 
 def check_columns(columns: ArrayLike, n_features: int) -> np.ndarray:

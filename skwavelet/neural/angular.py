@@ -135,6 +135,7 @@ class AngularNetwork(NetworkRegressor):
     --------
     >>> from ase.build import molecule
     >>> from ase.calculators.emt import EMT
+    >>> from skwavelet import labels_of
     >>> from skwavelet.neural import AngularNetwork
     >>> structures = []
     >>> for seed in range(6):
@@ -142,10 +143,10 @@ class AngularNetwork(NetworkRegressor):
     ...     atoms.rattle(0.05, seed=seed)
     ...     atoms.calc = EMT()
     ...     structures.append(atoms)
-    >>> energies = [atoms.get_potential_energy() for atoms in structures]
-    >>> forces = [atoms.get_forces() for atoms in structures]
+    >>> labels = labels_of(structures)
     >>> network = AngularNetwork(1, width=8, max_epochs=2, random_state=0)
-    >>> network.fit(structures, energies, forces=forces).predict_forces(structures[:1])[0].shape
+    >>> network = network.fit(structures, labels.total_energies, forces=labels.forces)
+    >>> network.predict_forces(structures[:1])[0].shape
     (3, 3)
     """
 

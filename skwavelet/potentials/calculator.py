@@ -63,14 +63,13 @@ class ScatteringCalculator(Calculator):
     >>> from ase.calculators.emt import EMT
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn.pipeline import make_pipeline
-    >>> from skwavelet import ScatteringCalculator, VoxelScattering
+    >>> from skwavelet import ScatteringCalculator, VoxelScattering, labels_of
     >>> structures = [bulk("Cu", a=a, cubic=True) for a in np.linspace(3.4, 3.8, 9)]
-    >>> energies = []
     >>> for atoms in structures:
     ...     atoms.calc = EMT()
-    ...     energies.append(atoms.get_potential_energy() / len(atoms))
     >>> features = VoxelScattering(n=[1], max_l=0, spacing=0.4, dtype="float64")
-    >>> model = make_pipeline(features, Ridge(1e-8)).fit(structures, energies)
+    >>> model = make_pipeline(features, Ridge(1e-8))
+    >>> model = model.fit(structures, labels_of(structures).energies)
     >>> copper = bulk("Cu", cubic=True)
     >>> copper.calc = ScatteringCalculator(model)
     >>> copper.get_forces().shape, copper.get_stress().shape

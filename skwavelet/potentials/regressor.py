@@ -117,18 +117,18 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
     >>> from ase.build import bulk
     >>> from ase.calculators.emt import EMT
     >>> from sklearn.linear_model import Ridge
-    >>> from skwavelet import EnergyForceRegressor, VoxelScattering
+    >>> from skwavelet import EnergyForceRegressor, VoxelScattering, labels_of
     >>> structures = []
     >>> for seed in range(6):
     ...     atoms = bulk("Cu", cubic=True)
     ...     atoms.rattle(0.1, seed=seed)
     ...     atoms.calc = EMT()
     ...     structures.append(atoms)
-    >>> energies = [atoms.get_potential_energy() / len(atoms) for atoms in structures]
-    >>> forces = [atoms.get_forces() for atoms in structures]
+    >>> labels = labels_of(structures)
     >>> features = VoxelScattering(n=[1], max_l=0, spacing=0.4, dtype="float64")
     >>> model = EnergyForceRegressor(features, Ridge(1e-8), random_state=0)
-    >>> model.fit(structures, energies, forces=forces).predict_forces(structures[:1])[0].shape
+    >>> model = model.fit(structures, labels.energies, forces=labels.forces)
+    >>> model.predict_forces(structures[:1])[0].shape
     (4, 3)
     """
 
