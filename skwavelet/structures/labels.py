@@ -37,7 +37,7 @@ _ASYMMETRY = 0.01
 class Labels:
     """Labels of n structures, as `labels_of` returns them.
 
-    Attributes
+    Parameters
     ----------
     energies : ndarray of shape (n_structures,)
         Energies per atom, eV/atom.
@@ -48,6 +48,15 @@ class Labels:
     stress : list of n_structures ndarrays of shape (6,), or None
         eV/Å³ in ASE's sign and order (xx, yy, zz, yz, xz, xy); an entry is None where a structure
         has no stress. None if none has.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from ase.calculators.emt import EMT
+    >>> from skwavelet import labels_of
+    >>> labels = labels_of([Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]], calculator=EMT())])
+    >>> bool(labels.total_energies[0] == 2 * labels.energies[0]), labels.stress is None
+    (True, True)
     """
 
     energies: np.ndarray
@@ -94,12 +103,6 @@ def labels_of(
         With ``energies`` (eV/atom), ``total_energies`` (eV), ``forces`` (eV/Å) and ``stress``
         (eV/Å³). Only structures that are periodic in all directions have a stress.
 
-    Warns
-    -----
-    UserWarning
-        If a structure has no forces or stress where they are expected, but some under another
-        name. Pass that name, or ignore the warning.
-
     Raises
     ------
     TypeError
@@ -108,6 +111,12 @@ def labels_of(
         If a structure has no energy, was changed after its labels were calculated, has labels of
         a wrong shape or that are not finite, or is broken; or if nothing has a name that is
         passed. The message names the structure's index.
+
+    Warns
+    -----
+    UserWarning
+        If a structure has no forces or stress where they are expected, but some under another
+        name. Pass that name, or ignore the warning.
 
     Examples
     --------
