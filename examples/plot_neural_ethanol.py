@@ -41,11 +41,11 @@ for trajectory in range(9):
         structures[-1].calc = EMT()
         groups.append(trajectory)
 labels = labels_of(structures)
-energies, forces = labels.total_energies, labels.forces
+energies, forces = labels.energies, labels.forces
 
 # %%
-# The network takes *total* energies (eV) and forces (eV/Å). The last trajectory is kept for the
-# test.
+# The network takes energies per atom (eV/atom) and forces (eV/Å). The last trajectory is kept for
+# the test.
 
 train = [i for i, group in enumerate(groups) if group < 8]
 test = [i for i, group in enumerate(groups) if group == 8]
@@ -63,7 +63,7 @@ predicted_energies = network.predict([structures[i] for i in test])
 predicted_forces = np.array(network.predict_forces([structures[i] for i in test]))
 true_energies = np.array([energies[i] for i in test])
 true_forces = np.array([forces[i] for i in test])
-print(f"energies: {1e3 * np.abs(predicted_energies - true_energies).mean():.1f} meV")
+print(f"energies: {1e3 * np.abs(predicted_energies - true_energies).mean():.2f} meV/atom")
 print(f"forces: {1e3 * np.abs(predicted_forces - true_forces).mean():.1f} meV/Å")
 
 # %%

@@ -35,7 +35,7 @@ for _ in range(100):
     atoms.calc = Tersoff(SILICON)
     structures.append(atoms)
 labels = labels_of(structures)
-energies, forces = labels.total_energies, labels.forces
+energies, forces = labels.energies, labels.forces
 
 # %%
 # ``basis="gaussian"`` is the one with filters of a distance and an angle: ten Gaussians of each,
@@ -46,7 +46,7 @@ network = AngularNetwork(
 )
 network.fit(structures, energies, forces=forces)
 last = network.history_.iloc[-1]
-print(f"validation: {1e3 * last['validation_energy_mae'] / 8:.1f} meV/atom, ", end="")
+print(f"validation: {1e3 * last['validation_energy_mae']:.1f} meV/atom, ", end="")
 print(f"{1e3 * last['validation_force_mae']:.0f} meV/Å, ", end="")
 print(f"mean absolute force {1e3 * np.abs(forces).mean():.0f} meV/Å")
 

@@ -94,8 +94,8 @@ for label, n_layers, pooling in (
         n_layers, 12, cutoff=2.0, pooling=pooling, learning_rate=0.02, max_epochs=150,
         random_state=0,
     )  # fmt: skip
-    network.fit([chain(torsion) for torsion in train], energy(train))
-    curves[label] = network.predict([chain(torsion) for torsion in grid])
+    network.fit([chain(torsion) for torsion in train], energy(train) / 4)  # eV/atom
+    curves[label] = 4 * network.predict([chain(torsion) for torsion in grid])
     error = np.abs(curves[label] - energy(grid)).mean()
     print(f"{label}: mean absolute error {1e3 * error:.1f} meV")
 

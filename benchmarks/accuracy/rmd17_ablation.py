@@ -50,7 +50,7 @@ def measure(options, train, test, epochs, seed):
     start = time.process_time()
     network.fit(X, y, forces=forces)
     seconds = time.process_time() - start
-    energy = np.abs(network.predict(test[0]) - test[1]).mean()
+    energy = len(test[0][0]) * np.abs(network.predict(test[0]) - test[1]).mean()
     force = np.abs(np.array(network.predict_forces(test[0])) - test[2]).mean()
     return 1e3 * energy, 1e3 * force, seconds
 

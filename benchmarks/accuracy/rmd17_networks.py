@@ -74,13 +74,14 @@ BASE = {
 
 
 def load(directory, name):
-    """Return (structures, energies, forces) to train on, and those to test on."""
+    """Return (structures, energies in eV/atom, forces) to train on, and those to test on."""
     with np.load(Path(directory, "rmd17", f"{name}.npz")) as archive:
         data = dict(archive)
     structures = [Atoms(data["numbers"], positions) for positions in data["positions"]]
     parts = []
+    energies = data["energy"] / len(data["numbers"])
     for rows in (np.flatnonzero(data["train"]), np.flatnonzero(~data["train"])):
-        parts.append(([structures[i] for i in rows], data["energy"][rows], data["forces"][rows]))
+        parts.append(([structures[i] for i in rows], energies[rows], data["forces"][rows]))
     return parts
 
 
@@ -108,7 +109,7 @@ def run(label, network, train, test, minutes, cache):
     print(f"{label}: {epochs} epochs", flush=True)
     network.set_params(max_epochs=epochs, checkpoint_path=Path(cache, f"{label}.checkpoint"))
     network.fit(X, y, forces=forces)
-    predicted = network.predict(test[0]) - test[1]
+    predicted = len(test[0][0]) * (network.predict(test[0]) - test[1])
     pulls = np.array(network.predict_forces(test[0])) - test[2]
     errors = {
         "energy": 1e3 * float(np.abs(predicted).mean()),

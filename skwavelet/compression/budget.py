@@ -17,7 +17,8 @@ from skwavelet.compression.costs import FeatureCosts
 from skwavelet.compression.pruning import prune
 from skwavelet.linear.design import build_design
 from skwavelet.linear.greedy import Basis
-from skwavelet.potentials.linear_chain import split_model
+from skwavelet.potentials.energy_model import split_model
+from skwavelet.potentials.linear_chain import unwrapped
 from skwavelet.representations.voxel import VoxelScattering
 
 _TOO_DEPENDENT = 1e-7
@@ -45,8 +46,8 @@ def fit_to_budget(
     Parameters
     ----------
     model : estimator
-        A fitted Pipeline of a `VoxelScattering`, linear steps and a linear model, or a fitted
-        `EnergyForceRegressor` of a `VoxelScattering`.
+        A fitted Pipeline of a `VoxelScattering`, linear steps and a linear model, a fitted
+        `EnergyForceRegressor` of a `VoxelScattering`, or a search over the parameters of either.
     X : sequence of ase.Atoms
         Training structures.
     y : array-like of shape (n_structures,)
@@ -95,6 +96,7 @@ def fit_to_budget(
         raise ValueError("Pass one budget: milliseconds or n_features.")
     if milliseconds is not None and costs is None:
         raise ValueError("milliseconds needs costs=FeatureCosts(transformer, atoms).")
+    model = unwrapped(model)
     is_pipeline = isinstance(model, Pipeline)
     transformer, _ = split_model(model)
     if is_pipeline:

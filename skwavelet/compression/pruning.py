@@ -15,11 +15,12 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
 from skwavelet.linear import GreedyOLSRegressor
+from skwavelet.potentials.energy_model import split_model
 from skwavelet.potentials.linear_chain import (
     linear_coefficients,
     linear_members,
-    split_model,
     union_parts,
+    unwrapped,
     used_features,
 )
 from skwavelet.representations.base import StructureTransformer
@@ -36,8 +37,9 @@ def prune(model: Any) -> Any:
     ----------
     model : estimator
         A fitted Pipeline of representations (one, or a FeatureUnion), scalers, feature selectors
-        or projections, and a linear model; or a fitted `EnergyForceRegressor`. It is left as it
-        is. Behind a projection (PCA, ...) every feature is in use, and nothing can be saved.
+        or projections, and a linear model; a fitted `EnergyForceRegressor`; or a search over the
+        parameters of either, whose best estimator is taken. It is left as it is. Behind a
+        projection (PCA, ...) every feature is in use, and nothing can be saved.
 
     Returns
     -------
@@ -68,6 +70,7 @@ def prune(model: Any) -> Any:
     >>> np.allclose(small.predict(structures), model.predict(structures))
     True
     """
+    model = unwrapped(model)
     features, regressor = split_model(model)
     keep = used_features(regressor)
     (features, _), regressor = _restrict(features, keep), restrict_model(regressor, keep)
@@ -75,24 +78,23 @@ def prune(model: Any) -> Any:
         return _pipeline(model, [*features.steps, (model.steps[-1][0], regressor)])
     pruned = copy.copy(model)
     pruned.features_, pruned.regressor_ = features, regressor
-    pruned._used = np.arange(len(keep))
     return pruned
 
 
 def restrict_model(regressor: Any, keep: np.ndarray) -> Any:
     """Return a linear model of some of the features, without those of zero weight."""
     model = copy.copy(regressor)
-    model.coef_ = regressor.coef_[..., keep]
-    _restrict_input(model, regressor, keep)
-    if hasattr(regressor, "feature_importances_"):
-        model.feature_importances_ = regressor.feature_importances_[keep]
-    if isinstance(regressor, GreedyOLSRegressor):
-        _restrict_path(model, keep)
-    if members := linear_members(regressor):
-        model.estimators_ = [restrict_model(member, keep) for member in members]
     try:
+        model.coef_ = regressor.coef_[..., keep]
+        _restrict_input(model, regressor, keep)
+        if hasattr(regressor, "feature_importances_"):
+            model.feature_importances_ = regressor.feature_importances_[keep]
+        if isinstance(regressor, GreedyOLSRegressor):
+            _restrict_path(model, keep)
+        if members := linear_members(regressor):
+            model.estimators_ = [restrict_model(member, keep) for member in members]
         same = bool(np.isclose(linear_coefficients(model)[1], linear_coefficients(regressor)[1]))
-    except ValueError:  # arrays of the old number of features
+    except (AttributeError, ValueError):  # coef_ that is computed, arrays of the old length
         same = False
     if not same:
         raise TypeError(

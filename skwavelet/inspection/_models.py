@@ -13,14 +13,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet.linear import BaggedOLSEnsemble, GreedyOLSRegressor
-from skwavelet.potentials.linear_chain import LinearChain, feature_chain, model_chain, split_model
+from skwavelet.potentials.energy_model import energy_model, split_model
+from skwavelet.potentials.linear_chain import feature_chain, unwrapped
+from skwavelet.potentials.regressor import EnergyForceRegressor
 
 
 def split_estimator(estimator: Any) -> tuple[Any | None, Any]:
     """Return (features, regressor) of a fitted model; features are None for a bare regressor."""
+    estimator = unwrapped(estimator)
     if isinstance(estimator, Pipeline) and len(estimator.steps) == 1:
         estimator = estimator.steps[0][1]
-    if isinstance(estimator, Pipeline) or hasattr(estimator, "features"):
+    if isinstance(estimator, Pipeline | EnergyForceRegressor):
         return split_model(estimator)
     check_is_fitted(estimator)
     return None, estimator
@@ -66,10 +69,10 @@ def predictions_of_members(
     ndarray of shape (n_members, n_structures)
         eV/atom. The mean over members is the prediction.
     """
-    chain: LinearChain = model_chain(estimator)
+    model = energy_model(estimator)
     if keep_grid is not None:
-        chain = chain.map_leaves(lambda leaf: leaf.keep_grid(keep_grid))
-    outputs = chain.values(X).T
+        model = model.keep_grid(keep_grid)
+    outputs = model.values(X).T
     return outputs[1:] if len(outputs) > 1 else outputs
 
 

@@ -119,8 +119,8 @@ class AngularNetwork(NetworkRegressor):
 
     Notes
     -----
-    ``y`` and ``predict`` are total energies in eV, where the linear models of the library speak
-    eV/atom.
+    ``y`` and ``predict`` are eV/atom, as for every model of the library; the loss is that of total
+    energies.
 
     The reference's filter depends on the distance to k and the angle, so that a lone neighbour
     acts not at all; here a two-body filter of the distance to k is added to it. The number of
@@ -145,7 +145,7 @@ class AngularNetwork(NetworkRegressor):
     ...     structures.append(atoms)
     >>> labels = labels_of(structures)
     >>> network = AngularNetwork(1, width=8, max_epochs=2, random_state=0)
-    >>> network = network.fit(structures, labels.total_energies, forces=labels.forces)
+    >>> network = network.fit(structures, labels.energies, forces=labels.forces)
     >>> network.predict_forces(structures[:1])[0].shape
     (3, 3)
     """

@@ -88,8 +88,8 @@ class PointScatteringNetwork(NetworkRegressor):
 
     Notes
     -----
-    ``y`` and ``predict`` are total energies in eV. Means of powers rather than norms, times the
-    number of atoms, make the energy of a supercell that of its cell times their number.
+    ``y`` and ``predict`` are eV/atom. Means of powers rather than norms give a supercell the energy
+    per atom of its cell.
 
     References
     ----------
@@ -102,7 +102,7 @@ class PointScatteringNetwork(NetworkRegressor):
     >>> from skwavelet.neural import PointScatteringNetwork
     >>> structures = [bulk("Si", a=a, cubic=True) for a in (5.3, 5.4, 5.5, 5.6)]
     >>> network = PointScatteringNetwork(1, 4, max_epochs=2, random_state=0)
-    >>> network.fit(structures, [-42.9, -43.1, -43.2, -43.0]).predict(structures[:2]).shape
+    >>> network.fit(structures, [-5.36, -5.39, -5.40, -5.38]).predict(structures[:2]).shape
     (2,)
     """
 

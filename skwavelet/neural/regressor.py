@@ -34,7 +34,8 @@ from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.neural.graph import Graph, build_graph, collate
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.neural.training import Labelled, Settings, Trainer
-from skwavelet.potentials.rows import check_forces, check_stress_is_defined, to_voigt
+from skwavelet.potentials.energy_model import EnergyModel, energy_model
+from skwavelet.potentials.rows import check_forces, check_stress_is_defined
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 
 # Parameters that do not change what is learned.
@@ -79,9 +80,10 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         ----------
         X : sequence of ase.Atoms
         y : array-like of shape (n_structures,)
-            Total energies, eV (not eV/atom).
+            Energies, eV/atom.
         forces : sequence of array of shape (N, 3), default=None
-            Forces of each structure, eV/Å; None or an array of NaN where there are none.
+            Forces of each structure, eV/Å; None or an array of NaN where there are none. Where no
+            structure has any, the network is trained on energies alone.
         groups : array-like of shape (n_structures,), default=None
             Group of each structure (relaxation path). Whole groups are held out for validation.
             None: each structure is its own group.
@@ -112,7 +114,8 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         counts = np.array(
             [np.bincount(self._species(s), minlength=len(elements)) for s in structures]
         )
-        with_forces = forces is not None
+        y = y * counts.sum(axis=1)  # the network learns total energies
+        with_forces = any(label is not None for label in labels)
         self._learn_shifts(counts, y, labels, train)
         data = Labelled(
             [build_graph(s, self.cutoff_, elements) for s in structures],
@@ -140,7 +143,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         return self
 
     def predict(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Predict total energies.
+        """Predict energies per atom.
 
         Parameters
         ----------
@@ -149,18 +152,18 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         Returns
         -------
         ndarray of shape (n_structures,)
-            Total energies, eV.
+            eV/atom.
         """
         energies = []
         for graphs, structures in self._batches(X):
             batch = collate(graphs, self._dtype).to(self._place())
             with torch.no_grad():
                 values = self.module_(batch)[0]
-            energies.append(self._total(values, structures))
+            energies.append(self._per_atom(values, structures))
         return np.concatenate(energies)
 
     def predict_forces(self, X: Sequence[Atoms]) -> list[np.ndarray]:
-        """Predict forces, the negative gradients of the energies.
+        """Predict forces, the negative gradients of the total energies.
 
         Parameters
         ----------
@@ -174,7 +177,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         return [-gradient for _, gradient, _ in self._derivatives(X, strained=False)]
 
     def predict_stress(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Predict stresses, the derivatives of the energies by strain per volume.
+        """Predict stresses, the derivatives of the total energies by strain per volume.
 
         Parameters
         ----------
@@ -193,17 +196,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         """
         X = as_atoms(X)
         check_stress_is_defined(check_structures(X))
-        return np.array(
-            [
-                to_voigt(strain, atoms.get_volume())
-                for atoms, (_, _, strain) in zip(X, self._derivatives(X), strict=True)
-            ]
-        )
-
-    def derivative_chain(self) -> NetworkChain:
-        """Return the fitted network in the form that ``ScatteringCalculator`` works with."""
-        check_is_fitted(self)
-        return NetworkChain(self)
+        return np.array([result.stress for result in energy_model(self).forces_and_stress(X)])
 
     # -- for subclasses ------------------------------------------------------------------------
 
@@ -283,21 +276,21 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         """Raise ``ValueError`` for structures that the network is not made for."""
 
     def _derivatives(self, X, strained: bool = True):
-        """Return (total energy, gradient (N, 3), strain gradient (3, 3)) of every structure."""
+        """Return (energy per atom, gradients (N, 3) and (3, 3) of the total one) of structures."""
         results: list[Any] = []
         for graphs, structures in self._batches(X):
             batch = collate(graphs, self._dtype).to(self._place())
             values, gradients, strains, _ = energy_gradients(self.module_, batch, strained=strained)
-            energies = self._total(values, structures)
+            energies = self._per_atom(values, structures)
             ends = np.cumsum([len(structure) for structure in structures])[:-1]
             gradients = np.split(self.scale_ * _array(gradients), ends)
             strains = self.scale_ * _array(strains) if strained else [None] * len(graphs)
             results += zip(energies, gradients, strains, strict=True)
         return results
 
-    def _total(self, values: torch.Tensor, structures: list[Structure]) -> np.ndarray:
-        shifts = [self.shifts_[self._species(structure)].sum() for structure in structures]
-        return np.array(shifts) + self.scale_ * _array(values)
+    def _per_atom(self, values: torch.Tensor, structures: list[Structure]) -> np.ndarray:
+        shifts = [self.shifts_[self._species(structure)].mean() for structure in structures]
+        return np.array(shifts) + self.scale_ * _array(values) / [len(s) for s in structures]
 
     def _species(self, structure: Structure) -> np.ndarray:
         return np.searchsorted(self._atomic_numbers, structure.numbers)
@@ -334,34 +327,36 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype(np.float64)
 
 
-class NetworkChain:
-    """Total energies and their derivatives, as the calculator asks for them.
+class NetworkEnergyModel(EnergyModel):
+    """Energies per atom of a fitted network, and their derivatives.
 
     Parameters
     ----------
     network : NetworkRegressor
     """
 
-    # One output, the total energy rather than that per atom.
-    n_outputs = 1
-    extensive = True
-
     def __init__(self, network: NetworkRegressor):
         self.network = network
 
-    def map_leaves(self, function: Any) -> NetworkChain:
-        """Return the chain itself: it has no grid to keep."""
-        return self
-
     def values(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Return the total energies (n_structures, 1), eV."""
+        """Return the energies (n_structures, 1), eV/atom."""
         return self.network.predict(X)[:, None]
 
-    def value_and_vjp(self, X: Sequence[Atoms], cotangents: np.ndarray) -> list[tuple]:
+    def value_and_vjp(
+        self, X: Sequence[Atoms], cotangents: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Return energies (1,), and gradients in positions and strain times the cotangents."""
         return [
             (np.array([energy]), weight * gradient, weight * strain)
-            for (energy, gradient, strain), (weight,) in zip(
-                self.network._derivatives(X), cotangents, strict=True
+            for (energy, gradient, strain), weight in zip(
+                self.network._derivatives(X),
+                cotangents[:, 0] / [len(atoms) for atoms in X],
+                strict=True,
             )
         ]
+
+
+@energy_model.register
+def _(model: NetworkRegressor) -> EnergyModel:
+    check_is_fitted(model)
+    return NetworkEnergyModel(model)

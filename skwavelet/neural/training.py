@@ -224,21 +224,27 @@ class Trainer:
     def _validate(self, data: Labelled) -> dict[str, float]:
         like = next(self.average.parameters())
         size = 4 * self.settings.batch_size
-        totals = np.zeros(4)
+        sizes = np.array([len(graph.species) for graph in data.graphs])
+        errors, force_errors = [], []
         for start in range(0, len(data), size):
             rows = np.arange(start, min(start + size, len(data)))
-            loss, _, errors, force_errors = loss_and_errors(
+            *_, energy, force = loss_and_errors(
                 self.average, *data.batch(rows, like), self.settings.energy_weight, training=False
             )
-            totals += [
-                loss.item() * len(rows) / len(data),
-                errors.sum().item() / len(data),
-                force_errors.sum().item(),
-                force_errors.numel(),
-            ]
-        result = {"validation_loss": float(totals[0]), "validation_energy_mae": float(totals[1])}
-        if totals[3]:
-            result["validation_force_mae"] = float(totals[2] / totals[3])
+            errors.append(energy.detach().cpu().numpy().astype(np.float64))
+            force_errors.append(force.detach().cpu().numpy().astype(np.float64))
+        # Means over the whole set, so that the loss does not depend on the batches.
+        energy, force = np.concatenate(errors), np.concatenate(force_errors)
+        loss = np.mean(energy**2)
+        if data.forces is not None:
+            p = self.settings.energy_weight
+            loss = p * loss + (1 - p) * np.square(force).sum() / max(1, force.size)
+        result = {
+            "validation_loss": float(loss),
+            "validation_energy_mae": float(np.mean(energy / sizes)),
+        }
+        if force.size:
+            result["validation_force_mae"] = float(force.mean())
         return result
 
     def _scheduler(self) -> LambdaLR | ReduceLROnPlateau:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
@@ -9,9 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from skwavelet.potentials.linear_chain import LinearChain, model_chain
-from skwavelet.potentials.rows import to_voigt
-from skwavelet.potentials.uncertainty import spread_cotangents
+from skwavelet.potentials.energy_model import EnergyModel, energy_model
 from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import check_structures
 
@@ -19,6 +18,8 @@ from skwavelet.structures.checks import check_structures
 _KEPT_STRAIN = 0.05
 # ... and growth (Å) of the atoms' extent in directions without periods.
 _KEPT_GROWTH = 1.0
+# What only ensembles have, and ASE does not know: `SinglePointCalculator` takes no such results.
+_SPREAD = ("energy_std", "forces_std")
 
 
 class ScatteringCalculator(Calculator):
@@ -35,21 +36,26 @@ class ScatteringCalculator(Calculator):
     Parameters
     ----------
     model : estimator
-        A fitted `EnergyForceRegressor`, a fitted Pipeline of a representation, linear steps and
-        a linear model, or a fitted network of `skwavelet.neural`.
+        A fitted `EnergyForceRegressor`; a fitted Pipeline of a representation, linear steps and
+        a linear model; a fitted network of `skwavelet.neural`; or a search over the parameters
+        of one of these.
     per_atom : bool, default=True
-        Whether the model predicts energies per atom (eV/atom) rather than total energies (eV).
-        Networks predict totals, whatever is passed here.
+        Whether the model was fitted to energies per atom (eV/atom) rather than to total energies
+        (eV). Networks know that they predict eV/atom, whatever is passed here.
 
     Attributes
     ----------
     results : dict
         ``energy`` and ``free_energy`` (total, eV), ``forces`` (N, 3) in eV/Å; where all
-        directions are periodic, ``stress`` (6,) in eV/Å³ with ASE's sign and order; where the
-        linear model is an ensemble, ``energy_std`` (eV), the standard deviation over its
-        models, and, if asked for by ``get_property("forces_std", atoms)``, ``forces_std`` (N, 3)
-        in eV/Å (tens of times as expensive as forces, see
-        `EnergyForceRegressor.predict_forces`).
+        directions are periodic, ``stress`` (6,) in eV/Å³ with ASE's sign and order.
+
+    Notes
+    -----
+    Where the linear model is an ensemble, ``get_property("energy_std", atoms)`` is the standard
+    deviation (eV) of the energy over its models, and ``get_property("forces_std", atoms)`` that of
+    the forces (N, 3) in eV/Å, tens of times as expensive as the forces (see
+    `EnergyForceRegressor.predict_forces`). They are computed only if asked for, and are not in
+    ``results``, which hold what ASE knows: ``SinglePointCalculator(atoms, **calc.results)``.
 
     Raises
     ------
@@ -82,17 +88,17 @@ class ScatteringCalculator(Calculator):
         "free_energy",
         "forces",
         "stress",
-        "energy_std",
-        "forces_std",
+        *_SPREAD,
     ]
 
     def __init__(self, model: Any, *, per_atom: bool = True):
         super().__init__()  # type: ignore[no-untyped-call]  # ASE's
         self.model = model
         self.per_atom = per_atom
-        self._chain = model_chain(model)
-        self._kept: LinearChain | None = None
+        self._model = energy_model(model) if per_atom else energy_model(model).of_totals()
+        self._kept: EnergyModel | None = None
         self._first: Atoms | None = None
+        self._spread: dict[str, Any] = {}
 
     def calculate(
         self,
@@ -116,37 +122,66 @@ class ScatteringCalculator(Calculator):
         atoms = cast(Atoms, self.atoms)
         if "stress" in properties and not atoms.pbc.all():
             raise PropertyNotImplementedError("Stress needs periods in all three directions.")
-        ensemble = self._chain.n_outputs > 1
-        if not ensemble and {"energy_std", "forces_std"} & set(properties):
+        if system_changes:
+            self._spread = {}
+        asked = set(properties)
+        if not self._model.n_members and not asked.isdisjoint(_SPREAD):
             raise PropertyNotImplementedError("The model has no spread; use an ensemble.")
-        chain = self._follow(atoms)
-        total = not self.per_atom or getattr(chain, "extensive", False)
-        size = 1 if total else len(atoms)
-        if {"forces", "stress", "forces_std"} & set(properties):
-            spread = "forces_std" in properties
-            cotangents = size * spread_cotangents(
-                chain.n_outputs, spread, getattr(self.model, "_deviations", None)
-            )
-            sweeps = chain.value_and_vjp([atoms] * len(cotangents), cotangents)
-            values, gradient, strain = sweeps[0]
-            self.results["forces"] = -gradient
-            if atoms.pbc.all():
-                self.results["stress"] = to_voigt(strain, atoms.get_volume())
-            if spread:
-                squares = [np.square(deviation) for _, deviation, _ in sweeps[1:]]
-                self.results["forces_std"] = np.sqrt(np.sum(squares, axis=0))
+        model = self._follow(atoms)
+        if asked.isdisjoint(_SPREAD):  # the members cost nothing where they are not asked for
+            model = model.without_members()
+        if asked.isdisjoint({"forces", "stress", "forces_std"}):
+            values = model.values([atoms])[0]
         else:
-            values = chain.values([atoms])[0]
-        energy = float(size * values[0])
+            (sweep,) = model.forces_and_stress([atoms], with_spread="forces_std" in asked)
+            values = sweep.values
+            self.results["forces"] = sweep.forces
+            if sweep.stress is not None:
+                self.results["stress"] = sweep.stress
+            if "forces_std" in asked:
+                self._spread["forces_std"] = sweep.forces_std
+        energy = float(len(atoms) * values[0])
         self.results.update(energy=energy, free_energy=energy)
-        if ensemble:
-            self.results["energy_std"] = float(size * values[1:].std())
+        if len(values) > 1:
+            self._spread["energy_std"] = float(len(atoms) * values[1:].std())
 
-    def _follow(self, atoms: Atoms) -> LinearChain:
-        """Return the chain on the grid of the first structure, or anew on that of ``atoms``."""
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """Return a property, computed if it is not known yet.
+
+        Parameters
+        ----------
+        name : str
+            One of ASE's, or ``"energy_std"`` or ``"forces_std"`` of an ensemble.
+        atoms : ase.Atoms, default=None
+            None: the structure that was computed last.
+        allow_calculation : bool, default=True
+            Whether to compute what is not known yet.
+
+        Returns
+        -------
+        float or ndarray or None
+            None for what is not known and must not be computed.
+        """
+        if name not in _SPREAD:
+            return super().get_property(  # type: ignore[no-untyped-call]  # ASE's
+                name, atoms, allow_calculation
+            )
+        known = self.atoms is not None and (
+            atoms is None or not self.check_state(atoms)  # type: ignore[no-untyped-call]
+        )
+        if not (known and name in self._spread):
+            if not allow_calculation:
+                return None
+            self.calculate(self.atoms if atoms is None else atoms, [name])
+        return copy.copy(self._spread[name])
+
+    def _follow(self, atoms: Atoms) -> EnergyModel:
+        """Return the model on the grid of the first structure, or anew on that of ``atoms``."""
         if self._kept is None or self._first is None or _has_left(atoms, self._first):
             self._first = atoms.copy()
-            self._kept = self._chain.map_leaves(lambda leaf: leaf.keep_grid(atoms))
+            self._kept = self._model.keep_grid(atoms)
         return self._kept
 
 

@@ -19,8 +19,11 @@ import pandas as pd
 from ase import Atoms
 from scipy import sparse
 from sklearn.base import is_regressor
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA, IncrementalPCA, TruncatedSVD
 from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
@@ -30,6 +33,9 @@ from skwavelet.representations.base import StructureTransformer
 
 # A dense array or one of scipy.sparse, which has no types.
 Matrix: TypeAlias = Any
+
+# The base of all searches over parameters, those by halving included.
+BaseSearchCV: Any = GridSearchCV.__base__
 
 
 @dataclass(frozen=True)
@@ -134,8 +140,9 @@ def feature_chain(features: Any) -> LinearChain:
     TypeError
         If a step is not linear, or its derivative is not known here.
     """
+    features = unwrapped(features)
     if isinstance(features, Pipeline):
-        first, *rest = _steps(features)
+        first, *rest = active_steps(features)
         chain = feature_chain(first)
         for step in rest:
             chain = chain.then(*affine_map(step))
@@ -150,8 +157,9 @@ def feature_chain(features: Any) -> LinearChain:
 
 def check_representations(features: Any) -> None:
     """Raise TypeError if the (unfitted) features do not begin with representations."""
+    features = unwrapped(features)
     if isinstance(features, Pipeline):
-        check_representations(_steps(features)[0])
+        check_representations(active_steps(features)[0])
     elif isinstance(features, FeatureUnion):
         for part, _ in union_parts(features):
             check_representations(part)
@@ -162,55 +170,38 @@ def check_representations(features: Any) -> None:
         )
 
 
-def model_chain(model: Any) -> LinearChain:
-    """Return a fitted model of structures as a chain of its prediction and its members'.
+def unwrapped(model: Any) -> Any:
+    """Return the fitted estimator within a search over parameters or a FrozenEstimator.
 
-    Parameters
-    ----------
-    model : estimator
-        A fitted ``EnergyForceRegressor``, or a Pipeline whose last step is a linear model; or
-        anything with ``derivative_chain()``, which returns what stands in for the chain, such as
-        a network.
+    Raises
+    ------
+    NotFittedError
+        If the search is not fitted.
+    TypeError
+        If it keeps no best estimator.
+    """
+    while isinstance(model, BaseSearchCV | FrozenEstimator):
+        if isinstance(model, FrozenEstimator):
+            model = model.estimator
+            continue
+        if not model.refit:
+            raise TypeError(f"{type(model).__name__} keeps no model: set refit=True.")
+        check_is_fitted(model, "best_estimator_")
+        model = model.best_estimator_
+    return model
 
-    Returns
-    -------
-    LinearChain
-        Output 0 is the prediction. Where the linear model is an ensemble (it has
-        ``estimators_`` with a ``coef_`` each), outputs 1, 2, ... are those of its members.
+
+def target_map(model: TransformedTargetRegressor) -> tuple[float, float]:
+    """Return (factor, shift) that undo the transformation of the targets of a fitted regressor.
 
     Raises
     ------
     TypeError
-        If a step has no known derivative, or the model is not linear.
+        If the transformation is not known to be linear.
     """
-    if hasattr(model, "derivative_chain"):
-        return model.derivative_chain()
-    features, regressor = split_model(model)
-    models = [regressor, *linear_members(regressor)]
-    coefs, intercepts = zip(*map(linear_coefficients, models), strict=True)
-    return feature_chain(features).then(np.column_stack(coefs), np.array(intercepts))
-
-
-def split_model(model: Any) -> tuple[Any, Any]:
-    """Return (features, regressor) of a fitted model of structures.
-
-    Raises
-    ------
-    TypeError
-        If it is neither a Pipeline of both nor an ``EnergyForceRegressor``.
-    """
-    if isinstance(model, Pipeline):
-        if len(model.steps) < 2:
-            raise TypeError("The pipeline has no model after its features: add a linear model.")
-        check_is_fitted(model)
-        return model[:-1], model.steps[-1][1]
-    if not (hasattr(model, "features") and hasattr(model, "regressor")):
-        raise TypeError(
-            f"{type(model).__name__} is neither a Pipeline of features and a linear model nor an "
-            "EnergyForceRegressor; put its features and it into one."
-        )
-    check_is_fitted(model)
-    return model.features_, model.regressor_
+    matrix, offset = affine_map(model.transformer_)
+    factor = 1 / float(np.sum(matrix))
+    return factor, -factor * float(np.sum(offset))
 
 
 def linear_coefficients(model: Any) -> tuple[np.ndarray, float]:
@@ -222,7 +213,12 @@ def linear_coefficients(model: Any) -> tuple[np.ndarray, float]:
         If the model has no ``coef_``, several targets, or predicts anything but a linear
         function of its features (a logarithmic link, say).
     """
+    model = unwrapped(model)
     check_is_fitted(model)
+    if isinstance(model, TransformedTargetRegressor):
+        factor, shift = target_map(model)
+        weights, intercept = linear_coefficients(model.regressor_)
+        return factor * weights, factor * intercept + shift
     coef = getattr(model, "coef_", None)
     if coef is None or not is_regressor(model):
         raise TypeError(
@@ -256,13 +252,35 @@ def linear_members(regressor: Any) -> list:
     return list(members) if all(hasattr(member, "coef_") for member in members) else []
 
 
+def all_coefficients(regressor: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights and intercepts of a fitted linear model and of its members, if any.
+
+    Returns
+    -------
+    coefs : ndarray of shape (n_features, 1 + n_members)
+    intercepts : ndarray of shape (1 + n_members,)
+
+    Raises
+    ------
+    TypeError
+        As for `linear_coefficients`.
+    """
+    models = [regressor, *linear_members(regressor)]
+    coefs, intercepts = zip(*map(linear_coefficients, models), strict=True)
+    return np.column_stack(coefs), np.array(intercepts)
+
+
 def used_features(regressor: Any) -> np.ndarray:
     """Return the features that a linear model, or any member of an ensemble, has a weight on.
 
     One feature at least, since scikit-learn has no arrays without any.
+
+    Raises
+    ------
+    TypeError
+        As for `linear_coefficients`.
     """
-    models = [regressor, *linear_members(regressor)]
-    used = np.flatnonzero(np.any([np.ravel(model.coef_) for model in models], axis=0))
+    used = np.flatnonzero(all_coefficients(regressor)[0].any(axis=1))
     return used if len(used) else np.array([0])
 
 
@@ -276,7 +294,8 @@ def union_parts(union: FeatureUnion) -> list[tuple[Any, float]]:
     ]
 
 
-def _steps(pipeline: Pipeline) -> list:
+def active_steps(pipeline: Pipeline) -> list:
+    """Return the estimators of a pipeline without those that pass everything on."""
     return [step for _, step in pipeline.steps if step is not None and step != "passthrough"]
 
 
@@ -318,6 +337,11 @@ def _diagonal(factor: np.ndarray, offset: np.ndarray) -> tuple[Matrix, np.ndarra
 def _refuse_clip(step: Any) -> None:
     if getattr(step, "clip", False):
         raise TypeError(f"{type(step).__name__}(clip=True) is not linear: set clip=False.")
+
+
+@affine_map.register
+def _(step: FrozenEstimator) -> tuple[Matrix, np.ndarray]:
+    return affine_map(step.estimator)
 
 
 @affine_map.register
@@ -373,7 +397,7 @@ def _(step: Any) -> tuple[Matrix, np.ndarray]:
 
 @affine_map.register
 def _(step: Pipeline) -> tuple[Matrix, np.ndarray]:
-    first, *others = _steps(step)
+    first, *others = active_steps(step)
     matrix, offset = affine_map(first)
     for inner in others:
         next_matrix, next_offset = affine_map(inner)

@@ -23,12 +23,13 @@ from skwavelet._utils.validation import (
     check_row_vector,
 )
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.potentials.linear_chain import (
-    check_representations,
-    feature_chain,
-    model_chain,
-    used_features,
+from skwavelet.potentials.energy_model import (
+    EnergyModel,
+    LinearEnergyModel,
+    energy_model,
+    split_model,
 )
+from skwavelet.potentials.linear_chain import check_representations, feature_chain, used_features
 from skwavelet.potentials.rows import (
     FORCE,
     build_rows,
@@ -36,9 +37,8 @@ from skwavelet.potentials.rows import (
     check_stress,
     check_stress_is_defined,
     fit_rows,
-    to_voigt,
 )
-from skwavelet.potentials.uncertainty import ExtrapolationScore, main_deviations, spread_cotangents
+from skwavelet.potentials.uncertainty import ExtrapolationScore, main_deviations
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
@@ -215,8 +215,7 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         self.regressor_ = fit_rows(
             self.regressor, rows, groups, self.force_weight, self.stress_weight
         )
-        self._used = used_features(self.regressor_)
-        self._extrapolation = ExtrapolationScore().fit(features[:, self._used])
+        self._extrapolation = ExtrapolationScore().fit(features[:, used_features(self.regressor_)])
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
         return self
 
@@ -272,11 +271,9 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         variance is divided by the share that they carry. A model trained without forces keeps all
         deviations, and the result is exact, at one sweep for each of its models.
         """
-        derivatives = self._derivatives(X, return_std)
-        forces = [-gradient for gradient, _, _, _ in derivatives]
-        if not return_std:
-            return forces
-        return forces, [std for _, _, std, _ in derivatives]
+        results = self._energy_model(return_std).forces_and_stress(X, with_spread=return_std)
+        forces = [result.forces for result in results]
+        return (forces, [result.forces_std for result in results]) if return_std else forces
 
     def predict_stress(
         self, X: Sequence[Atoms], return_std: bool = False
@@ -305,11 +302,9 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         """
         X = as_atoms(X)
         check_stress_is_defined(check_structures(X))
-        derivatives = self._derivatives(X, return_std)
-        stress = np.array([voigt for _, voigt, _, _ in derivatives])
-        if not return_std:
-            return stress
-        return stress, np.array([std for _, _, _, std in derivatives])
+        results = self._energy_model(return_std).forces_and_stress(X, with_spread=return_std)
+        stress = np.array([result.stress for result in results])
+        return (stress, np.array([r.stress_std for r in results])) if return_std else stress
 
     def extrapolation_score(self, X: Sequence[Atoms]) -> np.ndarray:
         """Tell how far the features of structures leave those of the training set.
@@ -326,38 +321,16 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         """
         check_is_fitted(self)
         features = np.asarray(self.features_.transform(X))
-        return self._extrapolation.score_samples(features[:, self._used])
+        return self._extrapolation.score_samples(features[:, used_features(self.regressor_)])
 
-    def _derivatives(self, X: Sequence[Atoms], return_std: bool) -> list[tuple]:
-        """Return (gradient, stress, their standard deviations) of the total energies."""
-        check_is_fitted(self)
-        if return_std:
+    def _energy_model(self, with_members: bool) -> EnergyModel:
+        if with_members:
             self._check_ensemble()
-        X = as_atoms(X)
-        chain = model_chain(self)
-        cotangents = spread_cotangents(chain.n_outputs, return_std, self._deviations)
-        n_sweeps = len(cotangents)
-        sweeps = chain.value_and_vjp(
-            [atoms for atoms in X for _ in cotangents],
-            np.concatenate([len(atoms) * cotangents for atoms in X]),
-        )
-        results = []
-        for index, atoms in enumerate(X):
-            here = sweeps[index * n_sweeps : (index + 1) * n_sweeps]
-            volume = atoms.get_volume() if atoms.pbc.all() else np.nan
-            gradients = np.array([gradient for _, gradient, _ in here])
-            stresses = np.array([to_voigt(strain, volume) for _, _, strain in here])
-            results.append(
-                (
-                    gradients[0],
-                    stresses[0],
-                    np.sqrt(np.square(gradients[1:]).sum(axis=0)),
-                    np.sqrt(np.square(stresses[1:]).sum(axis=0)),
-                )
-            )
-        return results
+        model = energy_model(self)
+        return model if with_members else model.without_members()
 
     def _check_ensemble(self) -> None:
+        check_is_fitted(self)
         if not hasattr(self.regressor_, "estimators_"):
             raise TypeError(
                 f"return_std needs an ensemble such as BaggedOLSEnsemble(), not "
@@ -368,3 +341,14 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+@split_model.register
+def _(model: EnergyForceRegressor) -> tuple[Any, Any]:
+    check_is_fitted(model)
+    return model.features_, model.regressor_
+
+
+@energy_model.register
+def _(model: EnergyForceRegressor) -> EnergyModel:
+    return LinearEnergyModel.of(*split_model(model), model._deviations)

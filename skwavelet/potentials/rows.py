@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_strain
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
@@ -28,15 +29,7 @@ _BATCH = 256
 ENERGY, FORCE, STRESS = range(3)
 
 # Strains along which stress has components xx, yy, zz, yz, xz, xy (Voigt).
-VOIGT_STRAINS = np.zeros((6, 3, 3))
-for _k, (_a, _b) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
-    VOIGT_STRAINS[_k, _a, _b] += 0.5
-    VOIGT_STRAINS[_k, _b, _a] += 0.5
-
-
-def to_voigt(strain_gradient: np.ndarray, volume: float) -> np.ndarray:
-    """Return the stress (6,) (ASE's sign and order) of a strain gradient (3, 3) of the energy."""
-    return np.einsum("kab,ab->k", VOIGT_STRAINS, strain_gradient) / volume
+VOIGT_STRAINS = voigt_6_to_full_3x3_strain(np.eye(6)) - np.eye(3)
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,7 @@ def check_forces(forces: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray
     Raises
     ------
     ValueError
-        If the number of entries, a shape or a value is wrong, or all are missing.
+        If the number of entries, a shape or a value is wrong.
     """
     return _check_labels(forces, [(len(atoms), 3) for atoms in X], "forces", "(n_atoms, 3)")
 
@@ -143,8 +136,6 @@ def _check_labels(
                 f"structure has no {name}."
             )
         checked.append(label)
-    if all(label is None for label in checked):
-        raise ValueError(f"{name} is missing for every structure; pass {name}=None to do without.")
     return checked
 
 

@@ -15,42 +15,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skwavelet._utils.documentation import DocumentedMixin
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.potentials.linear_chain import linear_members, model_chain
+from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.linear_chain import linear_members
 from skwavelet.structures.checks import as_atoms
 
 # Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
 _KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
 # Variance, relative to that of a feature, of directions without extent in the training set.
 _REGULARIZATION = 0.01
-
-
-def spread_cotangents(
-    n_outputs: int, with_spread: bool, deviations: np.ndarray | None = None
-) -> np.ndarray:
-    """Return what to differentiate for a prediction and for its spread.
-
-    Parameters
-    ----------
-    n_outputs : int
-        Outputs of a ``model_chain``: the prediction, and those of the members.
-    with_spread : bool
-    deviations : ndarray of shape (r, n_members), optional
-        As from `main_deviations`; None for each member's own deviation, which is exact.
-
-    Returns
-    -------
-    ndarray of shape (1, n_outputs) or (1 + r, n_outputs)
-        The prediction, and deviations of which the sum of squares is the variance.
-    """
-    prediction = np.zeros((1, n_outputs))
-    prediction[0, 0] = 1
-    if not with_spread:
-        return prediction
-    if deviations is None:
-        deviations = np.eye(n_outputs - 1) / np.sqrt(n_outputs - 1)
-    # Members are compared with their mean, output 0.
-    against = -deviations.sum(axis=1, keepdims=True)
-    return np.vstack([prediction, np.hstack([against, deviations])])
 
 
 def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
@@ -244,7 +216,7 @@ def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
     Parameters
     ----------
     model : estimator
-        A fitted `EnergyForceRegressor` or Pipeline whose linear model is an ensemble.
+        A fitted `EnergyForceRegressor`, Pipeline or search whose linear model is an ensemble.
     X : sequence of ase.Atoms
         The pool. Only its features are computed.
 
@@ -279,7 +251,7 @@ def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
     >>> sorted(ranked.tolist())
     [0, 1, 2]
     """
-    predictions = model_chain(model).values(as_atoms(X))[:, 1:]
+    predictions = energy_model(model).values(as_atoms(X))[:, 1:]
     if predictions.shape[1] < 2:
         raise TypeError("Ranking needs an ensemble such as BaggedOLSEnsemble() as linear model.")
     return rank_by_disagreement(predictions)

@@ -27,7 +27,7 @@ from skwavelet import (
     prune,
 )
 from skwavelet.compression.budget import features_in_budget
-from skwavelet.potentials.linear_chain import model_chain
+from skwavelet.potentials.energy_model import energy_model
 from skwavelet.representations.base import StructureTransformer
 
 
@@ -191,7 +191,7 @@ def test_models_of_several_targets_are_refused(alloy):
     X, y = alloy.structures, alloy.energies
     model = make_pipeline(small_scattering(order=1), Ridge()).fit(X, np.column_stack([y, y]))
     with pytest.raises(TypeError, match="Ridge has 2 targets; fit one, the energy"):
-        model_chain(model)
+        energy_model(model)
 
 
 def test_what_cannot_be_pruned_is_named(alloy):

@@ -52,7 +52,7 @@ def untrained(name, structures=None, **changes):
 
 
 def waters(n, *, rattle=0.08, seed=0, name="H2O"):
-    """Rattled molecules with energies and forces of effective medium theory."""
+    """Rattled molecules with energies (eV/atom) and forces of effective medium theory."""
     structures = []
     rng = np.random.default_rng(seed)
     for _ in range(n):
@@ -63,6 +63,6 @@ def waters(n, *, rattle=0.08, seed=0, name="H2O"):
     for atoms in structures:
         labelled = atoms.copy()
         labelled.calc = EMT()
-        energies.append(labelled.get_potential_energy())
+        energies.append(labelled.get_potential_energy() / len(atoms))
         forces.append(labelled.get_forces())
     return structures, np.array(energies), forces

@@ -5,11 +5,20 @@ import pytest
 
 pytest.importorskip("torch", reason="the networks need torch")
 
+import matplotlib.pyplot as plt
 from ase import Atoms
+from ase.build import bulk
 from helpers.neural_checks import NETWORKS, cells, labels, untrained
 from helpers.small_structures import CELLS, molecule, random_rotation, rotated, strained
 
 from skwavelet import ScatteringCalculator
+from skwavelet.inspection import (
+    EnergyVolumeDisplay,
+    ParityDisplay,
+    PathEnergyDisplay,
+    barrier,
+)
+from skwavelet.inspection.physics import fit_parabola
 from skwavelet.neural import AngularNetwork
 
 networks = pytest.mark.parametrize("name", NETWORKS)
@@ -48,10 +57,10 @@ def test_a_batch_gives_what_its_structures_give(fitted, name):
 
 
 @networks
-def test_supercell_has_a_multiple_of_the_energy(fitted, name):
+def test_supercell_has_the_energy_per_atom_of_its_cell(fitted, name):
     atoms = CELLS["triclinic"]()
     energies = fitted[name].predict([atoms, atoms.repeat((2, 1, 3))])
-    np.testing.assert_allclose(energies[1], 6 * energies[0], rtol=1e-12)
+    np.testing.assert_allclose(energies[1], energies[0], rtol=1e-12)
 
 
 @networks
@@ -64,7 +73,7 @@ def test_forces_are_differences_of_energies(fitted, name, cell):
         moved = [atoms.copy() for _ in range(4)]
         for copy, factor in zip(moved, (-2, -1, 1, 2), strict=True):
             copy.positions += factor * step * direction
-        energies = network.predict(moved)
+        energies = len(atoms) * network.predict(moved)
         slope = (energies[0] - 8 * energies[1] + 8 * energies[2] - energies[3]) / (12 * step)
         np.testing.assert_allclose((forces * direction).sum(), -slope, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-10)
@@ -77,7 +86,7 @@ def test_stress_is_a_difference_of_energies(fitted, name):
     strain += strain.T
     ends = network.predict([strained(atoms, factor * step * strain) for factor in (-1, 1)])
     voigt = strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * [1, 1, 1, 2, 2, 2]
-    slope = (ends[1] - ends[0]) / (2 * step) / atoms.get_volume()
+    slope = len(atoms) * (ends[1] - ends[0]) / (2 * step) / atoms.get_volume()
     np.testing.assert_allclose(network.predict_stress([atoms])[0] @ voigt, slope, rtol=1e-6)
     with pytest.raises(ValueError, match="Structure 1 is not periodic in all directions"):
         network.predict_stress([atoms, molecule()])
@@ -127,7 +136,7 @@ def test_an_isolated_atom_feels_nothing(fitted, name):
     np.testing.assert_array_equal(forces, np.zeros((1, 3)))
     far = Atoms("Li2", positions=[[0, 0, 0], [0, 0, 30]])
     alone, pair = fitted[name].predict([Atoms("Li"), far])
-    np.testing.assert_allclose(pair, 2 * alone, rtol=1e-13)
+    np.testing.assert_allclose(pair, alone, rtol=1e-13)
 
 
 @networks
@@ -163,11 +172,32 @@ def test_single_precision_agrees(name):
 @networks
 def test_calculator_gives_what_the_network_predicts(fitted, name):
     network, atoms = fitted[name], CELLS["triclinic"]()
-    for per_atom in (True, False):  # a network knows that it predicts totals
+    for per_atom in (True, False):  # a network knows that it predicts eV/atom
         atoms.calc = ScatteringCalculator(network, per_atom=per_atom)
-        np.testing.assert_allclose(atoms.get_potential_energy(), network.predict([atoms])[0])
+        energy = len(atoms) * network.predict([atoms])[0]
+        np.testing.assert_allclose(atoms.get_potential_energy(), energy)
         np.testing.assert_allclose(atoms.get_forces(), network.predict_forces([atoms])[0])
         np.testing.assert_allclose(atoms.get_stress(), network.predict_stress([atoms])[0])
+
+
+def test_physics_of_a_network_is_that_of_its_calculator(fitted):
+    """N = 8: energies are multiplied by the number of atoms once."""
+    network = fitted["legendre"]
+    X = [bulk("Si", a=a, cubic=True) for a in (4.6, 4.7, 4.8, 4.9)]
+    energies = []
+    for atoms in X:
+        atoms.calc = ScatteringCalculator(network)
+        energies.append(atoms.get_potential_energy())
+    volumes = np.array([atoms.get_volume() for atoms in X])
+    parabola = fit_parabola(volumes, np.array(energies), 0.04, volumes[1])
+    display = EnergyVolumeDisplay.from_estimator(network, X, reference_volume=volumes[1])
+    np.testing.assert_allclose(display.bulk_modulus, parabola.bulk_modulus, rtol=1e-9)
+    path = PathEnergyDisplay.from_estimator(network, X, network.predict(X))
+    np.testing.assert_allclose(path.barriers["model"][0], barrier(energies), atol=1e-12)
+    np.testing.assert_allclose(path.reference_barrier, barrier(energies), atol=1e-12)
+    parity = ParityDisplay.from_estimator(network, X, np.array(energies) / 8 + 0.25)
+    np.testing.assert_allclose(parity.mae, 0.25)
+    plt.close("all")
 
 
 def test_atoms_at_one_place_are_named():

@@ -1,5 +1,7 @@
 """Training: loss and its second derivatives, optimizer, checkpoints, validation, messages."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from skwavelet.neural import AngularNetwork, PointScatteringNetwork, training
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon, orthogonalized
-from skwavelet.neural.training import loss_and_errors
+from skwavelet.neural.training import Labelled, Trainer, loss_and_errors
 from skwavelet.structures.checks import check_structures
 
 
@@ -68,7 +70,7 @@ def test_loss_is_the_weighted_mean_of_squares():
         torch.from_numpy(np.concatenate(given)), 0.3, training=False,
     )  # fmt: skip
     unit, shift = network.scale_, network.shifts_
-    predicted = (network.predict(X) - 2 * shift[0] - shift[1]) / unit
+    predicted = (3 * network.predict(X) - 2 * shift[0] - shift[1]) / unit
     pulls = np.array(network.predict_forces(X))[[0, 2]] / unit
     pull_errors = pulls - np.array([forces[0], forces[2]])
     expected = 0.3 * np.mean((predicted - y) ** 2) + 0.7 * np.mean(pull_errors**2)
@@ -82,13 +84,13 @@ def test_loss_is_the_weighted_mean_of_squares():
 def test_shifts_are_least_squares_and_the_unit_is_that_of_the_forces():
     rng = np.random.default_rng(0)
     X = [Atoms(f"Li{a}Si{b}", rng.normal(size=(a + b, 3)) * 4) for a, b in [(1, 2), (3, 1), (2, 2)]]
-    y = np.array([-1.0 * a - 5.0 * b for a, b in [(1, 2), (3, 1), (2, 2)]])
+    y = np.array([(-1.0 * a - 5.0 * b) / (a + b) for a, b in [(1, 2), (3, 1), (2, 2)]])
     forces = [rng.normal(size=(len(atoms), 3)) for atoms in X]
     network = NETWORKS["pairs"](validation_fraction=None).fit(X, y, forces=forces)
     np.testing.assert_allclose(network.shifts_, [-1, -5])
     np.testing.assert_allclose(network.scale_, np.sqrt(np.mean(np.concatenate(forces) ** 2)))
     # One composition tells nothing about the elements apart.
-    same = NETWORKS["pairs"](validation_fraction=None).fit([X[0], X[0]], [-12.0, -12.0])
+    same = NETWORKS["pairs"](validation_fraction=None).fit([X[0], X[0]], [-4.0, -4.0])
     np.testing.assert_allclose(same.shifts_, [-4, -4])
 
 
@@ -324,7 +326,9 @@ def test_pooled_network_keeps_the_symmetries():
         moved = X[0].copy()
         moved.positions[1, 0] += sign * step
         ends.append(network.predict([moved])[0])
-    np.testing.assert_allclose(pull[1, 0], -(ends[1] - ends[0]) / (2 * step), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        pull[1, 0], -3 * (ends[1] - ends[0]) / (2 * step), rtol=1e-6, atol=1e-8
+    )
 
 
 def test_labels_are_checked():
@@ -339,3 +343,31 @@ def test_labels_are_checked():
         PointScatteringNetwork(powers=(0.5,)).fit(X, y)
     with pytest.raises(ValueError, match="pooling must be"):
         AngularNetwork(pooling=[0]).fit([molecule()] * 3, y[:3])
+
+
+def test_validation_loss_does_not_depend_on_the_batches():
+    """Structures without forces are spread over the batches unevenly."""
+    X, y, forces = waters(9)
+    forces[:4] = [None] * 4
+    network = NETWORKS["legendre"](averaging=0.0, validation_fraction=None, max_epochs=1)
+    network.fit(X, y, forces=forces)
+    graphs = [build_graph(s, 3.2, (1, 8)) for s in check_structures(X)]
+    given = [np.full((3, 3), np.nan) if f is None else f for f in forces]
+    data = Labelled(graphs, y, given)
+    results = []
+    for size in (1, 2, 9):
+        settings = replace(network._settings(0, check_structures(X), y, forces, y), batch_size=size)
+        results.append(Trainer(network.module_, data, data, settings)._validate(data))
+    loss = loss_and_errors(
+        network.module_, *data.batch(np.arange(9), next(network.module_.parameters())),
+        network.energy_weight, training=False,
+    )[0]  # fmt: skip
+    for result in results:
+        np.testing.assert_allclose(result["validation_loss"], loss.item(), rtol=1e-12)
+
+
+def test_forces_of_no_structure_are_no_forces():
+    X, y, _ = waters(4)
+    alone = NETWORKS["pairs"]().fit(X, y)
+    missing = NETWORKS["pairs"]().fit(X, y, forces=[None] * 4)
+    np.testing.assert_array_equal(missing.predict(X), alone.predict(X))

@@ -33,7 +33,8 @@ from sklearn.preprocessing import (
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
 from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, GreedyOLSRegressor
-from skwavelet.potentials.linear_chain import feature_chain, model_chain
+from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.linear_chain import feature_chain
 from skwavelet.potentials.rows import VOIGT_STRAINS, random_directions
 
 
@@ -478,7 +479,6 @@ def test_containers_of_structures(copper, container):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ({"forces": [None] * 24}, "forces is missing for every structure"),
         ({"forces": [np.zeros((4, 3))] * 23}, "one entry .* per structure, 24 in all; got 23"),
         ({"forces": 3.0}, "one entry"),
         ({"forces": [np.zeros((4, 3))] * 7 + [np.zeros((3, 3))] * 17}, r"forces\[7\] .*\(4, 3\)"),
@@ -558,14 +558,14 @@ def test_pipelines_without_linear_model_are_named(copper):
     X, y = copper.structures, copper.energies
     forest = make_pipeline(small_scattering(order=1), RandomForestRegressor(2)).fit(X, y)
     with pytest.raises(TypeError, match="RandomForestRegressor is no linear model"):
-        model_chain(forest)
+        energy_model(forest)
     logarithmic = make_pipeline(small_scattering(order=1), StandardScaler(), GammaRegressor())
     with pytest.raises(TypeError, match="does not predict a linear function"):
-        model_chain(logarithmic.fit(X, y + 10))
+        energy_model(logarithmic.fit(X, y + 10))
     with pytest.raises(TypeError, match="neither a Pipeline"):
-        model_chain(Ridge())
+        energy_model(Ridge())
     with pytest.raises(TypeError, match="has no model"):
-        model_chain(make_pipeline(small_scattering(order=1)).fit(X))
+        energy_model(make_pipeline(small_scattering(order=1)).fit(X))
 
 
 def test_spread_needs_an_ensemble(copper):

@@ -13,8 +13,8 @@ from skwavelet import (
     calibrate_spread,
     rank_structures,
 )
-from skwavelet.potentials.linear_chain import model_chain
-from skwavelet.potentials.uncertainty import main_deviations, spread_cotangents
+from skwavelet.potentials.energy_model import energy_model, spread_cotangents
+from skwavelet.potentials.uncertainty import main_deviations
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_ranking_is_pivoted_cholesky(copper, ensemble):
     pool = copper.structures[15:]
     order = rank_structures(ensemble, pool)
     assert sorted(order) == list(range(25))
-    members = model_chain(ensemble).values(pool)[:, 1:]
+    members = energy_model(ensemble).values(pool)[:, 1:]
     covariance = np.cov(members, bias=True)
     expected, left = [], covariance.copy()
     for _ in range(5):
