@@ -70,7 +70,9 @@ def main() -> None:
     energies = []
     relaxation = FIRE(atoms, logfile=None)
     relaxation.attach(
-        lambda: energies.append((atoms.get_potential_energy(), atoms.calc.results["energy_std"]))
+        lambda: energies.append(
+            (atoms.get_potential_energy(), atoms.calc.get_property("energy_std", atoms))
+        )
     )
     relaxation.run(fmax=0.3, steps=15)
     plot(expected, predicted, np.array(energies) / len(atoms)).savefig(args.output, dpi=150)

@@ -70,7 +70,7 @@ for _ in optimizer.irun(fmax=0.01, steps=60):
     relaxation.append(
         [
             atoms.get_potential_energy(),
-            atoms.calc.results["energy_std"],
+            atoms.calc.get_property("energy_std", atoms),
             reference.get_potential_energy(atoms),
         ]
     )
