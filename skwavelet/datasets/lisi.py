@@ -24,7 +24,16 @@ _TASKS = {
     "t211": "large/t211_*.npz",
     "t222": "large/t222_*.npz",
 }
+# The relaxation path that the structures of a file continue, as found by the smallest distance to
+# a path's last frame (0.27 to 0.89 Å root mean square; other paths are 4 Å and more away).
+_BULK_PARENTS = (
+    *(3, 6, 0, 9, 2, 7, 7, 3, 0, 1, 1, 6, 6, 7, 8, 2, 3, 0, 4),
+    *(6, 6, 3, 7, 9, 2, 6, 3, 8, 2, 1, 0, 6, 7, 3, 3, 0, 4),
+)
+_PARENTS = {f"bulk_c{c:02d}": f"c{c:02d}/p{p}" for c, p in enumerate(_BULK_PARENTS)}
+_PARENTS |= {f"neb_a_{i}": "c01/p6" for i in range(5)} | {"neb_b_0": "c04/p2"}
 _LABELS = {"positions", "cell", "numbers", "energy", "forces", "stress", "path"}
+_LABELS |= {"parent", "parent_path"}
 
 
 def load_lisi(
@@ -43,7 +52,8 @@ def load_lisi(
     ----------
     data_home : str or path, default=None
         Directory that holds the full set as ``lisi/paths/c00.npz`` ... ``c36.npz`` (ten paths
-        per composition, steps 0 to 55). None reads the packaged part.
+        per composition, steps 0 to 55). It is not published yet; ``DESCR`` tells how it was
+        made. None reads the packaged part.
     steps : sequence of int, default=None
         Relaxation steps to keep. None keeps all there are; ``LISI_STEPS`` names the twelve that
         make the 4,440 structures of the benchmarks (full set only).
@@ -115,8 +125,8 @@ def load_lisi_task(name: str, data_home: str | PathLike) -> Bunch:
           strains of the box side (``info["strain"]``, -0.09 to 0.09).
         - ``"scratch"``: cells with twice the atoms, packed and relaxed independently.
         - ``"t211"``, ``"t222"``: frames of the paths tiled 2x1x1 or 2x2x2, then every atom
-          displaced by 0.1 Å in a random direction (``info["parent"]`` is the frame's number
-          within its composition).
+          displaced by 0.1 Å in a random direction (``info["parent_frame"]`` is the frame's
+          number within its composition).
     data_home : str or path
         Directory that holds ``lisi/barriers``, ``lisi/bulk`` and ``lisi/large``.
 
@@ -124,8 +134,14 @@ def load_lisi_task(name: str, data_home: str | PathLike) -> Bunch:
     -------
     data : :class:`~sklearn.utils.Bunch`
         As from `load_lisi`, without ``steps``. ``paths`` of a tiled structure is the path of its
-        parent, since it is no independent test of a model trained on that path; elsewhere it is
-        the name of the file, such as ``"neb_a_0"``.
+        parent; elsewhere it is the name of the file, such as ``"neb_a_0"``. One more attribute:
+
+        parents : ndarray of n str
+            The relaxation path that a structure comes from or continues, such as ``"c01/p6"``,
+            also in ``info["parent"]``; empty for ``"scratch"``. A structure is no independent
+            test of a model that was trained on its parent: leave out of training what
+            ``np.isin(lisi.paths, task.parents)`` finds, or test each with models of folds that
+            held its parent out.
 
     Raises
     ------
@@ -144,7 +160,9 @@ def load_lisi_task(name: str, data_home: str | PathLike) -> Bunch:
     """
     if name not in _TASKS:
         raise ValueError(f"Unknown task {name!r}; choose from {', '.join(_TASKS)}.")
-    return _load(data_home, _TASKS[name], None)
+    data = _load(data_home, _TASKS[name], None)
+    data.parents = np.array([atoms.info["parent"] for atoms in data.structures])
+    return data
 
 
 def _load(data_home: str | PathLike, pattern: str, steps: Sequence[int] | None) -> Bunch:
@@ -190,17 +208,19 @@ def _frames(
     tag = file.stem.rpartition("_")[2]
     for row in rows:
         if "path" in record:
-            path = f"{tag}/p{record['path'][row]}"
+            path, origin = f"{tag}/p{record['path'][row]}", {}
         elif "parent_path" in record:
             path = f"{tag}/p{record['parent_path'][row]}"
+            origin = {"parent": path, "parent_frame": int(record["parent"][row])}
         else:
-            path = file.stem
+            path, origin = file.stem, {"parent": _PARENTS.get(file.stem, "")}
         atoms = Atoms(
             record["numbers"],
             positions=record["positions"][row],
             cell=cells[row],
             pbc=True,
             info={"path": path, "composition": composition}
+            | origin
             | {key: values[row].item() for key, values in sorted(extras.items())},
         )
         yield (

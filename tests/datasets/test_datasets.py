@@ -184,8 +184,8 @@ def test_stress_is_the_strain_derivative_of_the_energy(data_home):
         ("barriers", 48, "moving"),
         ("bulk", 333, "strain"),
         ("scratch", 37, "alpha"),
-        ("t211", 108, "parent"),
-        ("t222", 40, "parent"),
+        ("t211", 108, "parent_frame"),
+        ("t222", 40, "parent_frame"),
     ],
 )
 def test_tasks(data_home, name, n_structures, key):
@@ -195,6 +195,7 @@ def test_tasks(data_home, name, n_structures, key):
     for atoms, forces, path in zip(task.structures, task.forces, task.paths, strict=True):
         assert key in atoms.info
         assert atoms.info["path"] == path
+        assert (atoms.info["parent"] == "") == (name == "scratch")
         assert forces.shape == (len(atoms), 3)
         assert_allclose(forces.sum(axis=0), 0, atol=1e-4)
 
@@ -207,12 +208,34 @@ def test_tiled_structures_name_their_parent(data_home, name, repeats):
     for i, path in enumerate(full.paths):
         frames.setdefault(path.split("/")[0], []).append(i)
     for atoms, path in zip(tiled.structures, tiled.paths, strict=True):
-        i = frames[path.split("/")[0]][atoms.info["parent"]]
-        assert full.paths[i] == path
+        i = frames[path.split("/")[0]][atoms.info["parent_frame"]]
+        assert full.paths[i] == path == atoms.info["parent"]
         parent = full.structures[i].repeat(repeats)
         assert_array_equal(parent.numbers, atoms.numbers)
         moved = np.linalg.norm(atoms.positions - parent.positions, axis=1)
         assert_allclose(moved, 0.1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["barriers", "bulk"])
+def test_parents_are_the_closest_paths(data_home, name):
+    """The last frame of the parent is near, and those of the other paths far."""
+    full = load_lisi(data_home=data_home, steps=[55])
+    task = load_lisi_task(name, data_home)
+    for i, atoms in enumerate(task.structures):
+        if i and task.paths[i] == task.paths[i - 1] and name == "barriers":
+            continue  # the first image
+        if atoms.info.get("strain", 0.0) != 0.0:
+            continue
+        distances = {}
+        for other, path in zip(full.structures, full.paths, strict=True):
+            if path.startswith(task.parents[i].split("/")[0]):
+                difference = other.cell.scaled_positions(atoms.positions - other.positions)
+                difference = (difference - np.round(difference)) @ other.cell
+                distances[path] = np.sqrt((difference**2).sum(axis=1).mean())
+        closest = min(distances, key=distances.get)
+        assert task.parents[i] == closest
+        assert distances.pop(closest) < 0.9
+        assert min(distances.values()) > 4
 
 
 def test_docstring_examples_run():
