@@ -64,7 +64,7 @@ def test_no_space_left(point, n_jobs, tmp_path, monkeypatch):
     assert str(tmp_path) in str(error.value)
     monkeypatch.undo()
     assert 0 < FeatureStore(tmp_path).shape[0] < 12
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*partial"))
     np.testing.assert_array_equal(featurize(point, X, tmp_path)[:], point.transform(X))
 
 

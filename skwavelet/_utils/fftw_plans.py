@@ -8,16 +8,17 @@ long. Here, the first process to meet a shape measures, and writes down its choi
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from skwavelet._utils.files import lock_of, write_atomically
 
 _lock = threading.RLock()
 _here = threading.local()
+# What reading plans from something else raises.
+_NO_PLANS = (AttributeError, IndexError, OSError, TypeError, ValueError)
 # The file that the plans of this process belong to.
 _owner: Path | None = None
 
@@ -64,16 +65,28 @@ def planning() -> Iterator[None]:
         if path != _owner:
             pyfftw.forget_wisdom()
             _owner = path
-        with FileLock(f"{path}.lock"):
+        with lock_of(path):
             known = path.read_bytes() if path.exists() else b""
             try:
                 pyfftw.import_wisdom([text.encode() for text in json.loads(known)])
-            except (AttributeError, IndexError, TypeError, ValueError):
+            except _NO_PLANS:
                 # None yet, or damaged: it is written anew.
                 known = b""
             yield
             plans = json.dumps([text.decode() for text in pyfftw.export_wisdom()]).encode()
             if plans != known:
-                partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-                partial.write_bytes(plans)
-                partial.replace(path)
+                write_atomically(path, plans)
+
+
+def check_plans(path: Path) -> None:
+    """Raise ``ValueError`` for a file that is there and holds no plans."""
+    if not path.exists():
+        return
+    try:
+        plans = json.loads(path.read_bytes())
+    except _NO_PLANS:
+        plans = None
+    # One text for each precision of FFTW.
+    if isinstance(plans, list) and [type(text) for text in plans] == [str] * 3:
+        return
+    raise ValueError(f"{path} holds no FFT plans and stays as it is; use another directory.")

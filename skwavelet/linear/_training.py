@@ -40,7 +40,8 @@ class TrainingData:
 
     def fingerprint(self) -> str:
         """Checksum of the matrix."""
-        return joblib.hash((self.design.columns, self.center, self.scale))
+        design = self.design
+        return joblib.hash((design.columns, design.center, design.scale, design.rounding))
 
     def problem(self, weight, validation_weight=None) -> Problem:
         """Return the least-squares problem of some of the rows."""
@@ -128,6 +129,8 @@ def _check_shapes(estimator, X, y):
     if len(y) != X.shape[0] or len(y) < 2:
         raise ValueError(f"X has {X.shape[0]} rows and y has {len(y)}; pass the same, at least 2.")
     estimator.n_features_in_ = X.shape[1]
+    # Those of an earlier fit.
+    vars(estimator).pop("feature_names_in_", None)
     return y
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from tqdm.auto import tqdm
 
+from skwavelet._utils.files import atomic_file
 from skwavelet.neural.graph import Batch, Graph, collate
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.neural.optimizer import Muon
@@ -275,9 +275,8 @@ class Trainer:
         }
         path = self.settings.checkpoint
         assert path is not None  # checked where this is called
-        beside = path.with_name(path.name + ".part")
-        torch.save(state, beside)
-        os.replace(beside, path)  # an interruption leaves the old file or the new one
+        with atomic_file(path) as file:
+            torch.save(state, file)
 
     def _load(self) -> None:
         path = self.settings.checkpoint

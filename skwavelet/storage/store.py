@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,7 +98,8 @@ class FeatureStore:
             n_chunks = -(-manifest["n_structures"] // self.chunk_size)
             numbers = list(range(n_chunks))
         else:
-            numbers = sorted(int(path.stem) for path in self._chunks.glob("*.json"))
+            names = [path.stem for path in (self.directory / "chunks").glob("*.json")]
+            numbers = sorted(int(name) for name in names if re.fullmatch(r"\d{6,}", name))
         self._records = [self._record(number) for number in numbers]
         rows = [record["n_structures"] - len(record["errors"]) for record in self._records]
         dtypes = [record["dtype"] for record, n in zip(self._records, rows, strict=True) if n]
@@ -110,10 +112,6 @@ class FeatureStore:
             for record in self._records
             for index, message in record["errors"].items()
         }
-
-    @property
-    def _chunks(self) -> Path:
-        return self.directory / "chunks"
 
     @cached_property
     def structure_index(self) -> np.ndarray:
@@ -224,7 +222,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = read_record(directory / "manifest.json")
     except DamagedFileError as error:
-        raise DamagedFileError(f"{error}: delete {directory} and featurize again.") from None
+        raise DamagedFileError(
+            f"{error}: delete {directory} and featurize again, or use another directory if it is "
+            "no feature store."
+        ) from None
     if manifest["format"] != FORMAT:
         raise ValueError(
             f"{directory} has format {manifest['format']}, this version of skwavelet reads "

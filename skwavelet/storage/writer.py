@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -14,15 +15,23 @@ from typing import Any, NamedTuple, Self
 import joblib
 import numpy as np
 from ase import Atoms
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
-from skwavelet._utils.fftw_plans import shared_plans
-from skwavelet._utils.files import PARTIAL, DamagedFileError, digest, write_atomically, write_record
+from skwavelet._utils.fftw_plans import check_plans, shared_plans
+from skwavelet._utils.files import (
+    DamagedFileError,
+    atomic_file,
+    digest,
+    lock_of,
+    remove_partials,
+    write_atomically,
+    write_record,
+)
 from skwavelet._utils.parallel import unordered_results
 from skwavelet.storage.settings import first_difference, settings_of
-from skwavelet.storage.sources import fingerprint, read_structures
+from skwavelet.storage.sources import fingerprint, read_items
 from skwavelet.storage.store import (
     FORMAT,
     FeatureStore,
@@ -34,6 +43,9 @@ from skwavelet.storage.store import (
 )
 
 CHUNK_SIZE = 64
+# Names of what a store consists of, as regular expressions.
+_OWN_FILES = r"manifest\.json|transformer\.joblib|plans\.json"
+_CHUNK_FILES = r"\d{6,}\.(?:npy|json)"
 
 
 def featurize(
@@ -114,16 +126,14 @@ def featurize(
     """
     check_is_fitted(transformer)
     directory = Path(directory)
-    (directory / "chunks").mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(directory / "lock").acquire(timeout=0)
+        lock = lock_of(directory).acquire(timeout=0)
     except Timeout:
         raise RuntimeError(
             f"Another process is writing to {directory}: wait for it, or use another directory."
         ) from None
     with lock:
-        for left in directory.rglob(f"*{PARTIAL}"):
-            left.unlink()
         writer = _Writer(directory, transformer, chunk_size)
         if n_jobs is None:
             n_jobs = getattr(transformer, "n_jobs", None)
@@ -136,7 +146,7 @@ class _Task(NamedTuple):
 
     number: int
     first: int
-    items: list[Any]
+    items: list[Atoms | Exception]
     structures: str
 
 
@@ -157,6 +167,9 @@ class _Writer:
         if (directory / "manifest.json").exists():
             self.manifest = read_manifest(directory)
             self._compare(chunk_size)
+            (directory / "chunks").mkdir(exist_ok=True)
+            remove_partials(directory, _OWN_FILES)
+            remove_partials(directory / "chunks", _CHUNK_FILES)
         else:
             self.manifest = self._new_manifest(chunk_size)
         self.chunk_size: int = self.manifest["chunk_size"]
@@ -172,14 +185,16 @@ class _Writer:
             "chunk_size": int(chunk_size),
             "n_structures": None,
         }
-        if any((self.directory / "chunks").iterdir()):
-            raise ValueError(
-                f"{self.directory} has chunks but no manifest.json; delete it or use another one."
-            )
-        dump = io.BytesIO()
-        joblib.dump(self.transformer, dump)
-        write_atomically(self.directory / "transformer.joblib", dump.getvalue())
+        # Whatever is there without a manifest is somebody else's, but for plans given beforehand.
+        for name in ("chunks", "transformer.joblib"):
+            if os.path.lexists(self.directory / name):
+                raise ValueError(
+                    f"{self.directory} has {name} but no manifest.json: it is no feature store, "
+                    "and what is there stays as it is; use another directory."
+                )
+        check_plans(self.directory / "plans.json")
         write_record(self.directory / "manifest.json", manifest)
+        (self.directory / "chunks").mkdir()
         return manifest
 
     def _compare(self, chunk_size: int | None) -> None:
@@ -194,6 +209,9 @@ class _Writer:
 
     def run(self, source: Any, skip_errors: bool, n_jobs: int | None, verbose: bool) -> None:
         """Compute and write whatever is missing."""
+        if not (self.directory / "transformer.joblib").exists():
+            with atomic_file(self.directory / "transformer.joblib") as file:
+                joblib.dump(self.transformer, file)
         total = len(source) if hasattr(source, "__len__") and not isinstance(source, str) else None
         plans = self.directory / "plans.json"
         with (
@@ -222,7 +240,7 @@ class _Writer:
     ) -> Generator[_Task, None, None]:
         """Yield the chunks that are to be computed."""
         self._n_structures = 0
-        with closing(read_structures(source)) as structures:
+        with closing(read_items(source)) as structures:
             for number in count():
                 items = list(islice(structures, self.chunk_size))
                 if not items:
@@ -346,15 +364,18 @@ def _compute(transformer: Any, task: _Task, skip_errors: bool, plans: Path) -> _
     # One chunk, one process: what is inside is not spread any further.
     with joblib.parallel_config("sequential"), shared_plans(plans):
         try:
-            return _Result(task, _finite_features(transformer, task.items), errors)
+            if not any(isinstance(item, Exception) for item in task.items):
+                return _Result(task, _finite_features(transformer, task.items), errors)
         except _REFUSALS:
             pass
         for index, item in enumerate(task.items, start=task.first):
             try:
+                if isinstance(item, Exception):
+                    raise item
                 rows.append(_finite_features(transformer, [item]))
             except _REFUSALS as error:
                 # Alone it was structure 0.
-                message = str(error).replace("Structure 0 ", f"Structure {index} ", 1)
+                message = re.sub("^Structure 0 ", f"Structure {index} ", str(error))
                 errors[index] = (TypeError if isinstance(error, TypeError) else ValueError)(message)
                 if not skip_errors:
                     break

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.check_helpers import error_of
 from helpers.linear_problems import N, P, ensemble, problem
@@ -222,6 +223,41 @@ def test_checkpoints_of_something_else_are_not_used(tmp_path, fits):
             ValueError,
             "checkpoint needs random_state to be an int",
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_in_another_order_are_other_data(dtype, tmp_path, fits):
+    """Means and sizes of columns of integers are the same to the last bit."""
+    _, y, groups = problem()
+    X = np.random.default_rng(0).integers(0, 9, (N, P)).astype(dtype)
+    X[[5, 90], 3] = [1, 2]
+    shuffled, swapped = X.copy(), X.copy()
+    shuffled[[5, 90]] = X[[90, 5]]
+    swapped[[5, 90], 3] = X[[90, 5], 3]
+    ensemble(tmp_path).fit(Slices(X), y, groups)
+    for other in (shuffled, swapped, X.astype("float32" if dtype == "float64" else "float64")):
+        fits.clear()
+        found = ensemble(tmp_path).fit(Slices(other), y, groups)
+        assert sorted(fits) == list(range(6))
+        np.testing.assert_array_equal(
+            found.coef_, ensemble(None).fit(Slices(other), y, groups).coef_
+        )
+    fits.clear()
+    ensemble(tmp_path).fit(Slices(X), y, groups)
+    assert fits == []
+
+
+@pytest.mark.parametrize("model", [GreedyOLSRegressor(3), BaggedOLSEnsemble(2, random_state=0)])
+def test_names_are_those_of_the_last_fit(model, tmp_path):
+    X, y, _ = problem()
+    model = clone(model).fit(pd.DataFrame(X, columns=[f"x{i}" for i in range(P)]), y)
+    assert len(model.feature_names_in_) == P
+    model.fit(Slices(X[:, :20]), y)
+    assert model.n_features_in_ == 20
+    assert not hasattr(model, "feature_names_in_")
+    assert model.predict(X[:, :20]).shape == (N,)
+    for member in getattr(model, "estimators_", []):
+        assert not hasattr(member, "feature_names_in_")
 
 
 KILLED = """

@@ -13,7 +13,6 @@ import pytest
 from ase.db import connect
 from ase.io import write
 from ase.io.trajectory import Trajectory
-from filelock import FileLock
 from helpers.check_helpers import error_of
 from helpers.small_structures import Convertible, cubic, triclinic
 from helpers.stores import rattled, same_files
@@ -26,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from skwavelet import FeatureStore, PointScattering, VoxelScattering, featurize
 from skwavelet.__main__ import main
 from skwavelet._utils import fftw_plans as wisdom
-from skwavelet._utils.files import read_record, write_record
+from skwavelet._utils.files import lock_of, read_record, write_record
 from skwavelet.representations.voxel import fft
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_scales=")
@@ -465,7 +464,7 @@ def test_bad_arguments(point, tmp_path):
 
 def test_one_process_at_a_time(point, tmp_path):
     featurize(point, rattled(3), tmp_path)
-    with FileLock(tmp_path / "lock"):
+    with lock_of(tmp_path):
         error_of(
             lambda: featurize(point, rattled(3), tmp_path), RuntimeError, "Another process is wri"
         )
@@ -565,7 +564,7 @@ def test_killed_runs_go_on(voxel, tmp_path):
         result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert result.returncode == -9, result.stderr
     resumed = featurize(voxel, rattled(9), store, chunk_size=2)
-    assert not list(store.rglob("*.partial"))
+    assert not list(store.rglob("*partial"))
     # The uninterrupted run has the FFT plans of the other one, and nothing else of it.
     reference = tmp_path / "reference"
     (reference).mkdir()
