@@ -18,6 +18,7 @@ from skwavelet.structures.checks import check_structures
 # Kinds of work, each with a price: transforms (voxels · log2(voxels)), passes over maps (voxels),
 # maps and groups of maps handled together (calls), and what every structure costs.
 _WORK = ("transforms", "passes", "calls", "structure")
+PATH_COLUMNS = ("order", "channel", "wavelet1", "scale1", "wavelet2", "scale2")
 
 
 class FeatureCosts:
@@ -83,9 +84,10 @@ class FeatureCosts:
         units: dict[tuple, int] = {}
         self._work: list[np.ndarray] = []
         self._levels: list[tuple[int, int]] = []
+        columns = evaluator.paths.columns
         needs = [
-            [self._unit(units, key, *work) for key, *work in self._path_units(tuple(path))]
-            for path in evaluator.paths.tolist()
+            [self._unit(units, key, *work) for key, *work in self._path_units(path)]
+            for path in zip(*(columns[name].tolist() for name in PATH_COLUMNS), strict=True)
         ]
         self._needs = [needs[path] for path in evaluator.columns[0]]
         self.n_features = len(self._needs)

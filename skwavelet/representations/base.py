@@ -1,8 +1,8 @@
 """The transformer that all representations share.
 
-A representation brings fitted attributes and an *evaluator*: a picklable object on plain
-arrays with the features of one structure and their derivatives. Everything else, from checking
-the input to processes and progress, is here.
+A representation brings fitted attributes and an ``Evaluator``: the features of one structure and
+their derivatives on plain arrays. Everything else, from checking the input to processes and
+progress, is here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import joblib
 import numpy as np
@@ -27,49 +27,27 @@ from skwavelet._utils.parallel import unordered_results
 from skwavelet._utils.validation import check_columns, check_parameters
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.representations.channels import channel_weights
+from skwavelet.representations.evaluator import Evaluator, SelectedFeatures
+from skwavelet.representations.paths import Paths
 from skwavelet.representations.tables import feature_names, plain_table, rebuilt_table
 from skwavelet.structures.checks import (
     Structure,
+    as_atoms,
+    check_distances,
     check_elements,
     check_structures,
+    check_symbols,
     smallest_distance,
 )
 from skwavelet.structures.directions import check_directions
-
-
-class Evaluator(Protocol):
-    """What a representation computes, one structure at a time."""
-
-    def check(self, structure: Structure) -> None:
-        """Raise ``ValueError`` if the structure cannot be computed here (memory)."""
-
-    def features(self, structure: Structure) -> np.ndarray:
-        """Return the features, of shape (n_features,)."""
-
-    def tangents(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
-    ) -> np.ndarray:
-        """Return derivatives along directions, of shape (n_directions, n_features).
-
-        Directions are pairs of displacements (n_directions, N, 3) and strains
-        (n_directions, 3, 3).
-        """
-
-    def gradients(
-        self, structure: Structure, cotangent: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the features and the gradients of ``cotangent @ features``.
-
-        Shapes (n_features,), (N, 3) for positions and (3, 3) for a strain.
-        """
 
 
 class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, BaseEstimator):
     """Base of transformers from sequences of ``ase.Atoms`` to feature matrices.
 
     Subclasses implement ``_learn``, which sets the fitted attributes, ``feature_table_`` and
-    ``_evaluator`` from checked structures; they have the parameters ``channels``, ``dtype``,
-    ``n_jobs`` and ``verbose``.
+    ``_evaluator`` from checked structures; they have the parameters ``channels``, ``elements``,
+    ``dtype``, ``n_jobs`` and ``verbose``.
     """
 
     _evaluator: Evaluator
@@ -97,6 +75,9 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         check_parameters(self)
         structures = check_structures(X)
         elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
+        if self.elements is not None:
+            elements = check_symbols(self.elements)
+            check_elements(structures, elements, declared=True)
         self.min_distance_ = smallest_distance(structures)
         self.elements_ = [chemical_symbols[z] for z in elements]
         self.channels_ = channel_weights(self.channels, elements)
@@ -104,6 +85,22 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         self._learn(structures)
         self.n_features_out_ = len(self.feature_table_)
         return self
+
+    def fit_transform(self, X: Iterable[Atoms], y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Fit, then compute the features of the same structures; see ``fit`` and ``transform``.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        y : ignored
+        **fit_params : ignored
+
+        Returns
+        -------
+        ndarray of shape (n_structures, n_features)
+        """
+        # X is read twice, which iterators do not allow.
+        return super().fit_transform(as_atoms(X), y, **fit_params)
 
     def transform(self, X: Iterable[Atoms]) -> np.ndarray:
         """Compute the features of structures.
@@ -125,7 +122,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         """
         structures = self._check(X)
         features = np.empty((len(structures), self.n_features_out_), dtype=self.dtype)
-        for index, row in self._map("features", structures):
+        for index, row in self._map("values", structures):
             if not np.isfinite(row).all():
                 raise ValueError(
                     f"Structure {structures[index].index} has features beyond {self.dtype}; "
@@ -163,7 +160,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         """
         structures = self._check(X)
         directions = check_directions(structures, displacements, strains)
-        return _in_order(self._map("tangents", structures, directions), len(structures))
+        return _in_order(self._map("jvp", structures, directions), len(structures))
 
     def vjp(
         self, X: Iterable[Atoms], cotangents: np.ndarray
@@ -212,7 +209,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         if not np.isfinite(cotangents).all():
             raise ValueError("cotangents holds NaN or infinite values; repair them.")
         rows = [(cotangent,) for cotangent in cotangents]
-        return _in_order(self._map("gradients", structures, rows), len(structures))
+        return _in_order(self._map("vjp", structures, rows), len(structures))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features, made from the rows of ``feature_table_``.
@@ -277,27 +274,33 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         self._check([atoms])
         return copy.copy(self)
 
-    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
+    def _restricted_evaluator(self, columns: np.ndarray) -> Any:
         """Return an evaluator of some features; override it to spare the work of the others."""
-        return _SelectedFeatures(self._evaluator, columns, self.n_features_out_)
+        return SelectedFeatures(self._evaluator, columns, self.n_features_out_)
 
     def _check(self, X: Iterable[Atoms]) -> list[Structure]:
         check_is_fitted(self)
         structures = check_structures(X)
-        check_elements(structures, self._atomic_numbers)
+        check_elements(structures, self._atomic_numbers, declared=self.elements is not None)
+        check_distances(structures)
         return structures
 
-    def _check_memory(self, method: str, structures: list[Structure]) -> None:
-        """Raise ``ValueError`` for the first structure of which a method takes too much."""
-        for structure in structures:
-            self._evaluator.check(structure)
+    def _shared_state(self, paths: Paths, powers: tuple[float, ...]) -> dict[str, Any]:
+        """Return the fields that all evaluators have."""
+        return {
+            "elements": self._atomic_numbers,
+            "weights": self.channels_.to_numpy(),
+            "paths": paths,
+            "powers": powers,
+            "normalize": self.normalize,
+            "dtype": self.dtype,
+        }
 
     def _map(
         self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
     ) -> Iterator[tuple[int, Any]]:
         """Yield (position in ``structures``, result of the evaluator's method)."""
         evaluator = self._evaluator
-        self._check_memory(method, structures)
         # Structures of one cell side by side, so that they share their filters.
         order = sorted(range(len(structures)), key=lambda i: _cell_key(structures[i]))
         tasks = [(i, structures[i], arguments[i] if arguments else ()) for i in order]
@@ -306,6 +309,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
         # One batch is not worth a process.
         n_jobs = self.n_jobs if len(batches) > 1 else 1
+        evaluator.check(structures, method, n_workers if len(batches) > 1 else 1)
         work = (joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches)
         with tqdm(
             total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose
@@ -341,7 +345,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
 class AtomFeaturesMixin(StructureTransformer):
     """What transformers add whose features are sums over atoms.
 
-    Their evaluators have a method ``atom_features(structure)``.
+    Their evaluators are instances of ``AtomEvaluator``.
     """
 
     def transform_atoms(self, X: Iterable[Atoms]) -> list[np.ndarray]:
@@ -359,34 +363,7 @@ class AtomFeaturesMixin(StructureTransformer):
             their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.
         """
         structures = self._check(X)
-        return _in_order(self._map("atom_features", structures), len(structures))
-
-
-class _SelectedFeatures:
-    """An evaluator that keeps some columns of another one's."""
-
-    def __init__(self, evaluator: Evaluator, columns: np.ndarray, n_features: int):
-        self._evaluator, self._columns, self._n_features = evaluator, columns, n_features
-
-    def check(self, structure: Structure) -> None:
-        self._evaluator.check(structure)
-
-    def features(self, structure: Structure) -> np.ndarray:
-        return self._evaluator.features(structure)[self._columns]
-
-    def tangents(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
-    ) -> np.ndarray:
-        return self._evaluator.tangents(structure, displacements, strains)[:, self._columns]
-
-    def gradients(
-        self, structure: Structure, cotangent: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # The features that are left out come with a cotangent of zero.
-        whole = np.zeros(self._n_features)
-        np.add.at(whole, self._columns, cotangent)
-        features, gradient, strain = self._evaluator.gradients(structure, whole)
-        return features[self._columns], gradient, strain
+        return _in_order(self._map("atom_values", structures), len(structures))
 
 
 def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from skwavelet._utils.validation import Interval, StrOptions
-from skwavelet.representations.base import Evaluator, StructureTransformer
-from skwavelet.representations.normalization import restrict
+from skwavelet.representations.base import StructureTransformer
+from skwavelet.representations.evaluator import Evaluator
+from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import Structure, perpendicular_heights
 
@@ -29,6 +30,7 @@ class ScatteringTransformer(StructureTransformer):
         "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "max_l": [Interval(Integral, 0, None, closed="left")],
         "channels": [str, "array-like", dict],
+        "elements": [None, "array-like"],
         "order": [Interval(Integral, 0, 2, closed="both")],
         "powers": ["array-like"],
         "beta": [None, Interval(Real, 0, None, closed="neither")],
@@ -46,6 +48,8 @@ class ScatteringTransformer(StructureTransformer):
 
     def _learn_scales(self, structures: list[Structure], distance: float) -> tuple[float, ...]:
         """Learn ``beta_`` from a distance between neighbours (Å), then ``n_scales_``."""
+        if self.order == 0 and not np.isfinite(distance):
+            distance = 1.0  # Isolated atoms. There are no maps: any width serves.
         self.beta_ = float(self.beta or learn_beta(distance, self.overlap))
         self.n_scales_ = self._learn_n_scales(structures)
         return tuple(self.scale_step * k for k in range(self.n_scales_))
@@ -66,7 +70,7 @@ class ScatteringTransformer(StructureTransformer):
 
     def _paths(
         self, wavelets: tuple[tuple[int, int], ...], scales: tuple[float, ...]
-    ) -> np.ndarray:
+    ) -> ScatteringPaths:
         """Return all paths of the parameters, see ``scattering_paths``."""
         return scattering_paths(
             self.channels_.shape[1],
@@ -81,7 +85,7 @@ class ScatteringTransformer(StructureTransformer):
         return wavelet_orders(self.n, self.max_l)
 
     def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
-        return restrict(self._evaluator, columns)
+        return self._evaluator.restrict(columns)
 
 
 def wavelet_orders(n: int | Sequence[int], max_l: int) -> tuple[tuple[int, int], ...]:
@@ -130,8 +134,8 @@ def scattering_paths(
     order: int,
     min_scale_step: float,
     increasing: bool,
-) -> np.ndarray:
-    """Return all paths of a feature set, in the form that ``make_plan`` takes.
+) -> ScatteringPaths:
+    """Return all paths of a feature set, over all atoms.
 
     Parameters
     ----------
@@ -148,7 +152,7 @@ def scattering_paths(
 
     Returns
     -------
-    ndarray of shape (n_paths, 6)
+    ScatteringPaths
         By order, then channel, then wavelets and scales.
     """
     channels, places = range(n_channels), (range(len(wavelets)), range(len(scales)))
@@ -161,22 +165,25 @@ def scattering_paths(
             for c, w1, j1, w2, j2 in product(channels, *places, *places)
             if scales[j2] - scales[j1] >= min_scale_step - 1e-9 and (w2 > w1 or not increasing)
         ]
-    return np.array(paths)
+    order_column, channel, *places_of = np.array(paths).T
+    everywhere = np.full(len(paths), -1)
+    return ScatteringPaths(order_column, channel, everywhere, *places_of)
 
 
 def path_table(
-    paths: np.ndarray,
+    paths: ScatteringPaths,
     channels: Sequence[str],
     wavelets: Sequence[tuple[int, int]],
     scales: Sequence[float],
     powers: Sequence[float],
 ) -> pd.DataFrame:
     """Return the readable form of paths times powers, one row per feature."""
-    rows = np.repeat(paths, len(powers), axis=0)
-    table = pd.DataFrame({"channel": np.asarray(channels, dtype=object)[rows[:, 1]]})
-    table["order"] = rows[:, 0]
+    rows = paths.take(np.repeat(np.arange(len(paths)), len(powers)))
+    table = pd.DataFrame({"channel": np.asarray(channels, dtype=object)[rows.channel]})
+    table["order"] = rows.order
     integer = all(float(j).is_integer() for j in scales)
-    for layer, (wavelet, scale) in enumerate((rows[:, 2:4].T, rows[:, 4:6].T), start=1):
+    layers = ((rows.wavelet1, rows.scale1), (rows.wavelet2, rows.scale2))
+    for layer, (wavelet, scale) in enumerate(layers, start=1):
         missing = wavelet < 0
         columns = {
             "n": np.array([n for n, _ in wavelets])[wavelet],

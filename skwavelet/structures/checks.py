@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
 
 # Two atoms closer than this (Å) stand at the same place.
 COINCIDENT = 1e-2
+# Atoms are at least this part of the sum of their covalent radii apart. The shortest bonds of all
+# molecules are 0.58 (V2) to 0.6 (Cr2, amorphous lithium) of it; a cell that is strained by -9 % or
+# rattled by heat does not bring them here, while what two programs or a wrong unit put on top of
+# each other is closer.
+CLOSEST = 0.45
 # Beyond this (Å) there are no structures, only errors, and no precision either.
 FARTHEST = 1e8
 
@@ -81,7 +86,28 @@ def as_atoms(X: Iterable[Atoms]) -> list[Atoms]:
         raise TypeError(
             f"X must be a sequence of ase.Atoms, not {_describe(X)}; pass a list of structures."
         )
-    return [item.to_ase_atoms() if hasattr(item, "to_ase_atoms") else item for item in X]
+    structures = [convert(item, index) for index, item in enumerate(X)]
+    if not structures and isinstance(X, Iterator):
+        raise ValueError("X is an iterator without any structure left; pass a list.")
+    return structures
+
+
+def convert(item: Any, index: int) -> Any:
+    """Return a structure as ``ase.Atoms`` where it says how, such as pymatgen's; else itself.
+
+    Raises
+    ------
+    ValueError
+        If the conversion fails, whatever it raises.
+    """
+    if not hasattr(item, "to_ase_atoms"):
+        return item
+    try:
+        return item.to_ase_atoms()
+    except Exception as error:
+        raise ValueError(
+            f"Structure {index} cannot be converted to ase.Atoms ({error}); repair or remove it."
+        ) from error
 
 
 def check_structures(X: Iterable[Atoms]) -> list[Structure]:
@@ -177,24 +203,87 @@ def _divisible(structure: Structure, cutoff: float) -> bool:
     return bool(n_boxes <= most or max(shortest / cutoff, 1.0) * np.cbrt(most / n_boxes) >= 3.0)
 
 
-def check_elements(structures: Sequence[Structure], known: Sequence[int]) -> None:
-    """Raise ``ValueError`` for the first structure with an element that ``fit`` has not seen."""
+def check_elements(
+    structures: Sequence[Structure], known: Sequence[int], declared: bool = False
+) -> None:
+    """Raise ``ValueError`` for the first structure with an element that is not known.
+
+    ``declared`` says whether the user named the elements or ``fit`` has seen them.
+    """
     for structure in structures:
         unseen = [chemical_symbols[z] for z in structure.elements if z not in known]
         if unseen:
+            names = ", ".join(chemical_symbols[z] for z in known)
             raise ValueError(
-                f"Structure {structure.index} contains {', '.join(unseen)}, not seen in fit "
-                f"(elements {', '.join(chemical_symbols[z] for z in known)}); "
-                "fit on structures that contain every element."
+                f"Structure {structure.index} contains {', '.join(unseen)}, "
+                + (
+                    f"not among elements ({names}); add it there."
+                    if declared
+                    else f"not seen in fit (elements {names}); fit on structures that contain "
+                    "every element, or declare them by elements=."
+                )
             )
+
+
+def check_symbols(elements: Iterable[str]) -> list[int]:
+    """Return the atomic numbers of chemical symbols, in increasing order.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is no symbol of an element.
+    """
+    names = list(elements)
+    known = {name for name in names if isinstance(name, str) and atomic_numbers.get(name, 0) > 0}
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(
+            f"elements must be chemical symbols such as ['Li', 'Si'], not {unknown or names}."
+        )
+    return sorted(atomic_numbers[name] for name in known)
+
+
+def check_distances(structures: Sequence[Structure]) -> None:
+    """Raise ``ValueError`` for the first structure with atoms closer than chemistry allows."""
+    for structure in structures:
+        if len(structure) == 1 and not structure.pbc.any():
+            continue
+        cutoff = 2 * CLOSEST * covalent_radii[list(structure.elements)].max()
+        check_pairs(structure, *structure.neighbors(float(cutoff), "ijd"))
+
+
+def check_pairs(structure: Structure, i: np.ndarray, j: np.ndarray, distances: np.ndarray) -> None:
+    """Raise ``ValueError`` if one of the pairs of atoms i and j is closer than chemistry allows."""
+    if not len(distances):
+        return
+    widest = covalent_radii[list(structure.elements)].max()
+    if distances.min() >= 2 * CLOSEST * widest:
+        return
+    radii = covalent_radii[structure.numbers]
+    ratios = distances / (radii[i] + radii[j])
+    pair = int(ratios.argmin())
+    if ratios[pair] >= CLOSEST:
+        return
+    atoms = f"Structure {structure.index} has atoms {i[pair]} and {j[pair]}"
+    if distances[pair] < COINCIDENT:
+        raise ValueError(
+            f"{atoms} at the same place (closer than {COINCIDENT} Å); remove the duplicate."
+        )
+    symbols = "-".join(chemical_symbols[structure.numbers[atom]] for atom in (i[pair], j[pair]))
+    raise ValueError(
+        f"{atoms} only {distances[pair]:.3g} Å apart, while {symbols} bonds are about "
+        f"{distances[pair] / ratios[pair]:.3g} Å; remove the structure, or repair its positions "
+        "or its cell (units are Å)."
+    )
 
 
 def smallest_distance(structures: Sequence[Structure]) -> float:
     """Return the smallest interatomic distance (Å) of a set, periodic images included.
 
     Infinite where no structure has two atoms. Raises ``ValueError`` where two atoms of one
-    structure coincide.
+    structure are closer than chemistry allows.
     """
+    check_distances(structures)
     smallest = np.inf
     for structure in structures:
         periodic = structure.pbc.any()
@@ -208,11 +297,6 @@ def smallest_distance(structures: Sequence[Structure]) -> float:
             distances = structure.neighbors(cutoff, "d")[0]
         if len(distances):
             smallest = min(smallest, float(distances.min()))
-        if smallest < COINCIDENT:
-            raise ValueError(
-                f"Structure {structure.index} has two atoms at the same place "
-                f"(closer than {COINCIDENT} Å); remove the duplicate."
-            )
     return smallest
 
 

@@ -14,9 +14,8 @@ from math import pi
 import numpy as np
 from scipy import sparse
 
-from skwavelet._utils.memory import available_memory
 from skwavelet.structures.boxes import bounding_cell
-from skwavelet.structures.checks import COINCIDENT, Structure
+from skwavelet.structures.checks import Structure, check_pairs
 
 # Floats per block of neighbourhoods: the arrays of a block stay in a core's own cache.
 BLOCK_FLOATS = 2**18
@@ -45,24 +44,19 @@ class Neighborhoods:
 
     def __init__(self, structure: Structure, reach: float):
         i, j, vectors, distances = structure.neighbors(reach, "ijDd")
-        if len(distances) and distances.min() < COINCIDENT:
-            pair = int(distances.argmin())
-            raise ValueError(
-                f"Structure {structure.index} has atoms {i[pair]} and {j[pair]} at the same place "
-                f"(closer than {COINCIDENT} Å); remove the duplicate."
-            )
+        check_pairs(structure, i, j, distances)
         order = np.argsort(i, kind="stable")
         self.n_atoms = len(structure)
         self.centers = i[order].astype(np.int64)
         self.neighbors = j[order].astype(np.int64)
         self.vectors, self.distances = vectors[order], distances[order]
 
-    def moves(self, displacements: np.ndarray, strain: np.ndarray) -> np.ndarray:
+    def jvp(self, displacements: np.ndarray, strain: np.ndarray) -> np.ndarray:
         """Return how the vectors (n_pairs, 3) change along displacements (N, 3) and a strain."""
         return displacements[self.neighbors] - displacements[self.centers] + self.vectors @ strain
 
-    def pull(self, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Turn a gradient (n_pairs, 3) in the vectors into those in positions and strain."""
+    def vjp(self, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradients in positions and strain for one (n_pairs, 3) in the vectors."""
         forces = np.empty((self.n_atoms, 3))
         for axis, column in enumerate(gradient.T):
             forces[:, axis] = np.bincount(self.neighbors, column, self.n_atoms)
@@ -136,17 +130,23 @@ class Block:
         target[rows] += scatter @ values.reshape(len(places), -1)
 
 
-def check_memory(structure: Structure, reach: float, bytes_per_pair: float, remedy: str) -> None:
-    """Raise ``ValueError`` if the neighbour list of a structure would not fit into memory."""
-    cell, pbc = bounding_cell(structure), structure.pbc
-    extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + 2 * reach
-    cell[~pbc] *= extents[~pbc, None]
-    density = len(structure) / abs(np.linalg.det(cell))
-    n_pairs = len(structure) * density * 4 / 3 * pi * reach**3
-    needed, free = n_pairs * bytes_per_pair, available_memory()
-    if needed > free:
-        raise ValueError(
-            f"Structure {structure.index} has about {n_pairs:.1e} pairs of atoms closer than "
-            f"{reach:.3g} Å, which need {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are "
-            f"free; {remedy}."
-        )
+def estimate_pairs(structure: Structure, reach: float) -> float:
+    """Estimate the number of ordered pairs of atoms closer than a reach (Å)."""
+    n_atoms, pbc = len(structure), structure.pbc
+    if not pbc.any():
+        every_pair = float(n_atoms * n_atoms)
+        if every_pair < 1e5:  # An upper bound is enough: it is next to nothing.
+            return every_pair
+    cell = bounding_cell(structure)
+    if not pbc.all():
+        extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + 2 * reach
+        cell[~pbc] *= extents[~pbc, None]
+    (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
+    volume = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+    return n_atoms * n_atoms / volume * 4 / 3 * pi * reach**3
+
+
+def describe_pairs(structure: Structure, reach: float) -> str:
+    """Return how many pairs of atoms are closer than a reach (Å), in words."""
+    n_pairs = estimate_pairs(structure, reach)
+    return f"has about {n_pairs:.1e} pairs of atoms closer than {reach:.3g} Å, which need"

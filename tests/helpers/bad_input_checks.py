@@ -36,7 +36,7 @@ def check_bad_fits(transformer):
     error_of(
         lambda: fitted(transformer, [cubic(), twice]),
         ValueError,
-        "Structure 1 has two atoms at the same place",
+        r"Structure 1 has atoms \d and \d at the same place",
     )
     error_of(
         lambda: fitted(clone(transformer).set_params(channels=["nonsense"])),

@@ -203,7 +203,7 @@ def test_physics_of_a_network_is_that_of_its_calculator(fitted):
 def test_atoms_at_one_place_are_named():
     structures = [molecule(), molecule()]
     structures[1].positions[1] = structures[1].positions[0]
-    with pytest.raises(ValueError, match="Structure 1 has two atoms at the same place"):
+    with pytest.raises(ValueError, match=r"Structure 1 has atoms \d and \d at the same place"):
         NETWORKS["legendre"]().fit(structures, *labels(structures)[:1])
 
 

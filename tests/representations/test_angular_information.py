@@ -18,7 +18,7 @@ def point(**options):
 
 def cluster(seed, size=7):
     rng = np.random.default_rng(seed)
-    return Atoms(rng.choice(["C", "O", "Si"], size), rng.uniform(-1.5, 1.5, size=(size, 3)))
+    return Atoms(rng.choice(["H", "B", "C"], size), rng.uniform(-1.5, 1.5, size=(size, 3)))
 
 
 def cosines_and_distances(atoms, i):
@@ -95,7 +95,7 @@ def homometric_pairs():
     """Pairs of different clusters of one element with the same distances."""
     # Bloom's sets on a line.
     line = [[0, 1, 4, 10, 12, 17], [0, 1, 8, 11, 13, 17]]
-    yield tuple(Atoms("C6", np.outer(0.45 * np.array(x), [0.6, 0, 0.8])) for x in line)
+    yield tuple(Atoms("H6", np.outer(0.45 * np.array(x), [0.6, 0, 0.8])) for x in line)
     # Patterson's sets on a ring of eight.
     yield tuple(
         Atoms("C4", [[1.7 * np.cos(a), 1.7 * np.sin(a), 0] for a in np.pi / 4 * np.array(x)])

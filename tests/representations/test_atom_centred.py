@@ -217,7 +217,7 @@ def test_large_structures_are_worked_on_in_blocks(kind, monkeypatch):
     cotangent = np.random.default_rng(0).normal(size=(1, transformer.n_features_out_))
     whole = transformer.value_and_vjp([atoms], cotangent)[0]
     monkeypatch.setattr("skwavelet.structures.neighborhoods.BLOCK_FLOATS", 1)
-    monkeypatch.setattr("skwavelet.representations.point.cascade.TANGENT_BYTES", 1)
+    monkeypatch.setattr("skwavelet.representations.point.cascade.DERIVATIVE_BYTES", 1)
     for part, expected in zip(transformer.value_and_vjp([atoms], cotangent)[0], whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-9, atol=1e-11 * np.abs(expected).max())
     atoms = CELLS["triclinic"]()
@@ -277,7 +277,7 @@ def test_evaluators_are_stored_by_skops(kind):
     data = skops.io.dumps(evaluator)
     stored = skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
     (structure,) = check_structures([CELLS["slab"]()])
-    np.testing.assert_array_equal(stored.features(structure), evaluator.features(structure))
+    np.testing.assert_array_equal(stored.values(structure), evaluator.values(structure))
 
 
 def strained_crystals():

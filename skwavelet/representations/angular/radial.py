@@ -52,7 +52,7 @@ class SignedPowers:
     def __init__(self, powers):
         self.powers = tuple(float(q) for q in powers)
 
-    def value_and_slope(self, values: np.ndarray, floor: np.ndarray, q: float):
+    def value_and_derivative(self, values: np.ndarray, floor: np.ndarray, q: float):
         """Return the power q of ``values`` (n_atoms, M) with floors e (M,), and its derivative."""
         cast = values.dtype.type
         if q == 1:

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 from skwavelet._utils.validation import Interval, StrOptions, check_powers
-from skwavelet.representations.angular.evaluator import AngularEvaluator
+from skwavelet.representations.angular.evaluator import AngularEvaluator, AngularPaths
 from skwavelet.representations.angular.radial import RadialBasis
-from skwavelet.representations.base import AtomFeaturesMixin, Evaluator, StructureTransformer
+from skwavelet.representations.base import AtomFeaturesMixin, StructureTransformer
 from skwavelet.representations.channels import ChannelSpec
-from skwavelet.representations.normalization import restrict
 from skwavelet.structures.checks import Structure
 
 
@@ -55,6 +54,9 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
         Functions of the angle.
     channels : "auto", sequence of str or mapping, default="elements"
         What each density channel weighs a neighbour by, see ``channel_weights``.
+    elements : sequence of str, default=None
+        Chemical symbols of all elements that may occur, such as ``["Li", "Si"]``. None takes those
+        of X: a fold without one of them then cannot transform it.
     order : {0, 1, 2}, default=2
         0 for the composition, 1 for pairs, 2 for triplets too.
     powers : sequence of float, default=(1, 4/3, 5/3, 2)
@@ -79,7 +81,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
     min_distance_ : float
         Smallest interatomic distance in X (Å).
     elements_ : list of str
-        Chemical symbols seen in ``fit``.
+        Chemical symbols, declared or seen in ``fit``.
     channels_ : DataFrame
         Weights, element by channel.
     feature_table_ : DataFrame
@@ -118,6 +120,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
         "n_angular": [Interval(Integral, 1, None, closed="left")],
         "angles": [StrOptions({"gaussian", "legendre"})],
         "channels": [str, "array-like", dict],
+        "elements": [None, "array-like"],
         "order": [Interval(Integral, 0, 2, closed="both")],
         "powers": ["array-like"],
         "reach": [Interval(Real, 0, None, closed="neither")],
@@ -135,6 +138,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
         *,
         angles: str = "gaussian",
         channels: ChannelSpec = "elements",
+        elements: Sequence[str] | None = None,
         order: int = 2,
         powers: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
         reach: float = 5.0,
@@ -148,6 +152,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
         self.n_angular = n_angular
         self.angles = angles
         self.channels = channels
+        self.elements = elements
         self.order = order
         self.powers = powers
         self.reach = reach
@@ -175,7 +180,7 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
 
     def _learn(self, structures: list[Structure]) -> None:
         powers = check_powers(self.powers)
-        start = self.min_distance_ if np.isfinite(self.min_distance_) else 0.0
+        start = self.min_distance_ if np.isfinite(self.min_distance_) and self.order else 0.0
         if start >= self.reach:
             raise ValueError(
                 f"reach={self.reach} Å is not beyond the smallest distance in X, {start:.3g} Å: no "
@@ -199,42 +204,36 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
             paths, self.channels_.columns, self.elements_, radial.centers, angular, powers
         )
         self._evaluator = AngularEvaluator(
+            **self._shared_state(paths, powers),
             radial=radial,
             angles=tuple(cosines.tolist()) if gaussian else (),
             n_angular=self.n_angular,
             angle_width=1 / max(1, self.n_angular - 1),
-            elements=self._atomic_numbers,
-            weights=self.channels_.to_numpy(),
-            paths=paths,
-            columns=np.divmod(np.arange(len(self.feature_table_)), len(powers)),
-            powers=powers,
             smoothing=self.smoothing,
-            normalize=self.normalize,
-            dtype=self.dtype,
         )
 
-    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
-        return restrict(self._evaluator, columns)
+    def _restricted_evaluator(self, columns: np.ndarray) -> AngularEvaluator:
+        return self._evaluator.restrict(columns)
 
 
 def _paths(
     n_elements: int, n_channels: int, n_radial: int, n_angular: int, *, order: int
-) -> np.ndarray:
-    """Return all paths, in the form that ``AngularEvaluator`` takes."""
+) -> AngularPaths:
+    """Return all paths, by order."""
     centers, channels, radial = range(n_elements), range(n_channels), range(n_radial)
-    paths = [(0, -1, c, -1, -1, -1) for c in channels]
+    paths = [(0, c, -1, -1, -1, -1) for c in channels]
     if order >= 1:
-        paths += [(1, i, c, r, -1, -1) for i, c, r in product(centers, channels, radial)]
+        paths += [(1, c, i, r, -1, -1) for i, c, r in product(centers, channels, radial)]
     if order == 2:
         paths += [
-            (2, i, c, r, p, a)
+            (2, c, i, r, p, a)
             for i, c, r, p, a in product(centers, channels, radial, channels, range(n_angular))
         ]
-    return np.array(paths)
+    return AngularPaths(*np.array(paths).T)
 
 
 def _path_table(
-    paths: np.ndarray,
+    paths: AngularPaths,
     channels: Sequence[str],
     elements: Sequence[str],
     radial_centers: Sequence[float],
@@ -242,7 +241,7 @@ def _path_table(
     powers: Sequence[float],
 ) -> pd.DataFrame:
     """Return the readable form of paths times powers, one row per feature."""
-    order, center, channel, radial, partner, angle = np.repeat(paths, len(powers), axis=0).T
+    rows = paths.take(np.repeat(np.arange(len(paths)), len(powers)))
     ((angle_name, angle_values),) = angular.items()
 
     def pick(values: Any, places: np.ndarray, kind: str) -> Any:
@@ -251,11 +250,11 @@ def _path_table(
         return column
 
     return pd.DataFrame({
-        "channel": np.asarray(channels, dtype=object)[channel],
-        "order": order,
-        "center": pick(elements, center, "string"),
-        "r": pick(radial_centers, radial, "Float64"),
-        "partner": pick(list(channels), partner, "string"),
-        angle_name: pick(angle_values, angle, "Float64" if angle_name == "cos" else "Int64"),
+        "channel": np.asarray(channels, dtype=object)[rows.channel],
+        "order": rows.order,
+        "center": pick(elements, rows.center, "string"),
+        "r": pick(radial_centers, rows.radial, "Float64"),
+        "partner": pick(list(channels), rows.partner, "string"),
+        angle_name: pick(angle_values, rows.angle, "Float64" if angle_name == "cos" else "Int64"),
         "q": np.tile(powers, len(paths)),
     })  # fmt: skip

@@ -1,4 +1,4 @@
-"""The cascade of one structure at its atoms, with its forward (JVP) and reverse (VJP) sweeps.
+"""The cascade of one structure at its atoms, and its two derivatives.
 
 Both layers are the same map: inputs s_k at the atoms go to
 
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skwavelet.representations.atom_evaluator import AtomGroups
 from skwavelet.representations.point.filters import Filters, WaveletsAt
 from skwavelet.representations.point.plan import Plan, Step
 from skwavelet.representations.point.powers import AtomPowers
 from skwavelet.structures.neighborhoods import Block, Neighborhoods
 
-# Tangents of all second-layer inputs together stay below this.
-TANGENT_BYTES = 2**26
+# Derivatives of all second-layer inputs together stay below this.
+DERIVATIVE_BYTES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +54,14 @@ class Maps:
         self.floor = floor
         self.u = self._needed(self._over_m(np.square(self.f))) + floor
 
-    def push(self, moves: np.ndarray, gathered_tangent: np.ndarray | None) -> np.ndarray:
-        """Return du (n_atoms, M) along ``moves`` (3, E) and for tangents of the inputs."""
-        df = self._padded(self.wavelets.push(moves)) @ self.gathered
-        if gathered_tangent is not None:
-            df += self.psi @ gathered_tangent
+    def jvp(self, moves: np.ndarray, dgathered: np.ndarray | None) -> np.ndarray:
+        """Return du (n_atoms, M) along ``moves`` (3, E) and derivatives of the inputs."""
+        df = self._padded(self.wavelets.jvp(moves)) @ self.gathered
+        if dgathered is not None:
+            df += self.psi @ dgathered
         return 2 * self._needed(self._over_m(self.f * df))
 
-    def pull(self, slope: np.ndarray, inputs: bool):
+    def vjp(self, weights: np.ndarray, inputs: bool):
         """Return the gradients in the vectors and in the gathered inputs for that in u.
 
         Shapes (3, E) and (n_atoms, width, n_inputs); the second is None unless asked for.
@@ -69,15 +70,15 @@ class Maps:
         step, f = self.step, self.f
         if not step.complete:
             spread = np.zeros((len(f), len(step.wavelets) * step.n_inputs), dtype=f.dtype)
-            spread[:, step.entries] = slope
-            slope = spread
-        slope = 2 * slope.reshape(len(f), len(step.wavelets), step.n_inputs)
+            spread[:, step.entries] = weights
+            weights = spread
+        weights = 2 * weights.reshape(len(f), len(step.wavelets), step.n_inputs)
         for wavelet, rows in enumerate(self.rows):
-            f[:, rows] *= slope[:, wavelet, None]
+            f[:, rows] *= weights[:, wavelet, None]
         psi_cotangent = f @ np.swapaxes(self.gathered, 1, 2)
         gathered_cotangent = np.swapaxes(self.psi, 1, 2) @ f if inputs else None
         psi_cotangent = self.block.unpad(np.moveaxis(psi_cotangent, 1, 0))
-        return self.wavelets.pull(psi_cotangent), gathered_cotangent
+        return self.wavelets.vjp(psi_cotangent), gathered_cotangent
 
     def _padded(self, values: np.ndarray) -> np.ndarray:
         return np.moveaxis(self.block.pad(values), 0, 1)
@@ -108,8 +109,8 @@ class Cascade:
         Floors of the modulus: (n_channels, n_wavelets, n_scales) in the first layer, and the
         factors (n_wavelets, n_scales) by which the second changes them.
     powers : AtomPowers
-    groups : ndarray of shape (n_groups, n_atoms)
-        1 for the atoms of a group, else 0; sums are over the atoms of every group.
+    groups : AtomGroups
+        Sums are over the atoms of every group.
     dtype : dtype
         Of the maps.
     """
@@ -120,8 +121,7 @@ class Cascade:
         self.weights = weights.astype(dtype)
         self.floors, self.gains = floors
         self.powers: AtomPowers = powers
-        self.groups = groups.astype(dtype)
-        self.shape = (plan.n_maps, len(groups), len(powers.powers))
+        self.groups: AtomGroups = groups
         self.dtype = np.dtype(dtype)
 
     # -- what all sweeps share ---------------------------------------------------------------
@@ -151,24 +151,27 @@ class Cascade:
         # Not zero for channels without weight, such as the ionic one of hydrogen.
         return np.maximum(floor**2, np.finfo(self.dtype).tiny).astype(self.dtype)
 
+    def _zeros(self, *directions: int) -> np.ndarray:
+        n_powers = len(self.powers.powers)
+        return self.groups.zeros(self.plan.n_maps, n_powers, self.dtype, *directions)
+
     def _add_sums(self, maps: Maps, sums: np.ndarray) -> None:
-        for power, rise in enumerate(self.powers.rises(maps.u, maps.floor)):
-            self._add_by_group(maps, rise, sums[..., power])
+        for power, value in enumerate(self.powers.values(maps.u, maps.floor)):
+            self._add_by_group(maps, value, sums[..., power])
 
     def _add_by_group(self, maps: Maps, values: np.ndarray, sums: np.ndarray) -> None:
-        """Add the sums over every group of ``values`` (n_atoms, M) to ``sums``."""
+        """Add ``values`` (n_atoms, M) to the sums (n_groups, n_maps) of every group."""
         output = maps.step.paths >= 0
-        summed = self.groups[:, maps.block.atoms] @ values
-        sums[maps.step.paths[output]] += summed.T[output]
+        places = maps.step.paths[output]
+        self.groups.add(maps.block.atoms, values[:, output], sums, places)
 
-    def _slope(self, maps: Maps, cotangent: np.ndarray) -> np.ndarray:
-        """Return the gradient in u (n_atoms, M) for a cotangent of the sums."""
-        weights = cotangent[maps.step.paths] * (maps.step.paths >= 0)[:, None, None]
-        weights = weights.astype(self.dtype)
-        members = self.groups[:, maps.block.atoms].T
+    def _weights_of_u(self, maps: Maps, weights: np.ndarray) -> np.ndarray:
+        """Return the gradient in u (n_atoms, M) for weights of the sums."""
+        weights = weights.astype(self.dtype)[self.groups.of[maps.block.atoms]]
+        weights = weights[:, maps.step.paths] * (maps.step.paths >= 0)[:, None]
         return sum(
-            (members @ weights[..., power].T) * slope
-            for power, slope in enumerate(self.powers.slopes(maps.u))
+            weights[..., power] * derivative
+            for power, derivative in enumerate(self.powers.derivatives(maps.u))
         )
 
     def _empty_sigma(self, *directions: int) -> np.ndarray:
@@ -183,47 +186,30 @@ class Cascade:
     # -- sweeps ------------------------------------------------------------------------------
 
     def sums(self) -> np.ndarray:
-        """Return the sums (n_maps, n_groups, n_powers) over atoms of sigma^q."""
-        sums, sigma = np.zeros(self.shape), self._empty_sigma()
-        for maps in self._first():
+        """Return the sums (n_groups, n_maps, n_powers) over atoms of sigma^q."""
+        sums, sigma = self._zeros(), self._empty_sigma()
+        for _, maps in self._both(sigma):
             self._add_sums(maps, sums)
             self._store_sigma(maps, sigma)
-        for maps in self._second(sigma):
-            self._add_sums(maps, sums)
         return sums
 
-    def atoms(self) -> np.ndarray:
-        """Return sigma^q of every atom, of shape (n_atoms, n_maps, n_powers)."""
-        table = np.zeros((self.hoods.n_atoms, self.shape[0], self.shape[2]), self.dtype)
-        sigma = self._empty_sigma()
-        for layer in (self._first(), self._second(sigma)):
-            for maps in layer:
-                output = maps.step.paths >= 0
-                for column, rise in enumerate(self.powers.rises(maps.u, maps.floor)):
-                    table[maps.block.atoms, maps.step.paths[output], column] = rise[:, output]
-                self._store_sigma(maps, sigma)
-        return table
-
-    def tangents(
-        self, displacements: np.ndarray, strains: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def jvp(self, displacements: np.ndarray, strains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives (D, *sums.shape) along directions."""
         parts = []
         per_direction = self.hoods.n_atoms * max(1, len(self.plan.inputs)) * self.dtype.itemsize
-        size = max(1, TANGENT_BYTES // per_direction)
-        sums = np.zeros(self.shape)
+        size = max(1, DERIVATIVE_BYTES // per_direction)
+        sums = self._zeros()
         for start in range(0, len(strains), size):
             part = slice(start, start + size)
-            sums, derivatives = self._tangents(displacements[part], strains[part])
+            sums, derivatives = self._jvp(displacements[part], strains[part])
             parts.append(derivatives)
-        return sums, np.concatenate(parts) if parts else np.zeros((0, *sums.shape))
+        return sums, np.concatenate(parts) if parts else self._zeros(0)
 
-    def _tangents(self, displacements, strains):
-        sums = np.zeros(self.shape)
-        derivatives = np.zeros((len(strains), *sums.shape))
-        sigma, sigma_tangents = self._empty_sigma(), self._empty_sigma(len(strains))
+    def _jvp(self, displacements, strains):
+        sums, derivatives = self._zeros(), self._zeros(len(strains))
+        sigma, dsigma = self._empty_sigma(), self._empty_sigma(len(strains))
         moves = np.stack(
-            [self.hoods.moves(*pair).T for pair in zip(displacements, strains, strict=True)]
+            [self.hoods.jvp(*pair).T for pair in zip(displacements, strains, strict=True)]
         )
         moves = moves.astype(self.dtype)
         for layer, maps in self._both(sigma):
@@ -231,29 +217,29 @@ class Cascade:
             self._store_sigma(maps, sigma)
             block, step = maps.block, maps.step
             kept = step.columns >= 0
-            slopes = list(self.powers.slopes(maps.u))
+            factors = list(self.powers.derivatives(maps.u))
             for direction, move in enumerate(moves):
                 gathered = None
                 if layer == 2:
-                    gathered = sigma_tangents[direction][:, : step.n_inputs][block.neighbors]
-                du = maps.push(move[:, block.pairs], gathered)
-                for power, slope in enumerate(slopes):
-                    self._add_by_group(maps, slope * du, derivatives[direction, ..., power])
+                    gathered = dsigma[direction][:, : step.n_inputs][block.neighbors]
+                du = maps.jvp(move[:, block.pairs], gathered)
+                for power, factor in enumerate(factors):
+                    self._add_by_group(maps, factor * du, derivatives[direction, ..., power])
                 if kept.any():
                     modulus = du / (2 * np.sqrt(maps.u))
-                    sigma_tangents[direction][block.atoms, step.columns[kept]] = modulus[:, kept]
+                    dsigma[direction][block.atoms, step.columns[kept]] = modulus[:, kept]
         return sums, derivatives
 
     def _both(self, sigma: np.ndarray) -> Iterator[tuple[int, Maps]]:
         yield from ((1, maps) for maps in self._first())
         yield from ((2, maps) for maps in self._second(sigma))
 
-    def gradients(self, cotangent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sums and the gradient (n_pairs, 3) of ``(cotangent * sums).sum()``.
+    def vjp(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the sums and the gradients of ``(weights * sums).sum()``.
 
-        The gradient is in the vectors between atoms.
+        Those are in the positions (n_atoms, 3) and in a strain (3, 3).
         """
-        sums, sigma = np.zeros(self.shape), self._empty_sigma()
+        sums, sigma = self._zeros(), self._empty_sigma()
         gradient = np.zeros((len(self.hoods.vectors), 3))
         if self.plan.second:
             for maps in self._first():
@@ -261,16 +247,16 @@ class Cascade:
         sigma_gradient = np.zeros_like(sigma)
         for maps in self._second(sigma):
             self._add_sums(maps, sums)
-            vectors, gathered = maps.pull(self._slope(maps, cotangent), inputs=True)
+            vectors, gathered = maps.vjp(self._weights_of_u(maps, weights), inputs=True)
             gradient[maps.block.pairs] += vectors.T
             maps.block.add_to_neighbors(gathered, sigma_gradient[:, : maps.step.n_inputs])
         for maps in self._first():
             self._add_sums(maps, sums)
             step, block = maps.step, maps.block
-            slope = self._slope(maps, cotangent)
+            of_u = self._weights_of_u(maps, weights)
             kept = step.columns >= 0
             if kept.any():
                 above = sigma_gradient[block.atoms, step.columns[kept]]
-                slope[:, kept] += above / (2 * np.sqrt(maps.u[:, kept]))
-            gradient[block.pairs] += maps.pull(slope, inputs=False)[0].T
-        return sums, gradient
+                of_u[:, kept] += above / (2 * np.sqrt(maps.u[:, kept]))
+            gradient[block.pairs] += maps.vjp(of_u, inputs=False)[0].T
+        return sums, *self.hoods.vjp(gradient)

@@ -83,15 +83,15 @@ class Filters:
         cast = square.dtype.type
         half = cast(0.5 / self.beta**2)
         t = square * half
-        switch, switch_slope = _switch(square, self.squared_reach)
+        switch, switch_derivative = _switch(square, self.squared_reach)
         envelope = np.exp(-t)
         switched = envelope * switch
         # d(exp(-t) s)/dt, s taken as a function of t.
-        falling = envelope * (switch_slope / half) - switched
+        falling = envelope * (switch_derivative / half) - switched
         radial = []
         for n, l in self.wavelets:
-            poly, slope = _horner(_coefficients(n, l, self.beta, self.dilation), t)
-            radial.append((poly * switched, (slope * switched + poly * falling) * half))
+            poly, derivative = _horner(_coefficients(n, l, self.beta, self.dilation), t)
+            radial.append((poly * switched, (derivative * switched + poly * falling) * half))
         return radial
 
 
@@ -120,32 +120,32 @@ class WaveletsAt:
             np.multiply(self.harmonics[l], height, out=values[rows])
         return values
 
-    def push(self, moves: np.ndarray) -> np.ndarray:
+    def jvp(self, moves: np.ndarray) -> np.ndarray:
         """Return the derivatives (n_rows, E) of the values along ``moves`` (3, E)."""
         dx = moves / moves.dtype.type(self.filters.dilation)
         along = 2 * (self.x * dx).sum(axis=0)
         turned = {l: np.einsum("ame,ae->me", g, dx) for l, g in self._harmonic_gradients.items()}
-        tangent = np.empty((self.filters.n_rows, self.x.shape[1]), dtype=self.x.dtype)
-        for rows, l, height, slope in self._wavelets():
-            np.multiply(self.harmonics[l], slope * along, out=tangent[rows])
-            tangent[rows] += turned[l] * height
-        return tangent
+        derivatives = np.empty((self.filters.n_rows, self.x.shape[1]), dtype=self.x.dtype)
+        for rows, l, height, derivative in self._wavelets():
+            np.multiply(self.harmonics[l], derivative * along, out=derivatives[rows])
+            derivatives[rows] += turned[l] * height
+        return derivatives
 
-    def pull(self, cotangent: np.ndarray) -> np.ndarray:
+    def vjp(self, cotangent: np.ndarray) -> np.ndarray:
         """Return the gradient (3, E) in the vectors for a cotangent (n_rows, E) of the values."""
-        pulled = {l: np.zeros_like(value) for l, value in self.harmonics.items()}
+        by_degree = {l: np.zeros_like(value) for l, value in self.harmonics.items()}
         along = np.zeros_like(self.x[0])
-        for rows, l, height, slope in self._wavelets():
-            pulled[l] += height * cotangent[rows]
-            along += slope * np.einsum("me,me->e", self.harmonics[l], cotangent[rows])
+        for rows, l, height, derivative in self._wavelets():
+            by_degree[l] += height * cotangent[rows]
+            along += derivative * np.einsum("me,me->e", self.harmonics[l], cotangent[rows])
         gradient = 2 * along * self.x
-        for l, weights in pulled.items():
+        for l, weights in by_degree.items():
             if l:
                 gradient += np.einsum("ame,me->ae", self._harmonic_gradients[l], weights)
         return gradient / self.x.dtype.type(self.filters.dilation)
 
     def _wavelets(self):
-        """Yield rows, degree, radial part and its slope of every wavelet."""
+        """Yield rows, degree, radial part and its derivative of every wavelet."""
         filters = self.filters
         for rows, (_, l), pair in zip(filters.rows, filters.wavelets, self.radial, strict=True):
             yield rows, l, *pair
@@ -161,17 +161,17 @@ def _switch(square: np.ndarray, end: float) -> tuple[np.ndarray, np.ndarray]:
     start = SWITCH_START * end
     y = np.clip((square - cast(start)) / cast(end - start), cast(0), cast(1))
     value = 1 - y**3 * (10 - 15 * y + 6 * y**2)
-    slope = -30 * (y * (1 - y)) ** 2 / cast(end - start)
-    return value, slope
+    derivative = -30 * (y * (1 - y)) ** 2 / cast(end - start)
+    return value, derivative
 
 
 def _horner(coefficients: tuple[float, ...], t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a polynomial, highest power first, and its derivative."""
-    value, slope = np.full_like(t, coefficients[0]), np.zeros_like(t)
+    value, derivative = np.full_like(t, coefficients[0]), np.zeros_like(t)
     for coefficient in coefficients[1:]:
-        slope = slope * t + value
+        derivative = derivative * t + value
         value = value * t + t.dtype.type(coefficient)
-    return value, slope
+    return value, derivative
 
 
 @lru_cache(maxsize=1024)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+
+from skwavelet.representations.paths import ScatteringPaths
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,39 +65,38 @@ class Plan:
     n_maps: int
 
 
-def resolve_centers(paths: np.ndarray, n_elements: int) -> np.ndarray:
-    """Append the column of centres to ``scattering_paths``.
+def resolve_centers(paths: ScatteringPaths, n_elements: int) -> ScatteringPaths:
+    """Repeat paths beyond order zero for the atoms of every element 0, 1, ...
 
-    Paths beyond order zero are repeated for the atoms of every element 0, 1, ...; -1 stands for
-    all atoms, also where there is one element only.
+    Where there is one element only, they stay sums over all atoms.
     """
-    repeats = np.where(paths[:, 0] > 0, n_elements, 1)
+    if n_elements == 1:
+        return paths
+    repeats = np.where(paths.order > 0, n_elements, 1)
     centers = np.concatenate([np.arange(r) for r in repeats])
-    paths = np.repeat(paths, repeats, axis=0)
-    centers[(paths[:, 0] == 0) | (n_elements == 1)] = -1
-    return np.column_stack([paths, centers])
-
-
-def make_plan(paths: np.ndarray) -> tuple[Plan, np.ndarray]:
-    """Arrange paths (n_paths, 7), see ``resolve_centers``, into steps.
-
-    Returns the plan and the map (a path whatever its centre) of every path.
-    """
-    return _make_plan(np.ascontiguousarray(paths, dtype=np.int64).tobytes())
+    repeated = paths.take(np.repeat(np.arange(len(paths)), repeats))
+    return replace(repeated, center=np.where(repeated.order > 0, centers, -1))
 
 
 @lru_cache(maxsize=32)
-def _make_plan(raw: bytes) -> tuple[Plan, np.ndarray]:
-    paths = np.frombuffer(raw, dtype=np.int64).reshape(-1, 7)
-    maps, places = np.unique(paths[:, :6], axis=0, return_inverse=True)
-    return _plan_maps(maps), places
+def make_plan(paths: ScatteringPaths) -> tuple[Plan, np.ndarray]:
+    """Arrange paths into steps.
+
+    Returns the plan and the map (a path whatever its centre) of every path.
+    """
+    columns = {name: column for name, column in paths.columns.items() if name != "center"}
+    maps, places = np.unique(np.column_stack(list(columns.values())), axis=0, return_inverse=True)
+    everywhere = np.full(len(maps), -1)
+    named = dict(zip(columns, maps.T, strict=True))
+    return _plan_maps(ScatteringPaths(center=everywhere, **named)), places
 
 
-def _plan_maps(paths: np.ndarray) -> Plan:
-    first, second = (np.flatnonzero(paths[:, 0] == order) for order in (1, 2))
-    inputs = np.unique(paths[second][:, [3, 2, 1]], axis=0)
+def _plan_maps(paths: ScatteringPaths) -> Plan:
+    first, second = (np.flatnonzero(paths.order == order) for order in (1, 2))
+    places = np.column_stack([paths.scale1, paths.wavelet1, paths.channel])
+    inputs = np.unique(places[second], axis=0)
     column = {tuple(key): i for i, key in enumerate(inputs.tolist())}
-    output = {tuple(paths[i, [3, 2, 1]].tolist()): i for i in first}
+    output = {tuple(places[i].tolist()): i for i in first}
     keys = np.array(sorted({*column, *output}), dtype=int).reshape(-1, 3)
     first_steps = [
         _step(
@@ -109,10 +110,11 @@ def _plan_maps(paths: np.ndarray) -> Plan:
         for here in [keys[keys[:, 0] == scale]]
     ]
     second_steps = []
-    for scale in np.unique(paths[second, 5]):
-        rows = second[paths[second, 5] == scale]
-        parents = [column[tuple(key)] for key in paths[rows][:, [3, 2, 1]].tolist()]
-        second_steps.append(_step(scale, paths[rows, 4], parents, rows, np.full(len(rows), -1)))
+    for scale in np.unique(paths.scale2[second]):
+        rows = second[paths.scale2[second] == scale]
+        parents = [column[tuple(key)] for key in places[rows].tolist()]
+        unused = np.full(len(rows), -1)
+        second_steps.append(_step(scale, paths.wavelet2[rows], parents, rows, unused))
     return Plan(tuple(first_steps), tuple(second_steps), inputs[:, ::-1], len(paths))
 
 

@@ -38,12 +38,12 @@ class AtomPowers:
             else:
                 yield u ** u.dtype.type(q / 2)
 
-    def rises(self, u: np.ndarray, floor: np.ndarray) -> Iterator[np.ndarray]:
+    def values(self, u: np.ndarray, floor: np.ndarray) -> Iterator[np.ndarray]:
         """Yield u^(q/2) - floor^(q/2), exactly 0 where ``u`` (n_atoms, M) is ``floor`` (M,)."""
         for term, constant in zip(self.terms(u), self.terms(floor), strict=True):
             yield term - constant
 
-    def slopes(self, u: np.ndarray) -> Iterator[np.ndarray]:
+    def derivatives(self, u: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the derivatives of the terms in ``u``."""
         inverse = 1 / u
         for q, term in zip(self.powers, self.terms(u), strict=True):

@@ -11,6 +11,7 @@ import pandas as pd
 from skwavelet._utils.validation import Interval, StrOptions, check_powers
 from skwavelet.representations.base import AtomFeaturesMixin
 from skwavelet.representations.channels import ChannelSpec
+from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.representations.point.cascade import Bank
 from skwavelet.representations.point.evaluator import PointEvaluator
 from skwavelet.representations.point.filters import natural_reach, scales_to_reach
@@ -53,6 +54,9 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
         Largest degree; every (n, l) has l < n.
     channels : "auto", sequence of str or mapping, default="auto"
         What each density channel weighs an atom by, see ``channel_weights``.
+    elements : sequence of str, default=None
+        Chemical symbols of all elements that may occur, such as ``["Li", "Si"]``. None takes those
+        of X: a fold without one of them then cannot transform it.
     order : {0, 1, 2}, default=1
         Highest scattering order. See Notes for what the second one is worth.
     powers : sequence of float, default=(1, 4/3, 5/3, 2)
@@ -106,7 +110,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
     min_distance_ : float
         Smallest interatomic distance in X (Å).
     elements_ : list of str
-        Chemical symbols seen in ``fit``.
+        Chemical symbols, declared or seen in ``fit``.
     channels_ : DataFrame
         Weights, element by channel.
     feature_table_ : DataFrame
@@ -157,6 +161,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
         max_l: int = 3,
         *,
         channels: ChannelSpec = "auto",
+        elements: Sequence[str] | None = None,
         order: int = 1,
         powers: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
         beta: float | None = None,
@@ -177,6 +182,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
         self.n = n
         self.max_l = max_l
         self.channels = channels
+        self.elements = elements
         self.order = order
         self.powers = powers
         self.beta = beta
@@ -211,15 +217,9 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
         paths = resolve_centers(paths, len(self.elements_) if self.centers == "elements" else 1)
         self.feature_table_ = self._table(paths, wavelets, scales, powers)
         self._evaluator = PointEvaluator(
+            **self._shared_state(paths, powers),
             bank=Bank(wavelets, scales, self.beta_, tuple(self.reaches_.tolist())),
-            elements=self._atomic_numbers,
-            weights=self.channels_.to_numpy(),
-            paths=paths,
-            columns=np.divmod(np.arange(len(self.feature_table_)), len(powers)),
-            powers=powers,
             smoothing=self.smoothing,
-            normalize=self.normalize,
-            dtype=self.dtype,
         )
 
     def _learn_n_scales(self, structures: list[Structure]) -> int:
@@ -231,14 +231,14 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
 
     def _table(
         self,
-        paths: np.ndarray,
+        paths: ScatteringPaths,
         wavelets: tuple[tuple[int, int], ...],
         scales: tuple[float, ...],
         powers: tuple[float, ...],
     ) -> pd.DataFrame:
-        table = path_table(paths[:, :6], self.channels_.columns, wavelets, scales, powers)
+        table = path_table(paths, self.channels_.columns, wavelets, scales, powers)
         if self.centers == "elements":
-            centers = pd.array(self.elements_, dtype="string")[paths[:, 6]]
-            centers[paths[:, 0] == 0] = pd.NA
+            centers = pd.array(self.elements_, dtype="string")[paths.center]
+            centers[paths.order == 0] = pd.NA
             table.insert(1, "center", centers.repeat(len(powers)))
         return table

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
 
 import numpy as np
 
-from skwavelet.representations.normalization import Normalization, zero_order
+from skwavelet.representations.evaluator import Evaluator, Gradients
+from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.representations.voxel.cascade import Cascade
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.fft import Arrays, half
@@ -15,53 +15,39 @@ from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import Grid, make_grid
 from skwavelet.representations.voxel.memory import peak_memory
 from skwavelet.representations.voxel.nufft import make_density
-from skwavelet.representations.voxel.plan import ScaleNode, make_plan
+from skwavelet.representations.voxel.plan import make_plan
 from skwavelet.representations.voxel.powers import PowerSums
 from skwavelet.representations.wavelets import spectrum_peak, wavelet_size
 from skwavelet.structures.boxes import box_strain, box_strain_transpose
 from skwavelet.structures.checks import Structure
 
 
-@dataclass(frozen=True, eq=False)
-class VoxelEvaluator:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class VoxelEvaluator(Evaluator):
     """The fitted state of a ``VoxelScattering`` on plain arrays.
 
     Attributes
     ----------
+    paths : ScatteringPaths
     bank : Bank
         Wavelets and scales.
     spacings : tuple of float
         Voxel size of every scale (Å).
     padding : float
         Vacuum in non-periodic directions (Å).
-    elements : tuple of int
-        Atomic numbers of the rows of ``weights``.
-    weights : ndarray of shape (n_elements, n_channels)
-        Channel weights.
-    paths : ndarray of shape (n_paths, 6)
-        See ``make_plan``.
-    columns : tuple of (ndarray, ndarray)
-        Path and power of every feature.
-    powers : tuple of float
     smoothing : float
         Floor of the modulus relative to the map of one atom.
-    normalize : {"atoms", "lower_order"} or None
     tolerance : float
         Error of the density's coefficients, see `skwavelet.representations.voxel.nufft`.
     shapes : tuple of (int, int, int), optional
         Grids to keep for every structure instead of each one's own.
     """
 
+    paths: ScatteringPaths
     bank: Bank
     spacings: tuple[float, ...]
     padding: float
-    elements: tuple[int, ...]
-    weights: np.ndarray
-    paths: np.ndarray
-    columns: tuple[np.ndarray, np.ndarray]
-    powers: tuple[float, ...]
     smoothing: float
-    normalize: str | None
     tolerance: float
     shapes: tuple[tuple[int, int, int], ...] | None = None
 
@@ -69,29 +55,27 @@ class VoxelEvaluator:
         """Return the grid of a structure."""
         return make_grid(structure, self.spacings, self.padding, self.shapes)
 
-    def check(self, structure: Structure, method: str = "features") -> None:
-        """Raise ``ValueError`` if a method of a structure would not fit into memory."""
-        grid = self.grid(structure)
-        needed = self.memory(grid, structure, method)
-        free = self.bank.arrays.available_memory()
-        if needed > free:
-            shape = " x ".join(map(str, grid.shapes[0]))
-            raise ValueError(
-                f"Structure {structure.index} needs a grid of {shape} voxels and about "
-                f"{needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; increase spacing "
-                f"(now {self.spacings[0]:.3g} Å), use fewer channels or a smaller cell."
-            )
-
-    def memory(self, grid: Grid, structure: Structure, method: str = "features") -> float:
+    def memory(self, structure: Structure, method: str = "values") -> float:
         """Estimate the bytes that a method of one structure takes at its peak."""
         return peak_memory(
             self.bank.arrays,
-            grid.shapes[0],
+            self.grid(structure).shapes[0],
             degrees=[l for _, l in self.bank.wavelets],
             n_elements=len(structure.elements),
             n_channels=self.weights.shape[1],
-            order=int(self.paths[:, 0].max()),
+            order=int(self.paths.order.max()),
             method=method,
+        )
+
+    def available_memory(self) -> float:
+        """Return the bytes that are free where the maps are."""
+        return self.bank.arrays.available_memory()
+
+    def describe_need(self, structure: Structure) -> tuple[str, str]:
+        """Return the grid of a structure, and how to have a smaller one."""
+        shape = " x ".join(map(str, self.grid(structure).shapes[0]))
+        return f"needs a grid of {shape} voxels and about", (
+            f"increase spacing (now {self.spacings[0]:.3g} Å), use fewer channels or a smaller cell"
         )
 
     def to(self, arrays: Arrays) -> VoxelEvaluator:
@@ -105,49 +89,31 @@ class VoxelEvaluator:
         grid = self.grid(structure)
         return structure.elements, structure.pbc.tobytes(), grid.shapes, grid.cell.tobytes()
 
-    def features(self, structure: Structure) -> np.ndarray:
-        """Return the features, of shape (n_features,)."""
-        return self.all_features([structure])[0]
-
-    def tangents(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
-    ) -> np.ndarray:
-        """Return derivatives along directions, of shape (n_directions, n_features)."""
-        return self.all_tangents([structure], [displacements], [strains])[0]
-
-    def gradients(
-        self, structure: Structure, cotangent: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the features and the gradients of ``cotangent @ features``."""
-        return self.all_gradients([structure], [cotangent])[0]
-
-    def all_features(self, structures: list[Structure]) -> list[np.ndarray]:
-        """Return the features of structures that can be computed together."""
+    def all_sums(self, structures: list[Structure]) -> list[np.ndarray]:
+        """Return the integrals (S, n_paths, n_powers) of structures of one key ``together``."""
         grid = self.grid(structures[0])
         densities = self._densities(structures, grid)
         cascade = self._cascade(structures[0], grid)
-        integrals, _ = cascade.forward(self._coefficients(densities, grid))
-        integrals += self._zero_order(structures)
-        return self._normalized(integrals, structures)
+        return list(cascade.forward(self._coefficients(densities, grid))[0])
 
-    def all_tangents(
+    def all_sums_jvp(
         self,
         structures: list[Structure],
         displacements: list[np.ndarray],
         strains: list[np.ndarray],
-    ) -> list[np.ndarray]:
-        """Return derivatives (n_directions, n_features), as many for every structure."""
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return integrals and their derivatives along as many directions for every structure."""
         grid, arrays = self.grid(structures[0]), self.bank.arrays
         inverse = np.linalg.inv(grid.cell)
         densities = self._densities(structures, grid)
         density = self._coefficients(densities, grid)
-        boxes, tangents = [], []
+        boxes, moving = [], []
         for structure, moved, strain, row in zip(
             structures, displacements, strains, densities, strict=True
         ):
             boxes.append(box_strain(structure, strain))
             moves = (moved + structure.positions @ (strain - boxes[-1])) @ inverse
-            tangents.append(
+            moving.append(
                 [
                     element.tangents(moves[:, members])
                     for element, members in zip(row, self._members(structure), strict=True)
@@ -157,7 +123,7 @@ class VoxelEvaluator:
         traces = np.trace(box, axis1=2, axis2=3)
         along = []
         for direction, trace in enumerate(traces):
-            rows = [[element[direction] for element in row] for row in tangents]
+            rows = [[element[direction] for element in row] for row in moving]
             stacked = arrays.stack(rows)
             stacked /= grid.volume
             stacked -= arrays.asarray(trace)[:, None, None, None, None] * density
@@ -165,43 +131,28 @@ class VoxelEvaluator:
         integrals, derivatives = self._cascade(structures[0], grid).forward(
             density, along, box if box.any() else None
         )
-        integrals += self._zero_order(structures)
-        return [
-            self._normalization.tangents(sums, derivatives[:, i], len(structures[i])).astype(
-                arrays.dtype
-            )
-            for i, sums in enumerate(integrals)
-        ]
+        return [(sums, derivatives[:, i]) for i, sums in enumerate(integrals)]
 
-    def all_gradients(
-        self, structures: list[Structure], cotangents: list[np.ndarray]
-    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Return features and gradients of structures that can be computed together."""
+    def all_sums_vjp(
+        self, structures: list[Structure], weights: list[np.ndarray]
+    ) -> list[Gradients]:
+        """Return integrals and gradients of structures of one key ``together``."""
         grid, arrays = self.grid(structures[0]), self.bank.arrays
         densities = self._densities(structures, grid)
         density = self._coefficients(densities, grid)
-        cascade, zero = self._cascade(structures[0], grid), self._zero_order(structures)
-        # The weights of the integrals may depend on their values.
-        sums = cascade.forward(density)[0] + zero if self.normalize == "lower_order" else zero
-        weights = np.stack(
-            [
-                self._normalization.cotangents(cotangent, row, len(structure))
-                for structure, cotangent, row in zip(structures, cotangents, sums, strict=True)
-            ]
-        )
-        integrals, pulled, strains = cascade.reverse(density, weights)
-        features = self._normalized(integrals + zero, structures)
-        pairing = arrays.host(self._pairing(pulled, density, grid))
+        cascade = self._cascade(structures[0], grid)
+        integrals, of_density, strains = cascade.reverse(density, np.stack(weights))
+        pairing = arrays.host(self._pairing(of_density, density, grid))
         results = []
         for i, structure in enumerate(structures):
             gradient = np.zeros((len(structure), 3))
             for e, members in enumerate(self._members(structure)):
-                gradient[members] = densities[i][e].gradient(pulled[i, e])
+                gradient[members] = densities[i][e].gradient(of_density[i, e])
             gradient = gradient @ np.linalg.inv(grid.cell).T / grid.volume
             virial = structure.positions.T @ gradient
             strain = strains[i] - np.eye(3) * pairing[i] - virial
             strain = box_strain_transpose(structure, strain) + virial
-            results.append((features[i], gradient, strain))
+            results.append((integrals[i], gradient, strain))
         return results
 
     def maps(
@@ -211,10 +162,6 @@ class VoxelEvaluator:
         grid = self.grid(structure)
         density = self._coefficients(self._densities([structure], grid), grid)
         return self._cascade(structure, grid).maps(density, first, second)
-
-    @cached_property
-    def _normalization(self) -> Normalization:
-        return Normalization(self.normalize, self.paths, self.columns)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -251,17 +198,11 @@ class VoxelEvaluator:
         coefficients /= grid.volume
         return coefficients
 
-    def _normalized(self, integrals: np.ndarray, structures: list[Structure]) -> list[np.ndarray]:
-        return [
-            self._normalization.features(sums, len(structure)).astype(self.bank.arrays.dtype)
-            for sums, structure in zip(integrals, structures, strict=True)
-        ]
-
     def _cascade(self, structure: Structure, grid: Grid) -> Cascade:
         mix = self.weights[self._rows(structure)].T
         active = tuple(np.flatnonzero(mix.any(axis=1)).tolist())
         return Cascade(
-            _plan(self.paths.tobytes(), active),
+            make_plan(self.paths, active),
             self.bank,
             grid,
             mix,
@@ -284,24 +225,9 @@ class VoxelEvaluator:
         gains = np.array([spectrum_peak(n, l, bank.beta)[1] for n, l in bank.wavelets])
         return floors, gains
 
-    def _zero_order(self, structures: list[Structure]) -> np.ndarray:
-        """Return sum_k |c(Z_k)|^q in the rows (S, n_paths, n_powers) of the zero-order paths."""
-        channels = np.where(self.paths[:, 0] == 0, self.paths[:, 1], -1)
-        return np.stack(
-            [
-                zero_order(s.numbers, self.elements, self.weights, channels, self.powers)
-                for s in structures
-            ]
-        )
-
     def _pairing(self, a, b, grid: Grid):
         """Return Re sum_G a b (S,) over the full lattice."""
         arrays = self.bank.arrays
         weights = arrays.asarray(pair_weights(grid.shapes[0], arrays.dtype))
         products = (a.real * b.real - a.imag * b.imag) * weights
         return arrays.xp.sum(products.reshape(len(a), -1), axis=-1, dtype=arrays.xp.float64)
-
-
-@lru_cache(maxsize=32)
-def _plan(paths: bytes, channels: tuple[int, ...]) -> tuple[ScaleNode, ...]:
-    return make_plan(np.frombuffer(paths, dtype=np.int64).reshape(-1, 6), channels)

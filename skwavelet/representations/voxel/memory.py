@@ -31,8 +31,8 @@ def peak_memory(
     n_elements, n_channels : int
     order : int
         Highest order.
-    method : {"features", "tangents", "gradients"}
-        Tangents are along one direction; further ones add their densities only.
+    method : {"values", "jvp", "vjp"}
+        Derivatives (jvp) are along one direction; further ones add their densities only.
     """
     grid = float(math.prod(shape)) * arrays.dtype.itemsize
     widest = 2 * max(degrees) + 1
@@ -44,10 +44,10 @@ def peak_memory(
         # half-transformed one, the squared modulus and the parent; the real filters of one
         # wavelet; coarser copies.
         maps = n_elements + 4 + 0.5 * (order == 2) + widest / 2
-        if method == "tangents":
+        if method == "jvp":
             # Densities, spectra, a second transform, du, slopes, filters along strains.
             maps += n_elements + 1 + 1 + 1 + 4 + 2 * (order == 2) + widest / 2
-        if method == "gradients":
+        if method == "vjp":
             # Cotangents of the above, and slopes.
             maps += 2 * n_elements + 2 + 2 + 2 * (order == 2) + 2 * widest
         return FIXED_BYTES + maps * grid
@@ -59,5 +59,5 @@ def peak_memory(
         + 5 * n_channels  # squared modulus and its roots
         + parents
     )  # fmt: skip
-    factor = {"features": 1, "tangents": 3, "gradients": 3}[method]
+    factor = {"values": 1, "jvp": 3, "vjp": 3}[method]
     return factor * maps * grid

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+
+from skwavelet.representations.paths import ScatteringPaths
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +92,14 @@ class ScaleNode:
                 yield ScaleNode(self.scale, (first,), tuple(second))
 
 
-def make_plan(paths: np.ndarray, channels: Sequence[int]) -> tuple[ScaleNode, ...]:
+@lru_cache(maxsize=32)
+def make_plan(paths: ScatteringPaths, channels: tuple[int, ...]) -> tuple[ScaleNode, ...]:
     """Arrange paths into the cascade's nodes.
 
     Parameters
     ----------
-    paths : ndarray of shape (n_paths, 6)
-        Columns order, channel, wavelet 1, scale 1, wavelet 2, scale 2 as places in their lists;
-        -1 where the order has none.
-    channels : sequence of int
+    paths : ScatteringPaths
+    channels : tuple of int
         Channels to compute; the paths of others are left out.
 
     Returns
@@ -105,25 +107,27 @@ def make_plan(paths: np.ndarray, channels: Sequence[int]) -> tuple[ScaleNode, ..
     tuple of ScaleNode
         One per first scale, in increasing order.
     """
-    wanted = np.isin(paths[:, 1], channels)
-    index = {tuple(path[1:4]): i for i, path in enumerate(paths) if path[0] == 1}
+    wanted = np.isin(paths.channel, channels) & (paths.order > 0)
+    firsts = zip(paths.channel, paths.wavelet1, paths.scale1, strict=True)
+    index = {key: i for i, key in enumerate(firsts) if paths.order[i] == 1}
     scales = []
-    for scale in np.unique(paths[wanted & (paths[:, 0] > 0), 3]):
-        here = wanted & (paths[:, 0] > 0) & (paths[:, 3] == scale)
+    for scale in np.unique(paths.scale1[wanted]):
+        here = wanted & (paths.scale1 == scale)
         first, start = [], 0
         parent_rows: dict[tuple[int, int], int] = {}
-        for wavelet in np.unique(paths[here, 2]):
-            needed = np.unique(paths[here & (paths[:, 2] == wavelet), 1])
+        for wavelet in np.unique(paths.wavelet1[here]):
+            needed = np.unique(paths.channel[here & (paths.wavelet1 == wavelet)])
             outputs = [index.get((channel, wavelet, scale), -1) for channel in needed]
             rows = slice(start, start + len(needed))
             first.append(FirstNode(int(wavelet), needed, np.array(outputs), rows))
             parent_rows |= {(channel, wavelet): start + i for i, channel in enumerate(needed)}
             start = rows.stop
-        children = np.flatnonzero(here & (paths[:, 0] == 2))
+        children = np.flatnonzero(here & (paths.order == 2))
+        seconds = np.column_stack([paths.wavelet2, paths.scale2])[children]
         second = []
-        for wavelet, child_scale in np.unique(paths[children][:, 4:6], axis=0):
-            chosen = children[(paths[children, 4:6] == (wavelet, child_scale)).all(axis=1)]
-            parents = np.array([parent_rows[paths[i, 1], paths[i, 2]] for i in chosen])
+        for wavelet, child_scale in np.unique(seconds, axis=0):
+            chosen = children[(seconds == (wavelet, child_scale)).all(axis=1)]
+            parents = np.array([parent_rows[paths.channel[i], paths.wavelet1[i]] for i in chosen])
             order = np.argsort(parents)
             second.append(SecondNode(int(wavelet), int(child_scale), parents[order], chosen[order]))
         scales.append(ScaleNode(int(scale), tuple(first), tuple(second)))

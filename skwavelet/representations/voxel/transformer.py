@@ -56,6 +56,9 @@ class VoxelScattering(ScatteringTransformer):
         Largest degree; each n has l = 0 ... min(n - 1, max_l).
     channels : "auto", sequence of str, or mapping, default="auto"
         Density channels, see `skwavelet.representations.channels.channel_weights`.
+    elements : sequence of str, default=None
+        Chemical symbols of all elements that may occur, such as ``["Li", "Si"]``. None takes those
+        of X: a fold without one of them then cannot transform it.
     order : {0, 1, 2}, default=2
         Highest scattering order.
     powers : sequence of float, default=(1, 4/3, 5/3, 2)
@@ -165,6 +168,7 @@ class VoxelScattering(ScatteringTransformer):
         max_l: int = 2,
         *,
         channels: ChannelSpec = "auto",
+        elements: Sequence[str] | None = None,
         order: int = 2,
         powers: Sequence[float] = (1, 4 / 3, 5 / 3, 2),
         beta: float | None = None,
@@ -186,6 +190,7 @@ class VoxelScattering(ScatteringTransformer):
         self.n = n
         self.max_l = max_l
         self.channels = channels
+        self.elements = elements
         self.order = order
         self.powers = powers
         self.beta = beta
@@ -236,7 +241,7 @@ class VoxelScattering(ScatteringTransformer):
             If the structure is unusable or beyond memory, or there is no such channel or wavelet.
         """
         (structure,) = self._check([atoms])
-        self._evaluator.check(structure)
+        self._evaluator.check([structure])
         names = list(self.channels_.columns)
         if channel not in names:
             raise ValueError(f"Unknown channel {channel!r}; use one of {', '.join(names)}.")
@@ -264,17 +269,12 @@ class VoxelScattering(ScatteringTransformer):
         kept._evaluator = replace(self._evaluator, shapes=shapes)
         return kept
 
-    def _check_memory(self, method: str, structures: list[Structure]) -> None:
-        evaluator = self._evaluator_here()
-        for structure in structures:
-            evaluator.check(structure, method)
-
     def _map(
         self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
     ) -> Iterator[tuple[int, Any]]:
         evaluator = self._evaluator_here()
         if evaluator is not self._evaluator:
-            self._check_memory(method, structures)
+            evaluator.check(structures, method)
             yield from self._map_together(evaluator, method, structures, arguments)
             return
         # A single structure is not worth a process, but threads if it is large.
@@ -303,7 +303,7 @@ class VoxelScattering(ScatteringTransformer):
         ) as progress:
             for members in together.values():
                 first = structures[members[0]]
-                needed = evaluator.memory(evaluator.grid(first), first, method)
+                needed = evaluator.memory(first, method)
                 size = max(1, int(evaluator.bank.arrays.batch_bytes / needed))
                 for start in range(0, len(members), size):
                     batch = members[start : start + size]
@@ -342,16 +342,11 @@ class VoxelScattering(ScatteringTransformer):
         self.feature_table_ = path_table(paths, self.channels_.columns, wavelets, scales, powers)
         spacings = [self.spacing_ * max(1.0, 2.0**j / self.oversampling) for j in scales]
         self._evaluator = VoxelEvaluator(
+            **self._shared_state(paths, powers),
             bank=Bank(wavelets, scales, self.beta_, NumpyArrays(np.dtype(self.dtype))),
             spacings=tuple(spacings),
             padding=PADDING_WIDTHS[self.order] * self.beta_ * 2.0 ** scales[-1],
-            elements=self._atomic_numbers,
-            weights=self.channels_.to_numpy(),
-            paths=paths,
-            columns=np.divmod(np.arange(len(self.feature_table_)), len(powers)),
-            powers=powers,
             smoothing=self.smoothing,
-            normalize=self.normalize,
             tolerance=DENSITY_TOLERANCE * self.aliasing,
         )
 

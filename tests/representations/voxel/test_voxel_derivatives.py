@@ -84,8 +84,8 @@ def test_the_check_can_fail():
         def __getattr__(self, name):
             return getattr(evaluator, name)
 
-        def tangents(self, structure, displacements, strains):
-            return evaluator.tangents(structure, displacements, strains * 1.001)
+        def jvp(self, structure, displacements, strains):
+            return evaluator.jvp(structure, displacements, strains * 1.001)
 
     transformer.keep_grid = lambda atoms: transformer
     transformer._evaluator = Wrong()

@@ -150,14 +150,14 @@ def test_one_structure_uses_threads(monkeypatch):
     """n_jobs=2: two threads for one structure, one thread in each process for several."""
     atoms = triclinic()
     seen = []
-    features = type(fitted(atoms)._evaluator).all_features
+    features = type(fitted(atoms)._evaluator).all_values
 
     def spy(self, structures):
         seen.append(fft.n_threads())
         return features(self, structures)
 
     monkeypatch.setattr(
-        "skwavelet.representations.voxel.evaluator.VoxelEvaluator.all_features", spy
+        "skwavelet.representations.voxel.evaluator.VoxelEvaluator.all_values", spy
     )
     transformer = fitted(atoms)
     transformer.transform([atoms])

@@ -97,13 +97,13 @@ def test_structures_of_one_cell_go_together(device, monkeypatch):
                                     strict=True) for a in pair]  # fmt: skip
     transformer = fitted(structures, device=device)
     sizes = []
-    all_features = type(transformer._evaluator).all_features
+    all_values = type(transformer._evaluator).all_values
 
     def spy(self, structures):
         sizes.append(len(structures))
-        return all_features(self, structures)
+        return all_values(self, structures)
 
-    monkeypatch.setattr(type(transformer._evaluator), "all_features", spy)
+    monkeypatch.setattr(type(transformer._evaluator), "all_values", spy)
     together = transformer.transform(structures)
     assert sizes == [3, 3]
     alone = np.concatenate([transformer.transform([a]) for a in structures])

@@ -1,0 +1,190 @@
+"""Evaluators whose sums are over atoms: they give features of every atom, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skwavelet.representations.evaluator import Evaluator, Gradients
+from skwavelet.structures.checks import Structure
+
+
+@dataclass(frozen=True, eq=False)
+class AtomGroups:
+    """Which atoms are summed: those of a group have one sum.
+
+    Attributes
+    ----------
+    of : ndarray of shape (N,)
+        Group of every atom.
+    count : int
+        Number of groups.
+    each : bool
+        Whether every atom is a group of its own.
+    """
+
+    of: np.ndarray
+    count: int
+    each: bool = False
+
+    @classmethod
+    def atoms(cls, n_atoms: int) -> AtomGroups:
+        """Return a group for every atom."""
+        return cls(np.arange(n_atoms), n_atoms, each=True)
+
+    def zeros(self, n_terms: int, n_powers: int, dtype: Any, *directions: int) -> np.ndarray:
+        """Return zeros (..., n_groups, n_terms, n_powers), float64 where terms are added up."""
+        shape = (*directions, self.count, n_terms, n_powers)
+        return np.zeros(shape, dtype if self.each else np.float64)
+
+    def add(
+        self, atoms: slice, terms: np.ndarray, sums: np.ndarray, places: Any = slice(None)
+    ) -> None:
+        """Add ``terms`` (n_atoms, M) of some atoms to ``sums[:, places]`` of their groups."""
+        if self.each:
+            sums[atoms][:, places] += terms
+        else:
+            members = self.of[atoms] == np.arange(self.count)[:, None]
+            sums[:, places] += members.astype(terms.dtype) @ terms
+
+
+class AtomEvaluator(Evaluator):
+    """Base of evaluators whose sums are over atoms: they give features of every atom, too.
+
+    A subclass writes the three sweeps over groups of atoms, and where the paths stand among them.
+    All terms of one group are added, for ``AtomGroups.atoms`` none.
+    """
+
+    # -- what a representation writes --------------------------------------------------------
+
+    @property
+    def places(self) -> np.ndarray:
+        """Place of every path (n_paths,) among the terms of an atom; any for order zero."""
+        raise NotImplementedError
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms of an atom, times powers: paths whatever their centre."""
+        raise NotImplementedError
+
+    def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
+        """Return the sums (n_groups, n_terms, n_powers) over the atoms of every group."""
+        raise NotImplementedError
+
+    def group_sums_jvp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        displacements: np.ndarray,
+        strains: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``group_sums`` and their derivatives (n_directions, *shape) along directions."""
+        raise NotImplementedError
+
+    def group_sums_vjp(
+        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+    ) -> Gradients:
+        """Return ``group_sums`` and the gradients of ``(weights * group_sums).sum()``."""
+        raise NotImplementedError
+
+    # -- sums --------------------------------------------------------------------------------
+
+    def sums(self, structure: Structure) -> np.ndarray:
+        """Return the sums (n_paths, n_powers)."""
+        return self._by_path(self.group_sums(structure, self._groups(structure)))
+
+    def sums_jvp(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums and their derivatives (n_directions, n_paths, n_powers)."""
+        groups = self._groups(structure)
+        sums, derivatives = self.group_sums_jvp(structure, groups, displacements, strains)
+        return self._by_path(sums), self._by_path(derivatives)
+
+    def sums_vjp(self, structure: Structure, weights: np.ndarray) -> Gradients:
+        """Return the sums and the gradients of ``(weights * sums).sum()``."""
+        groups = self._groups(structure)
+        by_group = np.zeros((groups.count, self.n_terms, len(self.powers)))
+        summed, group, term = self._summed
+        by_group[group, term] = weights[summed]
+        sums, gradient, strain = self.group_sums_vjp(structure, groups, by_group)
+        return self._by_path(sums), gradient, strain
+
+    # -- every atom --------------------------------------------------------------------------
+
+    def atom_values(self, structure: Structure) -> np.ndarray:
+        """Return what every atom adds to the sums, of shape (N, n_features)."""
+        groups = AtomGroups.atoms(len(structure))
+        values = self._of_atoms(structure, self.group_sums(structure, groups))
+        return self._with_zero_order(structure, values)
+
+    def atom_jvp(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> np.ndarray:
+        """Return derivatives of ``atom_values``, of shape (n_directions, N, n_features)."""
+        groups = AtomGroups.atoms(len(structure))
+        _, derivatives = self.group_sums_jvp(structure, groups, displacements, strains)
+        return self._of_atoms(structure, derivatives)
+
+    def atom_vjp(self, structure: Structure, cotangents: np.ndarray) -> Gradients:
+        """Return ``atom_values`` and the gradients of ``(cotangents * atom_values).sum()``.
+
+        Shapes (N, n_features), (N, 3) for positions and (3, 3) for a strain.
+        """
+        groups, shape = AtomGroups.atoms(len(structure)), (self.n_terms, len(self.powers))
+        terms = self.places[self.columns[0]] * shape[1] + self.columns[1]
+        # Features of several centres share a term.
+        spread = sparse.csr_array(
+            (np.ones(len(terms)), (np.arange(len(terms)), terms)),
+            shape=(len(terms), shape[0] * shape[1]),
+        )
+        weights = (cotangents * self._has_feature(structure)) @ spread
+        weights = weights.reshape(len(structure), *shape)
+        sums, gradient, strain = self.group_sums_vjp(structure, groups, weights)
+        values = self._with_zero_order(structure, self._of_atoms(structure, sums))
+        return values, gradient, strain
+
+    # -- parts -------------------------------------------------------------------------------
+
+    @property
+    def _summed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the paths beyond order zero, their groups and their terms."""
+        summed = np.flatnonzero(self.paths.order > 0)
+        return summed, np.maximum(self.paths.center[summed], 0), self.places[summed]
+
+    def _groups(self, structure: Structure) -> AtomGroups:
+        """Return all atoms as one group, or the atoms of every element."""
+        if self.paths.center.max(initial=-1) < 0:
+            return AtomGroups(np.zeros(len(structure), dtype=int), 1)
+        return AtomGroups(self.kinds(structure), len(self.elements))
+
+    def _by_path(self, sums: np.ndarray) -> np.ndarray:
+        """Return the sums (..., n_paths, n_powers) from (..., n_groups, n_terms, n_powers)."""
+        by_path = np.zeros((*sums.shape[:-3], len(self.paths), sums.shape[-1]))
+        summed, group, term = self._summed
+        by_path[..., summed, :] = sums[..., group, term, :]
+        return by_path
+
+    def _has_feature(self, structure: Structure) -> np.ndarray:
+        """Return whether an atom is among those of a feature, of shape (N, n_features)."""
+        path = self.columns[0]
+        center, kinds = self.paths.center[path], self.kinds(structure)
+        return (self.paths.order[path] > 0) & ((center < 0) | (center == kinds[:, None]))
+
+    def _of_atoms(self, structure: Structure, terms: np.ndarray) -> np.ndarray:
+        """Return the features (..., N, n_features) of terms (..., N, n_terms, n_powers)."""
+        path, power = self.columns
+        features = terms[..., self.places[path], power]
+        features *= self._has_feature(structure)
+        return features
+
+    def _with_zero_order(self, structure: Structure, values: np.ndarray) -> np.ndarray:
+        path, power = self.columns
+        zero, powers = self._channel_powers
+        features = np.flatnonzero(self.paths.order[path] == 0)
+        rows = np.searchsorted(zero, path[features])
+        values[:, features] = powers[self.kinds(structure)][:, rows, power[features]]
+        return values
