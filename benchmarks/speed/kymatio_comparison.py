@@ -66,17 +66,18 @@ class TiedScattering(VoxelScattering):
         wavelets = evaluator.bank.wavelets
         tied = tuple((l + 1, l) for l in range(self.max_l + 1))
         place = np.array([tied.index(w) if w in tied else -2 for w in wavelets] + [-1])
-        order, _, w1, j1, w2, j2 = evaluator.paths.T
-        keep = (place[w1] >= 0) & ((order == 1) | ((order == 2) & (w1 == w2) & (j2 > j1)))
-        paths = evaluator.paths[keep]
-        paths[:, [2, 4]] = place[paths[:, [2, 4]]]
+        paths = evaluator.paths
+        same = (paths.wavelet1 == paths.wavelet2) & (paths.scale2 > paths.scale1)
+        keep = (place[paths.wavelet1] >= 0) & ((paths.order == 1) | ((paths.order == 2) & same))
+        paths = paths.take(keep)
+        wavelets = {name: place[getattr(paths, name)] for name in ("wavelet1", "wavelet2")}
         n_powers = len(evaluator.powers)
         self.feature_table_ = self.feature_table_[np.repeat(keep, n_powers)]
         self._evaluator = replace(
             evaluator,
             bank=replace(evaluator.bank, wavelets=tied),
-            paths=paths,
-            columns=np.divmod(np.arange(len(paths) * n_powers), n_powers),
+            paths=replace(paths, **wavelets),
+            columns=None,
         )
 
 

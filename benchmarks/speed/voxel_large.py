@@ -80,7 +80,7 @@ def case(n_atoms, kind, n_jobs):
     (structure,) = scattering._check([large])
     evaluator = scattering._evaluator
     grid = evaluator.grid(structure)
-    result = {"shape": grid.shapes[0], "estimate": evaluator.memory(grid, structure)}
+    result = {"shape": grid.shapes[0], "estimate": evaluator.memory(structure)}
     if kind in ("density", "separable sums"):
         fractional = structure.positions @ np.linalg.inv(grid.cell)
         arrays = NumpyArrays(np.dtype("float32"))

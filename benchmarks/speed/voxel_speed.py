@@ -244,7 +244,7 @@ def part_scaling(structures, quick):
         timing = alternate({"": partial(scattering.transform, [tiled])}, 3)[""]
         (structure,) = scattering._check([tiled])
         evaluator = scattering._evaluator
-        memory = evaluator.memory(evaluator.grid(structure), structure)
+        memory = evaluator.memory(structure)
         sizes.append(len(tiled))
         seconds.append(timing.best_cpu)
         rows.append(

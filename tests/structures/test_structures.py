@@ -159,7 +159,7 @@ def test_coincident_atoms(image):
     if image:
         twice.positions[1] = [4, -4, 8]
     for others in ([], [bulk("Si")]):
-        with pytest.raises(ValueError, match=f"Structure {len(others)} has atoms . and . at the same"):
+        with pytest.raises(ValueError, match=f"Structure {len(others)} has atoms 0 and 1 at"):
             smallest_distance(check_structures([*others, twice]))
 
 

@@ -12,7 +12,6 @@ from representations import REPRESENTATIONS, SPECIES
 from schemes import SCHEMES, SEED
 
 from skwavelet.energies import formation_energy_per_atom, reference_energies
-from skwavelet.representations.normalization import lower_paths
 
 STAGES = (1, 21, 41)
 
@@ -77,7 +76,7 @@ class Protocol:
         # Both numerator and denominator are per atom here: the number of atoms cancels.
         evaluator = self.store.transformer(base)._evaluator
         path, power = evaluator.columns
-        lower = lower_paths(evaluator.paths)[path]
+        lower = evaluator.paths.lower[path]
         known = lower >= 0
         below = X[:, lower[known] * len(evaluator.powers) + power[known]].astype(np.float64)
         ratios = X.astype(np.float64)
