@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+from ase import Atoms
 from helpers.check_helpers import error_of, fitted, small_set
 from helpers.small_structures import cubic, triclinic
 from helpers.transformer_checks import CHECKS, check_set_params_then_refit, check_version_is_stored
@@ -163,8 +164,7 @@ def test_one_lone_atom_teaches_no_width():
 def test_grids_beyond_memory_are_refused(monkeypatch):
     transformer = fitted(VoxelScattering(spacing=0.002, order=1, **QUICK), [cubic()])
     message = r"Structure 1 needs a grid of \d+ x \d+ x \d+ voxels and about .* GiB are free; incr"
-    small = cubic()
-    small.set_cell([0.1] * 3)
+    small = Atoms("Li", cell=[1.5] * 3, pbc=True)
     for call in (
         lambda: transformer.transform([small, cubic()]),
         lambda: transformer.vjp([small, cubic()], np.zeros((2, transformer.n_features_out_))),
