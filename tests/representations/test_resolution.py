@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from helpers.small_structures import CELLS, cubic, molecule, triclinic
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skwavelet import VoxelScattering
 from skwavelet.representations.scattering import learn_beta, learn_n_scales
@@ -124,16 +126,59 @@ def test_grids(cell):
     assert grid.volume == pytest.approx(abs(np.linalg.det(grid.cell)))
 
 
-@pytest.mark.parametrize("points", [1, 4, 5, 13, 45, 97, 130])
+@pytest.mark.parametrize("points", [1, 4, 5, 13, 44.2, 97, 130])
 def test_fast_lengths(points):
     length = fast_length(points)
     assert length >= points
-    assert length <= max(4, 1.25 * points + 4)
+    assert length <= max(8, 1.25 * points + 1)
     rest = length
     for factor in (2, 3, 5, 7):
         while rest % factor == 0:
             rest //= factor
     assert rest == 1
+
+
+@given(st.floats(8, 500))
+def test_twice_the_period_has_twice_the_points(points):
+    assert fast_length(2 * points) == 2 * fast_length(points)
+
+
+@given(
+    matrix=st.sampled_from(
+        [
+            ((1, 0, 0), (1, 1, 0), (0, 0, 1)),
+            ((1, 2, 0), (0, 1, -1), (0, 0, 1)),
+            ((0, 1, 0), (1, 3, 1), (0, 1, 1)),
+        ]
+    ),
+    cell=st.sampled_from(["cubic", "triclinic", "three_elements"]),
+)
+def test_cells_of_one_lattice_have_the_same_voxels(matrix, cell):
+    """Skewed cells: another basis of the lattice, the same points of the grid."""
+    atoms = CELLS[cell]()
+    other = atoms.copy()
+    other.set_cell(np.array(matrix) @ atoms.cell.array)
+    grids = [make_grid(s, (0.3, 0.5), 0.0) for s in check_structures([atoms, other])]
+    for level in range(2):
+        voxels = [g.cell / np.array(g.shapes[level])[:, None] for g in grids]
+        change = voxels[1] @ np.linalg.inv(voxels[0])
+        np.testing.assert_allclose(change, change.round(), atol=1e-9)
+        assert abs(np.linalg.det(change)) == pytest.approx(1)
+
+
+def test_kept_layouts():
+    """Another cell on the voxels of the first: its basis and its numbers of points."""
+    atoms = triclinic()
+    atoms.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]]) @ atoms.cell.array)
+    (structure,) = check_structures([atoms])
+    grid = make_grid(structure, (0.3,), 0.0)
+    assert grid.layout.basis != ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    strained = atoms.copy()
+    strained.set_cell(1.3 * atoms.cell.array)
+    (structure,) = check_structures([strained])
+    kept = make_grid(structure, (0.3,), 0.0, grid.layout)
+    assert kept.layout == grid.layout
+    np.testing.assert_allclose(kept.cell, 1.3 * grid.cell)
 
 
 def truncated(spectra, fine, coarse):

@@ -12,7 +12,7 @@ from skwavelet.representations.voxel.cascade import Cascade
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.fft import Arrays, half
 from skwavelet.representations.voxel.filters import Bank
-from skwavelet.representations.voxel.grid import Grid, make_grid
+from skwavelet.representations.voxel.grid import Grid, Layout, make_grid
 from skwavelet.representations.voxel.memory import peak_memory
 from skwavelet.representations.voxel.nufft import make_density
 from skwavelet.representations.voxel.plan import make_plan
@@ -39,7 +39,7 @@ class VoxelEvaluator(Evaluator):
         Floor of the modulus relative to the map of one atom.
     tolerance : float
         Error of the density's coefficients, see `skwavelet.representations.voxel.nufft`.
-    shapes : tuple of (int, int, int), optional
+    layout : Layout, optional
         Grids to keep for every structure instead of each one's own.
     """
 
@@ -49,11 +49,11 @@ class VoxelEvaluator(Evaluator):
     padding: float
     smoothing: float
     tolerance: float
-    shapes: tuple[tuple[int, int, int], ...] | None = None
+    layout: Layout | None = None
 
     def grid(self, structure: Structure) -> Grid:
         """Return the grid of a structure."""
-        return make_grid(structure, self.spacings, self.padding, self.shapes)
+        return make_grid(structure, self.spacings, self.padding, self.layout)
 
     def memory(self, structure: Structure, method: str = "values") -> float:
         """Estimate the bytes that a method of one structure takes at its peak."""
@@ -158,8 +158,8 @@ class VoxelEvaluator(Evaluator):
     def maps(
         self, structure: Structure, first: tuple[int, int, int], second: tuple[int, int] | None
     ) -> np.ndarray:
-        """Return the equivariant maps of one path; see ``Cascade.maps``."""
-        grid = self.grid(structure)
+        """Return the equivariant maps of one path, along the vectors of the cell."""
+        grid = make_grid(structure, self.spacings, self.padding, reduce=False)
         density = self._coefficients(self._densities([structure], grid), grid)
         return self._cascade(structure, grid).maps(density, first, second)
 

@@ -5,17 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, pi
+from math import pi
 
 import numpy as np
+from ase.geometry import minkowski_reduce
 from scipy.optimize import brentq
 
 from skwavelet.representations.wavelets import spectrum_magnitude, spectrum_peak
 from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import Structure
 
-# Fewer points along an axis cannot carry the modulus of even the widest wavelets.
-MIN_POINTS = 12
+# Points along an axis are one of these times a power of two, so that twice the period gets twice
+# the points and the same voxels: a cell and its double have equal features.
+OCTAVE = (8, 9, 10, 12, 14, 15)
+
+# How much shorter, in the product of the three lengths, another basis of a cell's lattice must be
+# to be taken: a sheared cubic cell has sqrt(2), long cells that are not quite straight have less.
+SHORTENED = 1.25
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How voxels divide a cell: what stays while the cell changes a little.
+
+    Attributes
+    ----------
+    basis : tuple of three (int, int, int)
+        Box vectors in units of the cell's, its shortest ones: cells that describe one crystal in
+        different ways have the same voxels.
+    shapes : tuple of (int, int, int)
+        Number of points along each box vector, for every scale.
+    """
+
+    basis: tuple[tuple[int, ...], ...]
+    shapes: tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +49,16 @@ class Grid:
     ----------
     cell : ndarray of shape (3, 3)
         Rows are the box vectors (Å); vacuum-padded where the structure is not periodic.
-    shapes : tuple of (int, int, int)
-        Number of points along each vector, for every scale; the first is the base grid.
+    layout : Layout
     """
 
     cell: np.ndarray
-    shapes: tuple[tuple[int, int, int], ...]
+    layout: Layout
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Number of points along each vector, for every scale; the first is the base grid."""
+        return self.layout.shapes
 
     @cached_property
     def volume(self) -> float:
@@ -43,7 +70,9 @@ def make_grid(
     structure: Structure,
     spacings: tuple[float, ...],
     padding: float,
-    shapes: tuple[tuple[int, int, int], ...] | None = None,
+    layout: Layout | None = None,
+    *,
+    reduce: bool = True,
 ) -> Grid:
     """Return the grid of a structure.
 
@@ -54,46 +83,56 @@ def make_grid(
         Largest voxel size of every scale (Å), base first.
     padding : float
         Vacuum (Å) between periodic repetitions of a direction that is not periodic.
-    shapes : tuple of (int, int, int), optional
-        Grid to keep instead of the smallest FFT-friendly one.
+    layout : Layout, optional
+        To keep instead of the structure's own.
+    reduce : bool
+        Whether a layout of its own may have another basis than the cell's vectors.
     """
     cell, pbc = bounding_cell(structure), structure.pbc
+    basis = _reduction(cell, pbc) if reduce else np.eye(3, dtype=int)
+    if layout is not None:
+        basis = np.array(layout.basis)
+    cell = basis @ cell
     lengths = np.linalg.norm(cell, axis=1)
     # Whole voxels of vacuum: the box does not follow every small motion of the atoms, so that
     # derivatives at a fixed box are those of the features.
     extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + padding
     lengths[~pbc] = extents[~pbc]
-    if shapes is None:
-        base = _fast(lengths, spacings[0], 1)
+    if layout is None:
+        base = _fast(lengths, spacings[0])
         lengths[~pbc] = np.array(base)[~pbc] * spacings[0]
-        coarse = [_fast(lengths, spacing, MIN_POINTS) for spacing in spacings[1:]]
+        coarse = [_fast(lengths, spacing) for spacing in spacings[1:]]
         shapes = (base, *(tuple(np.minimum(c, base).tolist()) for c in coarse))
-    points = np.array(shapes[0])
+        layout = Layout(tuple(map(tuple, basis.tolist())), shapes)
+    points = np.array(layout.shapes[0])
     cell[~pbc] *= (points[~pbc] * spacings[0])[:, None]
-    return Grid(cell, shapes)
+    return Grid(cell, layout)
 
 
-def _fast(lengths: np.ndarray, spacing: float, least: int) -> tuple[int, int, int]:
-    a, b, c = (fast_length(max(least, ceil(length / spacing - 1e-9))) for length in lengths)
+def _reduction(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """Return the integer matrix (3, 3) that turns periods into the shortest of their lattice.
+
+    One where they hardly become shorter: repeated cells keep the directions of the single one.
+    """
+    reduced, basis = minkowski_reduce(cell, pbc)
+    shortened = np.linalg.norm(cell, axis=1).prod() / np.linalg.norm(reduced, axis=1).prod()
+    return basis if shortened > SHORTENED else np.eye(3, dtype=int)
+
+
+def _fast(lengths: np.ndarray, spacing: float) -> tuple[int, int, int]:
+    a, b, c = (fast_length(length / spacing - 1e-9) for length in lengths)
     return a, b, c
 
 
-def fast_length(points: int) -> int:
-    """Return the smallest length of at least ``points`` that real FFTs do fast.
+def fast_length(points: float) -> int:
+    """Return the smallest number of at least ``points`` in the octaves of ``OCTAVE``.
 
-    Multiples of 4 without prime factors beyond 7: up to twice as fast as their neighbours.
+    Products of powers of 2, 3, 5 and 7, which real FFTs do fast.
     """
-    quarter = max(1, ceil(points / 4))
-    while not _is_smooth(quarter):
-        quarter += 1
-    return 4 * quarter
-
-
-def _is_smooth(number: int) -> bool:
-    for factor in (2, 3, 5, 7):
-        while number % factor == 0:
-            number //= factor
-    return number == 1
+    octave = 1
+    while octave * OCTAVE[-1] < points:
+        octave *= 2
+    return next(octave * length for length in OCTAVE if octave * length >= points)
 
 
 def orders(shape: tuple[int, int, int]) -> list[np.ndarray]:

@@ -265,8 +265,8 @@ class VoxelScattering(ScatteringTransformer):
         """
         (structure,) = self._check([atoms])
         kept = copy.copy(self)
-        shapes = replace(self._evaluator, shapes=None).grid(structure).shapes
-        kept._evaluator = replace(self._evaluator, shapes=shapes)
+        layout = replace(self._evaluator, layout=None).grid(structure).layout
+        kept._evaluator = replace(self._evaluator, layout=layout)
         return kept
 
     def _map(

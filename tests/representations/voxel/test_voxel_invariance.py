@@ -46,10 +46,8 @@ def test_translation_by_whole_voxels(dtype):
     atoms = triclinic()
     transformer = fitted(atoms, dtype=dtype)
     fine, coarse = shapes(transformer, atoms)
-    assert fine == (12, 16, 16)
-    assert coarse == (12, 12, 12)
     moved = atoms.copy()
-    moved.positions += np.array([5 / 12, -3 / 4, 5 / 4]) @ atoms.cell.array
+    moved.positions += np.array([5, -1, 3]) / np.gcd(fine, coarse) @ atoms.cell.array
     assert deviations(transformer, atoms, moved).max() <= ROUNDING[dtype]
 
 
@@ -169,11 +167,22 @@ def test_tiled_grids_give_the_same_features(repeats, dtype):
     assert deviations(transformer, atoms, tiled).max() <= ROUNDING[dtype]
 
 
+@pytest.mark.parametrize("name", ["triclinic", "cubic"])
+def test_equivalent_cells_have_equal_features(name):
+    """Doubled and skewed cells of one crystal have the same voxels: nothing but rounding."""
+    atoms = CELLS[name]()
+    transformer = fitted(atoms, n=3, dtype="float64", spacing=0.23)
+    skewed = atoms.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [2, 1, 0], [0, -1, 1]]) @ atoms.cell.array)
+    for other in (atoms.repeat((2, 1, 1)), atoms.repeat((1, 2, 4)), skewed, skewed.repeat(2)):
+        assert deviations(transformer, atoms, other).max() <= 1e-7
+
+
 def test_supercells_to_the_discretization():
     atoms = triclinic()
     transformer = fitted(atoms, n=3, dtype="float64", spacing=0.21, oversampling=4)
-    tiled = atoms.repeat((2, 1, 1))
-    assert shapes(transformer, tiled)[0][0] != 2 * shapes(transformer, atoms)[0][0]
+    tiled = atoms.repeat((3, 1, 1))
+    assert shapes(transformer, tiled)[0][0] != 3 * shapes(transformer, atoms)[0][0]
     deviation = deviations(transformer, atoms, tiled)
     assert np.median(deviation) <= 5e-4
     assert deviation.max() <= 3e-2
@@ -266,3 +275,14 @@ def test_empty_channels_give_zeros():
     assert not values[1, lithium].any()
     assert (values[0, lithium] > 0).all()
     assert np.isfinite(values).all()
+
+
+def test_maps_lie_along_the_vectors_of_the_cell():
+    """Also of a sheared cell, whose features are computed in its shortest basis."""
+    atoms = cubic()
+    atoms.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]]) @ atoms.cell.array)
+    transformer = fitted(atoms, dtype="float64")
+    (values,) = transformer.maps(atoms, channel="Si", first=(1, 0, 0))
+    top = np.array(np.unravel_index(values.argmax(), values.shape)) / values.shape
+    distance = top - atoms[1].scaled_position
+    assert np.linalg.norm((distance - distance.round()) @ atoms.cell.array) < 0.4

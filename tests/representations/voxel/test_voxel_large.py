@@ -156,9 +156,7 @@ def test_one_structure_uses_threads(monkeypatch):
         seen.append(fft.n_threads())
         return features(self, structures)
 
-    monkeypatch.setattr(
-        "skwavelet.representations.voxel.evaluator.VoxelEvaluator.all_values", spy
-    )
+    monkeypatch.setattr("skwavelet.representations.voxel.evaluator.VoxelEvaluator.all_values", spy)
     transformer = fitted(atoms)
     transformer.transform([atoms])
     transformer.set_params(n_jobs=2).transform([atoms])
