@@ -1,8 +1,8 @@
 """Active learning on Li-Si: structures chosen by disagreement of an ensemble, or at random.
 
     python benchmarks/accuracy/active_learning.py --data DATA --cache DIR  # all paths
-    python benchmarks/accuracy/active_learning.py --cache DIR                # packaged structures
-    python benchmarks/accuracy/active_learning.py --cache DIR --quick        # seconds
+    python benchmarks/accuracy/active_learning.py --cache DIR          # those in benchmarks/data
+    python benchmarks/accuracy/active_learning.py --cache DIR --quick  # seconds
 
 Labels are CHGNet v0.3.0's, not those of density functional theory; energies only, features of
 `PointScattering` (``--voxel`` for `VoxelScattering`). Each round fits an ensemble to the labelled
@@ -10,22 +10,23 @@ structures and has a batch of the pool labelled: the top of `rank_structures`, t
 largest standard deviation, or random ones. Errors are those of structures of paths that are never
 in the pool: their root mean square, and the 95th percentile of their size, which tells whether the
 worst structures gain; median and quartiles over repeats.
+
+Cost: 10 min.
 """
 
-import argparse
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 
 from skwavelet import BaggedOLSEnsemble, PointScattering, VoxelScattering
 from skwavelet.potentials.uncertainty import rank_by_disagreement
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.rows import cached, load, split_paths
+from common.command import arguments
+from common.data import lisi, split_paths
+from common.table import table
 from common.timing import machine
 
 STRATEGIES = ("random", "largest spread", "rank_structures")
@@ -42,22 +43,22 @@ def choose(strategy, model, X, rng):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
-    parser.add_argument("--cache", required=True)
-    parser.add_argument("--quick", action="store_true", help="packaged structures, one repeat")
-    parser.add_argument("--voxel", action="store_true")
-    parser.add_argument("--batch", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--bags", type=int, default=20)
-    args = parser.parse_args()
-    if args.quick:
-        args.data, args.repeats, args.rounds, args.bags = None, 1, 3, 5
-    data = load(args.data)
+    args = arguments(
+        __doc__,
+        data="lisi",
+        cache=True,
+        quick={"repeats": 1, "rounds": 3, "bags": 5},
+        voxel=False,
+        batch=40,
+        rounds=8,
+        repeats=5,
+        bags=20,
+    )
+    data = lisi(args.data, packaged=args.quick)
     transformer = (VoxelScattering() if args.voxel else PointScattering()).fit(data.structures)
-    file = f"{type(transformer).__name__}_{len(data.structures)}.npz"
-    X = cached(Path(args.cache, file), lambda: {"X": transformer.transform(data.structures)})["X"]
+    X = args.cache.get(
+        "features", lambda: transformer.transform(data.structures), transformer, data.structures
+    )
     y, paths = data.energies, data.paths
     pool, unseen = split_paths(data)
     curves = {strategy: [] for strategy in STRATEGIES}
@@ -81,17 +82,15 @@ def main():
         f"repeats; pool of {len(pool)}, {len(unseen)} structures of unseen paths"
     )
     for column, name in enumerate(("RMSE", "95th percentile of errors")):
-        print(f"\n{name}, meV/atom\n\n| labelled | " + " | ".join(STRATEGIES) + " |")
-        print("|---" * (1 + len(STRATEGIES)) + "|")
+        print(f"\n{name}, meV/atom\n")
+        rows = []
         for step in range(args.rounds):
-            cells = []
-            for strategy in STRATEGIES:
-                values = np.array(curves[strategy])[:, step, column]
-                low, middle, high = np.percentile(values, [25, 50, 75])
-                cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f})")
-            print(f"| {(step + 1) * args.batch} | " + " | ".join(cells) + " |")
+            values = (np.array(curves[strategy])[:, step, column] for strategy in STRATEGIES)
+            ranges = (np.percentile(value, [50, 25, 75]) for value in values)
+            cells = ["{:.2f} ({:.2f} to {:.2f})".format(*found) for found in ranges]
+            rows.append([(step + 1) * args.batch, *cells])
+        print(table(["labelled", *STRATEGIES], rows))
 
 
 if __name__ == "__main__":
-    with threadpoolctl.threadpool_limits(1):
-        main()
+    main()

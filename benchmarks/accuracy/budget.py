@@ -13,24 +13,25 @@ Of every composition, three fifths of the paths are for training, a fifth for ch
 models, and a fifth for the errors that are reported: the smallest time whose model is at most 10 %
 worse than the full set *on the second fifth* is marked, and its error on the third is what counts.
 Times are measured: the least processor time of several runs for one structure, in one process.
+
+Cost: 15 min.
 """
 
-import argparse
-import os
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 
 from skwavelet import BaggedOLSEnsemble, FeatureCosts, VoxelScattering
 from skwavelet.compression.budget import features_in_budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.rows import cached, load
-from common.timing import machine, table
+from common.command import arguments
+from common.data import lisi
+from common.table import table
+from common.timing import machine
 
 FRACTIONS = (1 / 2, 1 / 4, 1 / 6, 1 / 8, 1 / 10, 1 / 12, 1 / 16, 1 / 24, 1 / 40)
 ALLOWED = 1.10
@@ -44,24 +45,17 @@ def path_parts(data):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
-    parser.add_argument("--cache", required=True)
-    parser.add_argument("--quick", action="store_true", help="packaged structures, first order")
-    parser.add_argument("--bags", type=int, default=20)
-    parser.add_argument("--n-jobs", type=int, default=None)
-    args = parser.parse_args()
-    data = load(None if args.quick else args.data)
+    args = arguments(__doc__, data="packaged", cache=True, quick={"data": None}, bags=20, n_jobs=1)
+    data = lisi(args.data, packaged=args.data is None)
     parameters = {"order": 1} if args.quick else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # scales wider than the cells: meant
         transformer = VoxelScattering(n_scales=5, n_jobs=args.n_jobs, **parameters)
         transformer.fit(data.structures)
         default = VoxelScattering(n_jobs=args.n_jobs, **parameters).fit(data.structures)
-    file = f"five_scales_{len(data.structures)}_{transformer.n_features_out_}.npz"
-    features = cached(
-        Path(args.cache, file), lambda: {"X": transformer.transform(data.structures)}
-    )["X"]
+    features = args.cache.get(
+        "features", lambda: transformer.transform(data.structures), transformer, data.structures
+    )
     train, choosing, unseen = path_parts(data)
     atoms = data.structures[len(data.structures) // 2]
     costs = FeatureCosts(transformer, atoms)
@@ -129,5 +123,4 @@ def main():
 
 
 if __name__ == "__main__":
-    with threadpoolctl.threadpool_limits(1):
-        main()
+    main()

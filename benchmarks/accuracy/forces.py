@@ -15,16 +15,15 @@ in periodic cells: theirs are central differences along the same directions.
 
 Weights of forces and stresses are chosen by the errors of training structures in the models of the
 ensemble that did not see their paths.
+
+Cost: hours; 10 min with ``--only Point --largest 480``. SOAP needs dscribe.
 """
 
-import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 
 from skwavelet import (
     AngularFeatures,
@@ -39,8 +38,12 @@ from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, fit_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.rows import RowsRidge, beside, cached_rows, errors, load, select, split_paths
-from common.timing import machine, table
+from common.command import arguments
+from common.data import lisi, split_paths
+from common.rivals import DScribe
+from common.rows import RowsRidge, beside, cached_rows, errors, select
+from common.table import line, table
+from common.timing import machine
 
 TRAININGS = {  # force_weight, stress_weight
     "energies": (0.0, 0.0),
@@ -53,50 +56,7 @@ UNITS = ("energy meV/atom", "force meV/Å", "stress meV/Å³")
 PENALTIES = 10.0 ** np.arange(-9, -2)
 
 
-class NumericalSOAP:
-    """SOAP averaged over the atoms of each element, with derivatives by central differences."""
-
-    def __init__(self, species, step=1e-3):
-        from dscribe.descriptors import SOAP  # beside it are only our own representations
-
-        self.species, self.step = species, step
-        self.soap = SOAP(species=species, r_cut=6.0, n_max=8, l_max=6, periodic=True)
-        self.n_features_out_ = len(species) * self.soap.get_number_of_features()
-
-    def get_params(self):
-        """Return what the rows depend on."""
-        return {"species": self.species, "step": self.step}
-
-    def transform(self, structures):
-        """Return the averages (n_structures, n_features)."""
-        return np.array([self._average(atoms) for atoms in structures])
-
-    def _average(self, atoms):
-        features = self.soap.create(atoms)
-        kinds = [np.array(atoms.symbols) == symbol for symbol in self.species]
-        return np.concatenate([features[kind].sum(axis=0) for kind in kinds]) / len(atoms)
-
-    def jvp(self, structures, displacements, strains):
-        """Return derivatives along displacements and strains, one array per structure."""
-        tangents = []
-        for atoms, moves, bends in zip(structures, displacements, strains, strict=True):
-            sides = []
-            for sign in (1, -1):
-                changed = []
-                for move, bend in zip(moves, bends, strict=True):
-                    copy = atoms.copy()
-                    # Long directions get short steps: the atoms move by `step` on average.
-                    length = self.step / max(np.sqrt(np.mean(move**2)), np.abs(bend).max())
-                    copy.positions += sign * length * move
-                    cell = copy.cell.array @ (np.eye(3) + sign * length * bend)
-                    copy.set_cell(cell, scale_atoms=True)
-                    changed.append(self._average(copy) / (2 * length))
-                sides.append(np.array(changed))
-            tangents.append(sides[0] - sides[1])
-        return tangents
-
-
-def representations(elements, smoothing, n_jobs):
+def representations(smoothing, n_jobs):
     """Return name -> (representations side by side, directions, most training structures)."""
     voxel = VoxelScattering(smoothing=smoothing, n_jobs=n_jobs)
     point, angular = PointScattering(n_jobs=n_jobs), AngularFeatures(angles="legendre")
@@ -104,7 +64,7 @@ def representations(elements, smoothing, n_jobs):
         "Point": ([point], 8, 10**6),
         "Point + Angular": ([point, angular], 8, 1920),
         "Voxel": ([voxel], 4, 480),
-        "SOAP": ([NumericalSOAP(elements)], 4, 480),
+        "SOAP": ([DScribe("SOAP", {"n_max": 8, "l_max": 6}, by_element=True)], 4, 480),
     }
 
 
@@ -190,26 +150,24 @@ def time_derivatives(structures, transformer):
         ("8 directions", clock(lambda a: transformer.jvp([a], [moves[len(a)]]))),
     ]
     name = f"{type(transformer).__name__}, {transformer.n_features_out_} features"
-    print(f"\n| {name} | CPU ms | ratio |\n|---|---|---|")
-    for row, seconds in rows:
-        print(f"| {row} | {1e3 * seconds:.0f} | {seconds / rows[0][1]:.2f} |", flush=True)
+    cells = [[row, f"{1e3 * s:.0f}", f"{s / rows[0][1]:.2f}"] for row, s in rows]
+    print("\n" + table([name, "CPU ms", "ratio"], cells), flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
-    parser.add_argument("--cache", required=True)
-    parser.add_argument("--quick", action="store_true", help="packaged structures, a few of them")
-    parser.add_argument("--only", nargs="+", help="names of representations")
-    parser.add_argument("--largest", type=int, default=10**6, help="most training structures")
-    parser.add_argument("--test", type=int, default=280, help="unseen structures")
-    parser.add_argument("--bags", type=int, default=30)
-    parser.add_argument("--smoothing", type=float, default=0.03, help="of the voxel modulus")
-    parser.add_argument("--n-jobs", type=int, default=None)
-    args = parser.parse_args()
-    if args.quick:
-        args.largest, args.test, args.bags = 80, 40, 4
-    data = load(None if args.quick else args.data)
+    args = arguments(
+        __doc__,
+        data="packaged",
+        cache=True,
+        quick={"data": None, "largest": 80, "test": 40, "bags": 4},
+        only=(),
+        largest=10**6,
+        test=280,
+        bags=30,
+        smoothing=0.03,
+        n_jobs=1,
+    )
+    data = lisi(args.data, packaged=args.data is None)
     pool, unseen = split_paths(data)
     unseen = unseen[: args.test]
     n_atoms = np.array([len(atoms) for atoms in data.structures])
@@ -219,15 +177,13 @@ def main():
         [value if i % 3 == 0 else None for i, value in enumerate(data.stress)],
     )
     print(machine("numpy"))
-    elements = sorted({symbol for atoms in data.structures for symbol in atoms.symbols})
-    sources = representations(elements, args.smoothing, args.n_jobs)
+    sources = representations(args.smoothing, args.n_jobs)
     header = ["structures", "trained on", "model", *UNITS, "features in use"]
     for name, (parts, n_directions, most) in sources.items():
         if args.only and name not in args.only:
             continue
         for part in parts:
-            if hasattr(part, "fit"):
-                part.fit(data.structures)
+            part.fit(data.structures)
         most = min(most, args.largest, len(pool))
         train_rows, unseen_rows = (
             beside(
@@ -260,7 +216,7 @@ def main():
             row = [size, trained_on, title, *(f"{e:.2f}" for e in errors(model, test)[:1])]
             row += [f"{errors(model, test)[1]:.0f}", f"{errors(model, test)[2]:.2f}"]
             row.append(np.count_nonzero(model.coef_))
-            print("| " + " | ".join(map(str, row)) + " |", flush=True)
+            print(line(row), flush=True)
 
         sizes = sorted({min(size, most) for size in SIZES})
         for size in sizes:
@@ -291,7 +247,7 @@ def main():
         for weights in ((1e-4, 1.0), (1e-3, 1.0), (1e-2, 1.0), (1e-3, 0.1), (1e-3, 10.0)):
             found = out_of_bag(bagged(train, groups, weights), train)
             cells = [*weights, *(f"{error:.2f}" for error in found)]
-            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+            print(line(cells), flush=True)
     for name in ("Point", "Voxel"):
         (part,) = sources[name][0]
         if hasattr(part, "feature_table_"):
@@ -299,5 +255,4 @@ def main():
 
 
 if __name__ == "__main__":
-    with threadpoolctl.threadpool_limits(1):
-        main()
+    main()

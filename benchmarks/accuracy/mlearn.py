@@ -21,21 +21,17 @@ of the others, and their forces on test structures are central differences along
 
 Rows are kept in --cache under the settings that made them, so that a run can be resumed. "ms" is
 the CPU time of the features of one structure, on one thread.
+
+Cost: 1 h; needs dscribe.
 """
 
-import argparse
-import os
 import sys
 import time
 import warnings
-import zlib
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
-from ase.io import read
-from dscribe.descriptors import ACSF, SOAP
 from sklearn.model_selection import StratifiedKFold
 
 from skwavelet import AngularFeatures, BaggedOLSEnsemble, PointScattering, VoxelScattering
@@ -43,8 +39,12 @@ from skwavelet.potentials.rows import ENERGY, FORCE, fit_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.rows import RowsRidge, beside, cached, cached_rows, select
-from common.timing import machine, table
+from common.command import arguments
+from common.data import mlearn
+from common.rivals import DScribe
+from common.rows import RowsRidge, beside, cached_rows, select
+from common.table import line, table
+from common.timing import machine
 
 ONE_CHANNEL = {"channels": ["number"]}  # all channels of one element are multiples of one
 PUBLISHED = {
@@ -55,43 +55,9 @@ FORCE_WEIGHTS = (0.001, 0.003, 0.01, 0.03)
 PENALTIES = 10.0 ** np.arange(-9, -2)
 
 
-class Differenced:
-    """A descriptor of DScribe averaged over atoms, with derivatives by central differences."""
-
-    step = 1e-3  # of directions in which an atom moves by about 0.2 Å
-
-    def __init__(self, kind, **settings):
-        self.kind, self.settings = kind, settings
-
-    def get_params(self):
-        """Return what the rows depend on."""
-        return {"kind": self.kind.__name__, "step": self.step} | self.settings
-
-    def fit(self, X):
-        """Learn the elements."""
-        species = sorted({symbol for atoms in X for symbol in atoms.symbols})
-        self._descriptor = self.kind(species=species, periodic=True, **self.settings)
-        return self
-
-    def transform(self, X):
-        """Return the averages over atoms."""
-        return np.array([self._descriptor.create(atoms).mean(axis=0) for atoms in X])
-
-    def jvp(self, X, displacements, strains):
-        """Return differences along displacements; there must be no strains."""
-        assert not any(np.any(strain) for strain in strains)
-        return [
-            self._differences(atoms, moves) for atoms, moves in zip(X, displacements, strict=True)
-        ]
-
-    def _differences(self, atoms, moves):
-        ends = []
-        for sign in (1, -1):
-            moved = [atoms.copy() for _ in moves]
-            for copy, move in zip(moved, moves, strict=True):
-                copy.positions += sign * self.step * move
-            ends.append(self.transform(moved))
-        return (ends[0] - ends[1]) / (2 * self.step)
+def dscribe(kind, **settings):
+    """Return a rival; in random directions an atom moves by about 0.2 Å, here by 2e-4 Å."""
+    return DScribe(kind, settings, step=2e-4)
 
 
 def representations():
@@ -101,12 +67,6 @@ def representations():
     angular = AngularFeatures(14, 14, reach=6.0, **ONE_CHANNEL)
     # The smallest cells are surfaces of 12 atoms: what fits them is one scale.
     voxel = VoxelScattering(n_scales=3, smoothing=0.03, **ONE_CHANNEL)
-    acsf = {
-        "g2_params": [[4.0, shift] for shift in np.linspace(1.5, 5.5, 12).tolist()],
-        "g4_params": [
-            [eta, zeta, sign] for eta in (0.005, 0.05) for zeta in (1, 2, 4, 16) for sign in (-1, 1)
-        ],
-    }
     return {
         "PointScattering()": [PointScattering(**ONE_CHANNEL)],
         "PointScattering(n_scales=4)": [PointScattering(n_scales=4, **ONE_CHANNEL)],
@@ -117,23 +77,12 @@ def representations():
         "AngularFeatures(reach=6)": [AngularFeatures(reach=6.0, **ONE_CHANNEL)],
         "Angular: 14 x 14 functions": [angular],
         "Point + Angular": [point, angular],
-        "SOAP n8 l6": [Differenced(SOAP, r_cut=6.0, n_max=8, l_max=6)],
-        "SOAP n10 l8": [Differenced(SOAP, r_cut=6.0, n_max=10, l_max=8)],
+        "SOAP n8 l6": [dscribe("SOAP", n_max=8, l_max=6)],
+        "SOAP n10 l8": [dscribe("SOAP", n_max=10, l_max=8)],
         "Voxel: three scales": [voxel],
         "Point + Voxel": [point, voxel],
-        "ACSF": [Differenced(ACSF, r_cut=6.0, **acsf)],
+        "ACSF": [dscribe("ACSF")],
     }
-
-
-def load(directory, element):
-    """Return structures, energies per atom and forces of the training and of the test part."""
-    with open(directory / f"mlearn/{element}.extxyz") as file:
-        structures = read(file, ":", format="extxyz")
-    parts = ([a for a in structures if a.info["split"] == split] for split in ("train", "test"))
-    return [
-        (X, np.array([a.get_potential_energy() / len(a) for a in X]), [a.get_forces() for a in X])
-        for X in parts
-    ]
 
 
 def rows_of(source, part, n_directions, cache):
@@ -145,19 +94,13 @@ def rows_of(source, part, n_directions, cache):
 
 def seconds_per_structure(source, X, cache):
     """Return the CPU seconds of the features of a structure, measured once."""
-    name = f"seconds_{hash_of(source)}.npz"
 
     def measure():
         start = time.process_time()
         source.transform(X)
-        return {"seconds": (time.process_time() - start) / len(X)}
+        return (time.process_time() - start) / len(X)
 
-    return float(cached(cache / name, measure)["seconds"])
-
-
-def hash_of(source):
-    """Return a short name of the settings of a representation."""
-    return f"{zlib.crc32(f'{type(source).__name__} {source.get_params()}'.encode()):08x}"
+    return cache.get("seconds", measure, source, X)
 
 
 def held_errors(problem, model):
@@ -196,7 +139,7 @@ def test_errors(parts, model, test, cache):
     for part, start, stop in zip(parts, ends[:-1], ends[1:], strict=True):
         coef = model.coef_[start:stop]
         energy += part.transform(X) @ coef
-        if isinstance(part, Differenced):
+        if isinstance(part, DScribe):
             rows = rows_of(part, test, "all", cache)
             for i, total in enumerate(gradient):
                 own = (rows["structure"] == i) & (rows["kind"] != ENERGY)
@@ -213,7 +156,7 @@ def test_errors(parts, model, test, cache):
 
 
 def compare(element, options):
-    train, test = load(options.data, element)
+    train, test = mlearn(options.data, element)
     if options.quick:
         train = tuple(part[::2] for part in train)
     n_atoms = np.array([len(atoms) for atoms in train[0]])
@@ -234,7 +177,7 @@ def compare(element, options):
             # The smallest of these cells are narrower than the widest wavelet.
             warnings.filterwarnings("ignore", message="n_scales=")
             parts = [part.fit(train[0]) for part in parts]
-        cache = options.cache / element
+        cache = options.cache
         blocks = [rows_of(part, train, options.directions, cache) for part in parts]
         joined = beside(blocks) if len(blocks) > 1 else blocks[0]
         seconds = sum(seconds_per_structure(part, train[0], cache) for part in parts)
@@ -249,33 +192,27 @@ def compare(element, options):
             f"{1e3 * held[0]:.2f}", f"{held[1]:.3f}",
             *(text for e, f in errors for text in (f"{e:.2f}", f"{f:.4f}")),
         ]  # fmt: skip
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+        print(line(row), flush=True)
     for name, (energy, force) in PUBLISHED[element].items():
-        print(f"| {name}, published | | | | | | {energy} | {force} | | |")
+        print(line([f"{name}, published", *[""] * 5, energy, force, "", ""]))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=os.environ.get("SKWAVELET_DATA"))
-    parser.add_argument("--cache", type=Path, required=True, help="directory for the rows")
-    parser.add_argument("--elements", nargs="+", default=["Si", "Li"])
-    parser.add_argument("--only", nargs="+", help="representations whose names begin like this")
-    parser.add_argument("--directions", type=int, default=24)
-    parser.add_argument("--bags", type=int, default=20)
-    parser.add_argument("--quick", action="store_true", help="half of silicon, few rows")
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data (or the environment variable SKWAVELET_DATA) names the data sets")
-    options.data = Path(options.data)
+    options = arguments(
+        __doc__,
+        data="needed",
+        cache=True,
+        quick={"elements": ["Si"], "directions": 4, "bags": 5},
+        elements=("Si", "Li"),
+        only=(),
+        directions=24,
+        bags=20,
+    )
     if options.quick:
-        options.elements, options.directions, options.bags = ["Si"], 4, 5
-        options.cache = options.cache / "quick"
         options.only = options.only or ["PointScattering()", "AngularF", "SOAP n8"]
-
     print(machine("numpy", "dscribe"))
-    with threadpoolctl.threadpool_limits(1):
-        for element in options.elements:
-            compare(element, options)
+    for element in options.elements:
+        compare(element, options)
 
 
 if __name__ == "__main__":

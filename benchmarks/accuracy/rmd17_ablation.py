@@ -6,11 +6,10 @@ Revised MD17, published split 01: the first 200 of the training structures (190 
 weights), a fixed number of epochs for all, mean over seeds, errors on the first 500 test
 structures. The CPU time of the training stands beside them: what an epoch brings is one question,
 what it costs another. Finished runs are read from the cache.
+
+Cost: 30 min; needs torch.
 """
 
-import argparse
-import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -22,8 +21,11 @@ from skwavelet.neural import AngularNetwork, PointScatteringNetwork
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from accuracy.rmd17_networks import load
+from common.command import arguments
+from common.data import rmd17_parts
+from common.table import Table
 
+NETWORKS = ["skwavelet.neural.angular", "skwavelet.neural.point"]
 VARIANTS = {
     "default (Legendre, three layers)": {},
     "one layer, which has no moments to pass on": {"n_layers": 1},
@@ -56,33 +58,32 @@ def measure(options, train, test, epochs, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
-    parser.add_argument("--cache", required=True)
-    parser.add_argument("--molecule", default="ethanol")
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--quick", action="store_true")
-    args = parser.parse_args()
+    args = arguments(
+        __doc__,
+        data="needed",
+        cache=True,
+        quick={"epochs": 1, "seeds": 1, "train": 40, "test": 40},
+        molecule="ethanol",
+        epochs=60,
+        seeds=2,
+        train=200,
+        test=500,
+    )
     torch.set_num_threads(1)
-    Path(args.cache).mkdir(parents=True, exist_ok=True)
-    train, test = load(args.data, args.molecule)
-    train, test = [part[:200] for part in train], [part[:500] for part in test]
-    if args.quick:
-        args.epochs, args.seeds = 1, 1
-        train, test = [part[:40] for part in train], [part[:40] for part in test]
-    print("| network | energy meV | force meV/Å | CPU s |\n|---|---|---|---|")
-    for number, (title, options) in enumerate(VARIANTS.items()):
+    train, test = rmd17_parts(args.data, args.molecule)
+    train, test = [part[: args.train] for part in train], [part[: args.test] for part in test]
+    table = Table(["network", "energy meV", "force meV/Å", "CPU s"], digits=1)
+    for title, options in VARIANTS.items():
         results = []
         for seed in range(args.seeds):
-            name = f"ablation_{args.molecule}_{len(train[0])}_{args.epochs}_{number}_{seed}.json"
-            path = Path(args.cache, name)
-            if not path.exists():
-                values = measure(options, train, test, args.epochs, seed)
-                path.write_text(json.dumps(values))
-            results.append(json.loads(path.read_text()))
+
+            def compute(options=options, seed=seed):
+                return measure(options, train, test, args.epochs, seed)
+
+            settings = (options, train, test, args.epochs, seed)
+            results.append(args.cache.get("ablation", compute, *settings, code=NETWORKS))
         energy, force, seconds = np.mean(results, axis=0)
-        print(f"| {title} | {energy:.1f} | {force:.1f} | {seconds:.0f} |", flush=True)
+        table.add(title, energy, force, f"{seconds:.0f}")
 
 
 if __name__ == "__main__":

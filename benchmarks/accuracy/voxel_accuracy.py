@@ -1,6 +1,6 @@
 """Measure the accuracy of VoxelScattering's default settings on real Li-Si cells.
 
-    python benchmarks/accuracy/voxel_accuracy.py            # about three minutes
+    python benchmarks/accuracy/voxel_accuracy.py            # all parts
     python benchmarks/accuracy/voxel_accuracy.py --quick    # seconds, one structure
     python benchmarks/accuracy/voxel_accuracy.py --cells    # equivalent cells of copper, a minute
 
@@ -20,9 +20,10 @@ Zero-order features are exact and left out.
 ``--cells`` compares energies per atom of equivalent cells instead, for linear models of first-order
 features of rattled copper cells with energies by EMT: doubled and sheared cells have the same
 voxels; thrice repeated ones, and the conventional cell of a face-centred one, others.
+
+Cost: 3 min.
 """
 
-import argparse
 import itertools
 import sys
 import time
@@ -39,7 +40,9 @@ from skwavelet.datasets import load_lisi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.timing import machine, table
+from common.command import arguments
+from common.table import table
+from common.timing import machine
 
 # What --cells compares, beside the default.
 CELL_SETTINGS = (
@@ -147,18 +150,16 @@ def equivalent_cells():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one structure")
-    parser.add_argument("--cells", action="store_true", help="equivalent cells of copper")
-    arguments = parser.parse_args()
-    if arguments.cells:
+    args = arguments(__doc__, cells=False, quick={"count": 1, "images": 4}, count=6, images=16)
+    if args.cells:
         print(machine("numpy", "pyFFTW"))
         equivalent_cells()
         return
+    # Spacings and scales set by hand draw warnings that are meant for users.
+    warnings.simplefilter("ignore", UserWarning)
     structures = load_lisi().structures
-    count = 1 if arguments.quick else 6
-    chosen = [structures[i] for i in np.linspace(0, len(structures) - 1, count + 2).astype(int)]
-    chosen = chosen[1:-1]
+    spread = np.linspace(0, len(structures) - 1, args.count + 2).astype(int)
+    chosen = [structures[i] for i in spread[1:-1]]
     print(machine("numpy", "pyFFTW"))
 
     def fitted(**parameters):
@@ -191,14 +192,13 @@ def main():
         add(f"discretization: {name}", relative_deviation(found, reference))
 
     rng = np.random.default_rng(0)
-    images = 4 if arguments.quick else 16
     spreads = [
         relative_spread(
-            default.transform([translated(a, default.spacing_, rng) for _ in range(images)])
+            default.transform([translated(a, default.spacing_, rng) for _ in range(args.images)])
         )
         for a in chosen
     ]
-    add(f"translation: spread over {images}", np.concatenate(spreads))
+    add(f"translation: spread over {args.images}", np.concatenate(spreads))
     spreads = [relative_spread(default.transform(rotated(a))) for a in chosen[:2]]
     add("rotation: spread over 48", np.concatenate(spreads))
     doubled = default.transform([a.repeat((2, 1, 1)) for a in chosen])
@@ -216,7 +216,4 @@ def main():
 
 
 if __name__ == "__main__":
-    with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
-        # Spacings and scales set by hand draw warnings that are meant for users.
-        warnings.simplefilter("ignore", UserWarning)
-        main()
+    main()

@@ -1,74 +1,42 @@
-"""Rows of energies, forces and stresses, computed once and kept in a directory.
+"""Rows of energies, forces and stresses, computed once and kept.
 
-What ``forces.py``, ``smoothing.py`` and ``rmd17_forces.py`` share. Rows are those that
-``EnergyForceRegressor`` makes, kept so that many linear models can be fitted to them.
+Rows are those that ``EnergyForceRegressor`` makes, kept so that many linear models can be fitted to
+them.
 """
 
 import zlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-import skwavelet
-from skwavelet.datasets import LISI_STEPS, load_lisi
 from skwavelet.potentials.rows import ENERGY, STRESS, Rows, build_rows
 
-_CHUNK = 40
 _BLOCK = 2048
 
 
-def load(data_home):
-    """Return the packaged Li-Si structures, or all paths with 12 frames each."""
-    if data_home is None:
-        return load_lisi()
-    return load_lisi(data_home=data_home, steps=LISI_STEPS)
+def _geometry(structures, start):
+    return zlib.crc32(b"".join(atoms.positions.tobytes() for atoms in structures))
 
 
-def split_paths(data, share=(4, 5)):
-    """Return structures of training paths and of unseen paths, both in random order.
-
-    Of every composition, the first ``share`` of its paths are for training.
-    """
-    number = np.array([int(path.rpartition("p")[2]) for path in data.paths])
-    unseen = number >= (number.max() + 1) * share[0] // share[1]
-    shuffled = np.random.default_rng(0).permutation(len(data.structures))
-    return shuffled[~unseen[shuffled]], shuffled[unseen[shuffled]]
-
-
-def cached(path, compute):
-    """Return the arrays of an npz file, computing and writing it if it is not there."""
-    path = Path(path)
-    if not path.exists():
-        arrays = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **arrays)
-    with np.load(path) as archive:
-        return dict(archive)
-
-
-def _settings(source):
-    """Return everything that rows depend on beside structures and directions."""
-    parameters = source.get_params() | {"n_jobs": None, "verbose": None}
-    learned = getattr(source, "beta_", None)
-    return f"{skwavelet.__version__} {type(source).__name__} {parameters} {learned}"
-
-
-def cached_rows(source, structures, labels, members, n_directions, cache):
+def cached_rows(source, structures, labels, members, n_directions, cache, chunk=40, seed=_geometry):
     """Return the rows of some structures, in pieces that a later run finds again.
 
     Parameters
     ----------
-    source : object with get_params, transform and jvp
-        A fitted representation, or one made to look like it.
+    source : fitted representation
+        With ``transform`` and ``jvp``.
     structures : sequence of ase.Atoms
     labels : tuple of (energies per atom, forces, stresses)
         One entry per structure; None where there is none.
     members : ndarray of int
         The structures whose rows are wanted. Directions depend on them, not on ``source``.
     n_directions : int or "all"
-    cache : path
+    cache : Cache
+    chunk : int
+        Structures of a piece.
+    seed : callable
+        From the structures of a piece and its start to the seed of the directions.
 
     Returns
     -------
@@ -76,21 +44,20 @@ def cached_rows(source, structures, labels, members, n_directions, cache):
         ``design``, ``targets``, ``structure`` (its number), ``kind``.
     """
     parts = []
-    for start in range(0, len(members), _CHUNK):
-        part = members[start : start + _CHUNK]
+    for start in range(0, len(members), chunk):
+        part = members[start : start + chunk]
         X = [structures[i] for i in part]
-        geometry = zlib.crc32(b"".join(atoms.positions.tobytes() for atoms in X))
-        stamp = zlib.crc32(f"{_settings(source)} {geometry} {n_directions}".encode())
+        chosen = [[label[i] for i in part] for label in labels]
 
-        def compute(X=X, part=part, geometry=geometry):
+        def compute(X=X, part=part, chosen=chosen, start=start):
             rows = build_rows(
                 source,
                 X,
-                np.array([labels[0][i] for i in part]),
+                np.array(chosen[0]),
                 source.transform(X),
-                *([label[i] for i in part] for label in labels[1:]),
+                *chosen[1:],
                 n_directions,
-                np.random.default_rng(geometry),
+                np.random.default_rng(seed(X, start)),
             )
             return {
                 "design": rows.design.astype(np.float32),
@@ -99,7 +66,8 @@ def cached_rows(source, structures, labels, members, n_directions, cache):
                 "kind": rows.kind,
             }
 
-        parts.append(cached(Path(cache, f"rows_{stamp:08x}.npz"), compute))
+        settings = (source, X, part, chosen, n_directions, seed(X, start))
+        parts.append(cache.get("rows", compute, *settings, code=["skwavelet.potentials.rows"]))
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternating timings, a line about the machine, Markdown tables.
+"""Alternating timings, and a line about the machine.
 
 Rivals are timed in turn, again and again, so that whatever else the machine does hits all of them;
 the minimum is the figure to quote, the median tells how disturbed the run was. On a busy machine
@@ -69,9 +69,3 @@ def machine(*packages: str) -> str:
     versions += [f"{name} {importlib.metadata.version(name)}" for name in ("skwavelet", *packages)]
     load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     return f"{model}, {os.cpu_count()} cores{load}; {', '.join(versions)}"
-
-
-def table(header: list[str], rows: list[list[object]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -12,11 +12,11 @@ of them to a new directory, and a call of ``featurize`` that finds everything do
 adds is also given as a sum of its parts (settings, checksums, files), timed alone in the same
 process: on a busy machine that is the figure to trust.
 
-Usage: ``python benchmarks/speed/cluster.py [workers overhead] [--quick]`` (needs
-``pip install "dask[distributed]"``).
+    python benchmarks/speed/cluster.py [workers overhead] [--quick]
+
+Cost: 8 min; needs "dask[distributed]".
 """
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -32,7 +32,9 @@ from skwavelet.storage import writer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.timing import alternate, machine, table
+from common.command import arguments
+from common.table import table
+from common.timing import alternate, machine
 
 
 def fresh(directory: Path, plans: Path) -> Path:
@@ -116,12 +118,10 @@ def overhead(transformer, structures, directory: Path, repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=["workers", "overhead"])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    structures = load_lisi().structures[: 120 if options.quick else 480]
+    options = arguments(
+        __doc__, quick={"count": 120}, parts=("workers", "overhead"), repeats=3, count=480
+    )
+    structures = load_lisi().structures[: options.count]
     transformer = VoxelScattering(order=1 if options.quick else 2).fit(structures)
     print(machine("joblib"))
     print(f"\n{len(structures)} structures, {transformer.n_features_out_} features\n")

@@ -7,10 +7,11 @@ again, with one or two processes as chance has it, ``--kills`` times in all. Aft
 chunks that were complete before must still be there, unchanged, and every complete chunk must pass
 its checksum. At the end an uninterrupted run with the same FFT plans must give the same bytes.
 
-Usage: ``python benchmarks/speed/interruptions.py [--kills 50] [--quick]``
+    python benchmarks/speed/interruptions.py [--kills 50] [--quick]
+
+Cost: 5 min.
 """
 
-import argparse
 import random
 import shutil
 import signal
@@ -26,6 +27,10 @@ from ase.io import write
 
 from skwavelet import FeatureStore, featurize
 from skwavelet.storage.store import load_chunk, read_chunk_record
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common.command import arguments
 
 
 def structures(n: int) -> list:
@@ -49,13 +54,8 @@ def complete(store: Path) -> dict[int, bytes]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--longest", type=float, default=2.0, help="seconds")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="three kills")
-    options = parser.parse_args()
-    kills = 3 if options.quick else options.kills
+    options = arguments(__doc__, quick={"kills": 3}, kills=50, longest=2.0, seed=0)
+    kills = options.kills
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

@@ -18,11 +18,9 @@ the voxel size, full resolution) must be one constant per coefficient, since onl
 differ, so its variation over channels and structures is the error. The modulus is all but exact
 here (smoothing=1e-8), as kymatio's is.
 
-kymatio 0.3.0 imports ``scipy.special.sph_harm``, which SciPy 1.17 no longer has; ``load_kymatio``
-defines it from ``sph_harm_y``, which swaps the angles and the indices. Nothing else is changed.
+Cost: 4 min; needs kymatio and torch.
 """
 
-import argparse
 import sys
 import warnings
 from dataclasses import replace
@@ -30,31 +28,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import scipy.special
-import threadpoolctl
+import scipy.fft
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.timing import alternate, machine, table
+from common.command import arguments
+from common.rivals import load_kymatio
+from common.table import table
+from common.timing import alternate, machine
 
 BETA = 0.4
-
-
-def load_kymatio():
-    """Return kymatio's two frontends by name, whatever the SciPy."""
-    if not hasattr(scipy.special, "sph_harm"):
-        # Old: (m, l, azimuthal, polar); new: (l, m, polar, azimuthal).
-        scipy.special.sph_harm = lambda m, l, azimuthal, polar: scipy.special.sph_harm_y(
-            l, m, polar, azimuthal
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from kymatio.scattering3d.frontend.numpy_frontend import HarmonicScatteringNumPy3D
-        from kymatio.scattering3d.frontend.torch_frontend import HarmonicScatteringTorch3D
-    return {"numpy": HarmonicScatteringNumPy3D, "torch": HarmonicScatteringTorch3D}
 
 
 class TiedScattering(VoxelScattering):
@@ -222,9 +208,7 @@ def compare(structures, *, length, n_scales, max_l, powers, channels, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a smaller grid, one setting")
-    arguments = parser.parse_args()
+    args = arguments(__doc__, quick={"repeats": 3}, repeats=6)
     try:
         load_kymatio()
     except ImportError as error:
@@ -239,12 +223,11 @@ def main():
         base | {"powers": (1, 2), "channels": ["valence"]},
         {"length": 64, "n_scales": 5, "max_l": 3, "powers": thesis, "channels": "auto"},
     ]
-    if arguments.quick:
+    if args.quick:
         small = {"length": 32, "n_scales": 3, "max_l": 2, "powers": thesis}
         settings = [small | {"channels": "auto"}]
-    with threadpoolctl.threadpool_limits(1):
-        for setting in settings:
-            compare(structures, **setting, repeats=3 if arguments.quick else 6)
+    for setting in settings:
+        compare(structures, **setting, repeats=args.repeats)
 
 
 if __name__ == "__main__":

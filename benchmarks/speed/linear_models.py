@@ -11,15 +11,15 @@ problem; the error is that of paths which no model has seen.
 - textbook OLS: orthogonal least squares with every column orthogonalized at every step;
 - OMP: scikit-learn's OrthogonalMatchingPursuit (centred and scaled columns);
 - the two models of skwavelet.
+
+Cost: 3 min.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 from sklearn.linear_model import OrthogonalMatchingPursuit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +28,8 @@ from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.command import arguments
+from common.table import Table
 from common.timing import machine
 
 
@@ -80,13 +82,16 @@ class TextbookOLS:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the size")
-    parser.add_argument("--n-jobs", type=int, default=2, help="threads of the ensemble")
-    arguments = parser.parse_args()
-    n_paths, n_features, length, n_bags = 370, 3740, 300, 100
-    if arguments.quick:
-        n_paths, n_features, length, n_bags = 100, 400, 30, 10
+    args = arguments(
+        __doc__,
+        quick={"paths": 100, "features": 400, "length": 30, "bags": 10},
+        n_jobs=2,
+        paths=370,
+        features=3740,
+        length=300,
+        bags=100,
+    )
+    n_paths, n_features, length, n_bags = args.paths, args.features, args.length, args.bags
     n_test = n_paths // 5
     X, y, paths = synthetic_data(n_paths + n_test, 12, n_features)
     test = paths >= n_paths
@@ -95,59 +100,43 @@ def main():
     single = {"validation_fraction": None, "random_state": 0}
     bagged = {"max_features": length, "random_state": 0}
 
-    n_jobs = arguments.n_jobs
-    # Name, model, arguments of fit, BLAS threads.
-    rows = [
-        ("textbook OLS", TextbookOLS(length), {}, 1),
-        (
-            "scikit-learn OMP",
-            make_pipeline(StandardScaler(), OrthogonalMatchingPursuit(n_nonzero_coefs=length)),
-            {},
-            1,
-        ),
-        ("GreedyOLSRegressor, all candidates", GreedyOLSRegressor(length, **single), {}, 1),
-        (
-            "GreedyOLSRegressor, sqrt candidates",
+    n_jobs = args.n_jobs
+    omp = make_pipeline(StandardScaler(), OrthogonalMatchingPursuit(n_nonzero_coefs=length))
+    parallel = {"n_jobs": n_jobs, **bagged}
+    models = {  # model, threads
+        "textbook OLS": (TextbookOLS(length), 1),
+        "scikit-learn OMP": (omp, 1),
+        "GreedyOLSRegressor, all candidates": (GreedyOLSRegressor(length, **single), 1),
+        "GreedyOLSRegressor, sqrt candidates": (
             GreedyOLSRegressor(length, candidates="sqrt", **single),
-            {},
             1,
         ),
-        (
-            "BaggedOLSEnsemble(4, folds, all candidates)",
-            BaggedOLSEnsemble(4, resampling="folds", candidates="all", n_jobs=n_jobs, **bagged),
-            groups,
+        "BaggedOLSEnsemble(4, folds, all candidates)": (
+            BaggedOLSEnsemble(4, resampling="folds", candidates="all", **parallel),
             n_jobs,
         ),
-        (
-            f"BaggedOLSEnsemble({n_bags}), default patience",
-            BaggedOLSEnsemble(n_bags, n_jobs=n_jobs, **bagged),
-            groups,
+        f"BaggedOLSEnsemble({n_bags}), default patience": (
+            BaggedOLSEnsemble(n_bags, **parallel),
             n_jobs,
         ),
-        (
-            f"BaggedOLSEnsemble({n_bags}), patience=None",
-            BaggedOLSEnsemble(n_bags, patience=None, n_jobs=n_jobs, **bagged),
-            groups,
+        f"BaggedOLSEnsemble({n_bags}), patience=None": (
+            BaggedOLSEnsemble(n_bags, patience=None, **parallel),
             n_jobs,
         ),
-    ]
+    }
     print(f"n = {len(train[0])} rows, d = {n_features} features, paths of up to {length} features;")
     print(f"{machine('scikit-learn', 'numpy')}\n")
-    print("| model | threads | time (s) | models | CPU time per model (s) | features | test RMSE |")
-    print("|---|---|---|---|---|---|---|")
-    for name, model, fit_arguments, threads in rows:
+    header = ["model", "threads", "time (s)", "models", "CPU time per model (s)", "features"]
+    table = Table([*header, "test RMSE"])
+    for name, (model, threads) in models.items():
         start, cpu_start = time.perf_counter(), time.process_time()
-        with threadpoolctl.threadpool_limits(1):
-            model.fit(*train, **fit_arguments)
+        model.fit(*train, **(groups if isinstance(model, BaggedOLSEnsemble) else {}))
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
         members = getattr(model, "estimators_", [model])
         features = np.mean([getattr(member, "n_features_selected_", length) for member in members])
         rmse = np.sqrt(np.mean((model.predict(X[test]) - y[test]) ** 2))
-        print(
-            f"| {name} | {threads} | {seconds:.2f} | {len(members)} | {cpu / len(members):.2f}"
-            f" | {features:.0f} | {rmse:.4f} |",
-            flush=True,
-        )
+        size = f"{features:.0f}"
+        table.add(name, threads, seconds, len(members), cpu / len(members), size, f"{rmse:.4f}")
     print(f"\nStandard deviation of the test targets: {y[test].std():.4f}")
 
 

@@ -1,17 +1,16 @@
 r"""Training steps per second beside SchNetPack's SchNet and PaiNN, and cost against neighbours.
 
-    pip install schnetpack && python benchmarks/speed/network_throughput.py --data DATA
+    python benchmarks/speed/network_throughput.py --data DATA
 
 One step is energies, forces, the gradient of the loss (5.16) and the optimizer's update, float32,
 one thread, batches of structures whose neighbour lists are at hand; networks take turns, and the
 least CPU time of each counts. Three layers each; SchNetPack's networks with 20 radial functions,
 as in its examples. Without SchNetPack its rows are left out.
+
+Cost: 4 min; needs torch and schnetpack.
 """
 
-import argparse
-import os
 import sys
-import typing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,7 +26,10 @@ from skwavelet.structures.checks import check_structures
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from accuracy.rmd17_networks import load
+from common.command import arguments
+from common.data import rmd17_parts
+from common.rivals import schnetpack_model
+from common.table import Table
 from common.timing import alternate, machine
 
 CUTOFF = 5.0
@@ -55,26 +57,9 @@ def angular_step(structures, energies, forces, width, **options):
 
 def schnetpack_step(structures, energies, forces, width, name):
     """Return a training step of one of SchNetPack's networks."""
-    import torch.utils.data.dataloader as dataloader
-
-    # SchNetPack 2.1.1 imports a name that torch no longer has.
-    dataloader.T_co = getattr(dataloader, "T_co", typing.TypeVar("T_co"))
-    import schnetpack
+    model = schnetpack_model(name, width, CUTOFF)
     from schnetpack import properties
 
-    radial = schnetpack.nn.GaussianRBF(n_rbf=20, cutoff=CUTOFF)
-    representation = getattr(schnetpack.representation, name)(
-        n_atom_basis=width, n_interactions=3, radial_basis=radial,
-        cutoff_fn=schnetpack.nn.CosineCutoff(CUTOFF),
-    )  # fmt: skip
-    model = schnetpack.model.NeuralNetworkPotential(
-        representation,
-        input_modules=[schnetpack.atomistic.PairwiseDistances()],
-        output_modules=[
-            schnetpack.atomistic.Atomwise(n_in=width, output_key="energy"),
-            schnetpack.atomistic.Forces(energy_key="energy", force_key="forces"),
-        ],
-    )
     pairs = [s.neighbors(CUTOFF, "ij") for s in check_structures(structures)]
     starts = np.cumsum([0, *map(len, structures)])
     centers, neighbors = (
@@ -104,19 +89,19 @@ def schnetpack_step(structures, energies, forces, width, name):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default=os.environ.get("SKWAVELET_DATA"))
-    parser.add_argument("--molecules", nargs="+", default=["ethanol", "aspirin"])
-    parser.add_argument("--batch", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--quick", action="store_true")
-    args = parser.parse_args()
+    args = arguments(
+        __doc__,
+        data="needed",
+        quick={"rounds": 2},
+        molecules=("ethanol", "aspirin"),
+        batch=10,
+        rounds=20,
+    )
     torch.set_num_threads(1)
-    rounds = 2 if args.quick else args.rounds
     print(machine("torch"))
-    print("| molecule | network | width | ms/step | structures/s |\n|---|---|---|---|---|")
+    table = Table(["molecule", "network", "width", "ms/step", "structures/s"], digits=1)
     for molecule in args.molecules:
-        X, y, F = [part[: args.batch] for part in load(args.data, molecule)[0]]
+        X, y, F = [part[: args.batch] for part in rmd17_parts(args.data, molecule)[0]]
         inputs = X, torch.tensor(y - y.mean()).float(), torch.tensor(F.reshape(-1, 3)).float()
         steps = {}
         for width in (64, 128):
@@ -126,16 +111,12 @@ def main():
             if find_spec("schnetpack"):
                 for name in ("SchNet", "PaiNN"):
                     steps[f"SchNetPack {name}", width] = schnetpack_step(*inputs, width, name)
-        for (name, width), timing in alternate(steps, rounds).items():
+        for (name, width), timing in alternate(steps, args.rounds).items():
             seconds = timing.best_cpu
-            print(
-                f"| {molecule} | {name} | {width} | {1e3 * seconds:.1f} | {len(X) / seconds:.0f} |",
-                flush=True,
-            )
-    print(
-        "\n| atoms in a box of 0.05 atoms/Å³ | neighbours | Legendre ms/atom | Gaussian ms/atom |"
-    )
-    print("|---|---|---|---|")
+            table.add(molecule, name, width, 1e3 * seconds, round(len(X) / seconds))
+    print()
+    header = ["atoms in a box of 0.05 atoms/Å³", "neighbours", "Legendre ms/atom"]
+    table = Table([*header, "Gaussian ms/atom"])
     rng = np.random.default_rng(0)
     for n_atoms in (32, 128, 512):
         side = (n_atoms / 0.05) ** (1 / 3)
@@ -146,9 +127,9 @@ def main():
             "legendre": angular_step(*inputs, 32),
             "gaussian": angular_step(*inputs, 32, basis="gaussian", n_angular=10),
         }
-        times = alternate(steps, max(2, rounds // 5))
-        cells = " | ".join(f"{1e3 * times[name].best_cpu / n_atoms:.2f}" for name in steps)
-        print(f"| {n_atoms} | {count:.0f} | {cells} |", flush=True)
+        times = alternate(steps, max(2, args.rounds // 5))
+        cells = [1e3 * times[name].best_cpu / n_atoms for name in steps]
+        table.add(n_atoms, round(count), *cells)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ DScribe: "outer" (the mean of the power spectra, what sums over atoms are) and "
 spectrum of the mean, DScribe's fastest). Rivals take turns; the minimum of the CPU times counts,
 which other processes on the machine disturb less than wall times. Peak memory is that of a fresh
 process, less what it has after a structure of one cell.
+
+Cost: 6 min; needs dscribe and matscipy.
 """
 
-import argparse
 import multiprocessing
 import re
 import sys
@@ -21,8 +22,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
-from dscribe.descriptors import SOAP
 from matscipy.neighbours import neighbour_list
 
 from skwavelet import AngularFeatures, PointScattering
@@ -31,7 +30,10 @@ from skwavelet.structures.checks import check_structures
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.timing import alternate, machine, table
+from common.command import arguments
+from common.rivals import averaged_soap
+from common.table import line, table
+from common.timing import alternate, machine
 
 REACH = 6.0
 OCTAVES = {"scale_step": 1.0, "n_scales": 2, "order": 2, "max_l": 2, "reach": REACH}
@@ -46,12 +48,6 @@ PAIRS = {
 }
 
 
-def soap(n_max, l_max, average):
-    return SOAP(
-        species=["Li", "Si"], r_cut=REACH, n_max=n_max, l_max=l_max, periodic=True, average=average
-    )
-
-
 def compare(structures, atoms, repeats):
     """Print the times of every pair, and of gradients, for one structure."""
     rng = np.random.default_rng(0)
@@ -59,7 +55,9 @@ def compare(structures, atoms, repeats):
     for name, (transformer, (n_max, l_max)) in PAIRS.items():
         transformer.fit(structures)
         cotangent = rng.normal(size=(1, transformer.n_features_out_))
-        rivals = {average: soap(n_max, l_max, average) for average in ("outer", "inner")}
+        rivals = {
+            average: averaged_soap(n_max, l_max, average, REACH) for average in ("outer", "inner")
+        }
         times = alternate(
             {
                 "ours": lambda t=transformer: t.transform([atoms]),
@@ -80,16 +78,8 @@ def compare(structures, atoms, repeats):
             f"{best['inner']:.1f}",
             f"{best['inner'] / best['ours']:.1f}",
         ])  # fmt: skip
-    header = [
-        "",
-        "features",
-        "ms",
-        "with gradient",
-        "SOAP",
-        "outer, ms",
-        "inner, ms",
-        "inner / ours",
-    ]
+    header = ["", "features", "ms", "with gradient", "SOAP", "outer, ms", "inner, ms"]
+    header.append("inner / ours")
     print(f"\n{len(atoms)} atoms\n\n{table(header, rows)}")
 
 
@@ -141,7 +131,7 @@ def scaling(structures, cell, tilings):
             else:  # nothing to warm up
                 seconds = [cpu_seconds(function) for function in functions.values()]
             row += [f"{1e6 * s / len(atoms):.0f}" for s in seconds]
-        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+        print(line(row), flush=True)
 
 
 def memory(structures, cell, tilings):
@@ -151,7 +141,7 @@ def memory(structures, cell, tilings):
     for tiling in tilings:
         atoms = cell * tiling
         peaks = [peak_memory(transformer, cell, atoms) for transformer in transformers.values()]
-        print(f"| {len(atoms)} | " + " | ".join(f"{peak:.2f}" for peak in peaks) + " |", flush=True)
+        print(line([len(atoms), *(f"{peak:.2f}" for peak in peaks)]), flush=True)
 
 
 def cpu_seconds(function):
@@ -179,27 +169,22 @@ def neighbor_lists(cell, tilings):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tables", nargs="*", default=["soap", "scaling", "memory", "lists"])
-    parser.add_argument("--quick", action="store_true", help="without the largest cells")
-    options = parser.parse_args()
-
+    options = arguments(__doc__, quick={}, parts=("soap", "scaling", "memory", "lists"))
     structures = load_lisi().structures
     cell = next(atoms for atoms in structures if len(atoms) == 66)
     tilings = [(4, 2, 2)] if options.quick else [(4, 2, 2), (6, 5, 5), (16, 10, 10)]
     print(machine("numpy", "scipy", "vesin", "dscribe"))
     # The radial functions of the largest SOAP are nearly dependent.
     warnings.filterwarnings("ignore", message="An ill-conditioned matrix")
-    with threadpoolctl.threadpool_limits(1):
-        if "soap" in options.tables:
-            compare(structures, cell, repeats=10)
-            compare(structures, cell * (4, 2, 2), repeats=1 if options.quick else 3)
-        if "scaling" in options.tables:
-            scaling(structures, cell, [(1, 1, 1), *tilings])
-        if "memory" in options.tables:
-            memory(structures, cell, tilings)
-        if "lists" in options.tables:
-            neighbor_lists(cell, [(1, 1, 1), *tilings[:2]])
+    if "soap" in options.parts:
+        compare(structures, cell, repeats=10)
+        compare(structures, cell * (4, 2, 2), repeats=1 if options.quick else 3)
+    if "scaling" in options.parts:
+        scaling(structures, cell, [(1, 1, 1), *tilings])
+    if "memory" in options.parts:
+        memory(structures, cell, tilings)
+    if "lists" in options.parts:
+        neighbor_lists(cell, [(1, 1, 1), *tilings[:2]])
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@
   densities on the device; VoxelScattering starts from ``ase.Atoms``. Skipped without kymatio.
 
 Transfers to and from the device are part of all times. Timings name the device.
+
+Cost: 2 min; needs torch, array-api-compat and kymatio.
 """
 
-import argparse
 import importlib.util
 import os
 import sys
@@ -26,14 +27,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from kymatio_comparison import TiedScattering, densities, load_kymatio
+from kymatio_comparison import TiedScattering, densities
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.timing import machine, table
+from common.command import arguments
+from common.rivals import load_kymatio
+from common.table import table
+from common.timing import machine
 
 
 def fitted(structures, **parameters):
@@ -141,16 +145,13 @@ def part_kymatio(structures, device, quick):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda", help="a device of torch")
-    parser.add_argument("--quick", action="store_true", help="smaller and fewer")
-    arguments = parser.parse_args()
-    structures, device = load_lisi().structures, arguments.device
+    args = arguments(__doc__, quick={}, device="cuda")
+    structures, device = load_lisi().structures, args.device
     name = torch.cuda.get_device_name(device) if device != "cpu" else "CPU"
     print(f"{machine('numpy', 'torch')}; device {name}\n\n## structures\n", flush=True)
-    part_structures(structures, device, arguments.quick)
+    part_structures(structures, device, args.quick)
     print("\n## kymatio\n", flush=True)
-    part_kymatio(structures, device, arguments.quick)
+    part_kymatio(structures, device, args.quick)
 
 
 if __name__ == "__main__":

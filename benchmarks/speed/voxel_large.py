@@ -12,14 +12,15 @@ runs in a process of its own, whose peak memory is what it adds to the process b
 is part of its time (a few seconds). "Density" is the part of the coefficients rho^(G), by
 non-uniform FFT and by separable sums; "full resolution" keeps every map on the base grid. The last
 two are run as long as they take minutes.
+
+Cost: 10 min, an hour to 10^5 atoms; needs finufft.
 """
 
-import argparse
-import json
-import subprocess
+import multiprocessing
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,9 @@ from skwavelet.representations.voxel.nufft import NonUniformDensity
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.timing import machine, table
+from common.command import arguments
+from common.table import table
+from common.timing import machine
 
 TILINGS = {
     132: (1, 1, 2), 264: (1, 2, 2), 528: (2, 2, 2), 1056: (2, 2, 4), 2376: (3, 3, 4),
@@ -71,7 +74,7 @@ def measured(function, warm):
 
 
 def case(n_atoms, kind, n_jobs):
-    """Measure one size; what the process does when it is started with ``--case``."""
+    """Measure one size, in a process that has done nothing before."""
     structures = load_lisi().structures
     atoms = next(a for a in structures if str(a.symbols) == "Li19Si47")
     large = tiled(atoms, TILINGS[n_atoms])
@@ -104,14 +107,13 @@ def case(n_atoms, kind, n_jobs):
 
 def separate(n_atoms, kind, n_jobs, cache):
     """Return the measurement of one size, from the cache or from a process of its own."""
-    name = cache / f"{kind.replace(' ', '_')}_{n_atoms}_{n_jobs}.json" if cache else None
-    if name is None or not name.exists():
-        command = [sys.executable, __file__, "--case", str(n_atoms), kind, str(n_jobs)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        if name is None:
-            return json.loads(text)
-        name.write_text(text)
-    return json.loads(name.read_text())
+
+    def measure():
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(case, n_atoms, kind, n_jobs).result()
+
+    return cache.get("large", measure, VoxelScattering(), n_atoms, kind, n_jobs)
 
 
 def seconds(result):
@@ -119,25 +121,14 @@ def seconds(result):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--atoms", type=int, default=10000, help="largest size")
-    parser.add_argument("--quick", action="store_true", help="two small sizes")
-    parser.add_argument("--cache", type=Path, help="directory of measurements, made if missing")
-    parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.case:
-        n_atoms, kind, n_jobs = arguments.case
-        print(json.dumps(case(int(n_atoms), kind, int(n_jobs))))
-        return
-    if arguments.cache:
-        arguments.cache.mkdir(parents=True, exist_ok=True)
+    args = arguments(__doc__, cache=True, quick={}, atoms=10000)
     print(machine("numpy", "pyFFTW", "finufft"), flush=True)
-    sizes = [132, 264] if arguments.quick else [n for n in TILINGS if n <= 1.05 * arguments.atoms]
+    sizes = [132, 264] if args.quick else [n for n in TILINGS if n <= 1.05 * args.atoms]
     rows, results = [], {}
     for n in sizes:
         kinds = ["features", "density"]
         kinds += [k for k in ("separable sums", "full resolution") if n <= LIMITS[k]]
-        found = {k: separate(n, k, 1, arguments.cache) for k in kinds}
+        found = {k: separate(n, k, 1, args.cache) for k in kinds}
         main = results[n] = found["features"]
         grid = 4 * np.prod(main["shape"], dtype=float)
         rows.append(
@@ -160,9 +151,9 @@ def main():
     print("\n" + table(header, rows))
     cpu = [results[n]["cpu"] for n in sizes]
     print(f"\nTime grows as N^{np.polyfit(np.log(sizes), np.log(cpu), 1)[0]:.2f}.")
-    n = sizes[-1] if arguments.quick else 9900
+    n = sizes[-1] if args.quick else 9900
     if n in results:
-        two = separate(n, "features", 2, arguments.cache)
+        two = separate(n, "features", 2, args.cache)
         print(f"{n} atoms with n_jobs=2: {two['wall']:.1f} s, {results[n]['wall']:.1f} s with 1.")
 
 

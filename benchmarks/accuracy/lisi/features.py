@@ -1,32 +1,27 @@
 """Features computed once, in shards, and kept: ours, those of DScribe, and derivatives."""
 
-import hashlib
-import json
-import os
 import time
 
 import numpy as np
-
-import skwavelet
+from common.cache import describe
 
 SHARD = 148
 _TIMED = 40
-_STEP = 0.005
 
 
 class FeatureCache:
-    """Features of the parts of the data, kept under ``directory`` by the settings that made them.
+    """Features of the parts of the data.
 
     Parameters
     ----------
     parts : dict of str to Part
     bases : dict of str to transformer
         Fitted on the path structures (geometry only) when first needed.
-    directory : Path
+    cache : Cache
     """
 
-    def __init__(self, parts, bases, directory):
-        self.parts, self.bases, self.directory = parts, bases, directory
+    def __init__(self, parts, bases, cache):
+        self.parts, self.bases, self.cache = parts, bases, cache
         self._fitted, self._loaded = {}, {}
 
     def transformer(self, base):
@@ -37,94 +32,50 @@ class FeatureCache:
 
     def settings(self, base):
         """Return what the features of a base depend on besides the structures."""
-        transformer = self.transformer(base)
-        learned = [getattr(transformer, key, None) for key in ("beta_", "n_scales_", "spacing_")]
-        params = repr(transformer)
-        if hasattr(transformer, "get_params"):
-            params = {**transformer.get_params(), "n_jobs": None, "verbose": None}
-        return f"{type(transformer).__name__} {params} {learned}"
+        return describe(self.transformer(base), set())
 
-    def folder(self, base):
-        """Return where features of these settings, data and version are kept."""
-        stamp = f"{skwavelet.__version__} {len(self.parts['paths'])} {self.settings(base)}"
-        folder = self.directory / f"{base}-{hashlib.sha256(stamp.encode()).hexdigest()[:8]}"
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            (folder / "settings.txt").write_text(stamp + "\n")
-        return folder
+    def _get(self, base, name, compute, structures, *more):
+        return self.cache.get(f"{base}-{name}", compute, self.transformer(base), structures, *more)
 
     def get(self, base, part):
         """Return the features (n_structures, n_features) of a part."""
         if (base, part) not in self._loaded:
-            structures = self.parts[part].structures
-            starts = range(0, len(structures), SHARD)
-            shards = [
-                self._shard(base, f"{part}_{start:05d}", structures[start : start + SHARD])
-                for start in starts
-            ]
+            structures, shards = self.parts[part].structures, []
+            for start in range(0, len(structures), SHARD):
+                shard = structures[start : start + SHARD]
+
+                def compute(shard=shard):
+                    print(f"features: {base} {part}", flush=True)
+                    return self.transformer(base).transform(shard)
+
+                shards.append(self._get(base, part, compute, shard))
             self._loaded[base, part] = np.concatenate(shards)
         return self._loaded[base, part]
 
-    def _shard(self, base, name, structures):
-        file = self.folder(base) / f"{name}.npy"
-        if not file.exists():
-            features = self.transformer(base).transform(structures)
-            save(file, lambda target: np.save(target, features))
-            print(f"features: {base} {name}", flush=True)
-        return np.load(file)
-
     def strain_derivative(self, base, frames):
-        """Return (N / V) d(features)/d(strain) / 3 of some path structures, hydrostatic strain.
+        """Return (N / V) d(features)/d(strain) / 3 of some path structures, hydrostatic strain."""
+        structures = [self.parts["paths"].structures[i] for i in frames]
 
-        A central difference where the representation has no derivatives.
-        """
-        file = self.folder(base) / f"strain_derivative_{len(frames)}.npy"
-        if not file.exists():
-            structures = [self.parts["paths"].structures[i] for i in frames]
-            transformer = self.transformer(base)
-            if hasattr(transformer, "jvp"):
-                strains = [np.eye(3)[None]] * len(structures)
-                derivatives = np.concatenate(transformer.jvp(structures, strains=strains))
-            else:
-                sides = [
-                    transformer.transform([strained(atoms, step) for atoms in structures])
-                    for step in (-_STEP, _STEP)
-                ]
-                derivatives = (sides[1].astype(float) - sides[0]) / (2 * _STEP)
+        def compute():
+            strains = [np.eye(3)[None]] * len(structures)
+            derivatives = self.transformer(base).jvp(structures, strains=strains)
             per_volume = [len(atoms) / (3 * atoms.get_volume()) for atoms in structures]
-            derivatives *= np.array(per_volume)[:, None]
-            save(file, lambda target: np.save(target, derivatives))
-            print(f"features: {base} derivatives by strain", flush=True)
-        return np.load(file)
+            return np.concatenate(derivatives) * np.array(per_volume)[:, None]
+
+        return self._get(base, "strain", compute, structures)
 
     def milliseconds(self, base):
         """Return the CPU time per structure of the featurization, one thread, of 40 frames."""
-        file = self.folder(base) / "cost.json"
-        if not file.exists():
-            structures = self.parts["paths"].structures
-            structures = structures[:: max(1, len(structures) // _TIMED)][:_TIMED]
-            transformer = self.transformer(base)
-            transformer.transform(structures[:4])
+        structures = self.parts["paths"].structures
+        structures = structures[:: max(1, len(structures) // _TIMED)][:_TIMED]
+
+        def compute():
+            self.transformer(base).transform(structures[:4])
             times = []
             for _ in range(2):
                 start = time.process_time()
-                transformer.transform(structures)
+                self.transformer(base).transform(structures)
                 times.append(time.process_time() - start)
-            cost = 1e3 * min(times) / len(structures)
-            save(file, lambda target: target.write(json.dumps(cost).encode()))
-        return json.loads(file.read_text())
+            return 1e3 * min(times) / len(structures)
 
-
-def strained(atoms, strain):
-    """Return a copy under a hydrostatic strain of the box side."""
-    copy = atoms.copy()
-    copy.set_cell((1 + strain) * atoms.cell, scale_atoms=True)
-    return copy
-
-
-def save(file, write):
-    """Write a file in one step, so that an interruption leaves none that is half written."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    with open(part, "wb") as target:
-        write(target)
-    part.replace(file)
+        return self._get(base, "cost", compute, structures)

@@ -1,6 +1,5 @@
 """The figures of the protocol."""
 
-import joblib
 import matplotlib
 import numpy as np
 from data import LARGE
@@ -47,7 +46,7 @@ def model_size(experiments):
     protocol = experiments.protocol
     for column, name in zip(axes.T, CHAPTER_3[:2], strict=True):
         result = experiments.results(name, "greedy, random folds")[0]
-        model = joblib.load(result["model_file"])
+        model = result["model"]
         test = result["test"]
         X, y = protocol.features(name, "paths")[test], protocol.paths.energies[test]
         y = y + protocol.shift["paths"][test]
@@ -84,7 +83,7 @@ def learning_paths(experiments):
     protocol = experiments.protocol
     for ax, name in zip(axes, HEADLINE, strict=True):
         result = experiments.results(name, bags="headline")[0]
-        model, test = joblib.load(result["model_file"]), result["test"]
+        model, test = result["model"], result["test"]
         X, y = protocol.features(name, "paths")[test], protocol.paths.energies[test]
         LearningPathDisplay.from_estimator(model, X, y, ax=ax)
         ax.set_title(name)

@@ -1,13 +1,12 @@
 """Fitted results: one (representation, scheme, fold) at a time, stored as it finishes."""
 
-import hashlib
 import time
 from itertools import islice
 
 import joblib
 import numpy as np
+from common.cache import describe
 from data import TASKS, frame_folds, path_folds
-from features import save
 from representations import REPRESENTATIONS, SPECIES
 from schemes import SCHEMES, SEED
 
@@ -23,13 +22,19 @@ class Protocol:
     ----------
     parts : dict of str to Part
     store : FeatureCache
-    directory : Path
+    cache : Cache
         Where results are kept.
     """
 
-    def __init__(self, parts, store, directory):
-        self.parts, self.store, self.directory = parts, store, directory
+    def __init__(self, parts, store, cache):
+        self.parts, self.store, self.cache = parts, store, cache
         self.paths = parts["paths"]
+        self.stamp = joblib.hash(
+            [
+                (describe(part.structures, set()), part.energies, part.forces, part.stress)
+                for part in parts.values()
+            ]
+        )
         self.fold, self.fold_of_path = path_folds(self.paths)
         self.frame_fold = frame_folds(len(self.paths))
         references = reference_energies(self.paths.energies, self.paths.structures)
@@ -38,7 +43,6 @@ class Protocol:
             - part.energies
             for name, part in parts.items()
         }
-        directory.mkdir(parents=True, exist_ok=True)
 
     def table(self, name):
         """Return the feature table of a representation of one base."""
@@ -86,29 +90,28 @@ class Protocol:
 
     def result(self, representation, scheme, fold, n_bags, keep_model=False):
         """Return the stored result, fitting first where there is none."""
-        folders = "\n".join(
-            str(self.store.folder(base)) for base in REPRESENTATIONS[representation].bases
-        )
         estimator = SCHEMES[scheme].make(n_bags)
-        stamp = f"{folders} {representation} {scheme} {fold} {estimator!r} {SEED} {keep_model}"
-        digest = hashlib.sha256(stamp.encode()).hexdigest()[:16]
-        file = self.directory / f"{digest}.npz"
-        if not file.exists():
-            start = time.process_time()
+
+        def compute():
             result, model = self._fit(representation, SCHEMES[scheme], fold, estimator)
+            return result | {"model": model if keep_model else None}
+
+        given = (representation, scheme, fold, estimator, keep_model)
+        return self.cached(representation, compute, *given, code=["schemes"])
+
+    def cached(self, representation, compute, *settings, code):
+        """Return the stored result of fitting to a representation."""
+
+        def fit():
+            start = time.process_time()
+            result = compute()
             result["fit_seconds"] = time.process_time() - start
-            if keep_model:
-                joblib.dump(model, self.directory / f"{digest}.joblib", compress=1)
-            save(file, lambda target: np.savez_compressed(target, stamp=stamp, **result))
-            print(
-                f"fit: {representation}; {scheme}; fold {fold}; {result['fit_seconds']:.0f} s",
-                flush=True,
-            )
-        with np.load(file) as archive:
-            result = dict(archive)
-        if keep_model:
-            result["model_file"] = self.directory / f"{digest}.joblib"
-        return result
+            print(f"fit: {settings[:3]}; {result['fit_seconds']:.0f} s", flush=True)
+            return result
+
+        bases = [self.store.transformer(base) for base in REPRESENTATIONS[representation].bases]
+        given = (bases, self.stamp, *settings, SEED)
+        return self.cache.get("fit", fit, *given, code=["skwavelet.linear", *code])
 
     def _fit(self, representation, scheme, fold, estimator):
         of_frame = self.fold if scheme.folds == "paths" else self.frame_fold

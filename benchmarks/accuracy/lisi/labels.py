@@ -1,27 +1,16 @@
 """Training on energies, forces and stresses of the same path structures."""
 
-import hashlib
-import time
 from dataclasses import dataclass
 
 import numpy as np
+from common.rows import cached_rows
 from data import TASKS
-from features import SHARD, save
+from features import SHARD
 from representations import REPRESENTATIONS
 from schemes import SEED
 
 from skwavelet import BaggedOLSEnsemble
-from skwavelet.potentials.linear_chain import feature_chain
-from skwavelet.potentials.rows import (
-    ENERGY,
-    FORCE,
-    STRESS,
-    Rows,
-    build_rows,
-    check_forces,
-    check_stress,
-    fit_rows,
-)
+from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, Rows, fit_rows
 
 
 @dataclass(frozen=True)
@@ -68,49 +57,29 @@ LABELLED = {
 
 
 def derivative_rows(protocol, name):
-    """Return force and stress rows of some path structures, computed once and kept."""
+    """Return energy, force and stress rows of some path structures, computed once and kept."""
     (base,) = REPRESENTATIONS[name].bases
     every, n_directions = LABELLED[name].every, LABELLED[name].n_directions
     paths = protocol.paths
-    frames = np.arange(every - 1, len(paths), every)
-    chain = feature_chain(protocol.store.transformer(base))
-    shards = []
-    for start in range(0, len(frames), SHARD):
-        chosen = frames[start : start + SHARD]
-        folder = protocol.store.folder(base)
-        file = folder / f"rows_{every}_{n_directions}_{start:05d}.npz"
-        if not file.exists():
-            X = [paths.structures[i] for i in chosen]
-            features = protocol.store.get(base, "paths")[chosen]
-            rows = build_rows(
-                chain,
-                X,
-                paths.energies[chosen],
-                features,
-                check_forces([paths.forces[i] for i in chosen], X),
-                check_stress(paths.stress[chosen], X),
-                n_directions,
-                np.random.default_rng(start),
-            )
-            of = rows.kind != ENERGY
-            arrays = {
-                "design": rows.design[of].astype(np.float32),
-                "targets": rows.targets[of],
-                "structure": chosen[rows.structure[of]],
-                "kind": rows.kind[of],
-            }
-            save(file, lambda target, arrays=arrays: np.savez(target, **arrays))
-            print(f"features: {base} derivatives {start}", flush=True)
-        with np.load(file) as archive:
-            shards.append(dict(archive))
-    return {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
+    return cached_rows(
+        protocol.store.transformer(base),
+        paths.structures,
+        (paths.energies, paths.forces, paths.stress),
+        np.arange(every - 1, len(paths), every),
+        n_directions,
+        protocol.cache,
+        chunk=SHARD,
+        seed=lambda X, start: start,
+    )
 
 
 def assemble(protocol, name, structures, kinds):
     """Return the `Rows` of some structures: all energies, and the derivatives there are."""
     derivatives = derivative_rows(protocol, name)
     paths = protocol.paths
-    chosen = np.isin(derivatives["structure"], structures) & np.isin(derivatives["kind"], kinds)
+    chosen = np.isin(derivatives["structure"], structures) & np.isin(
+        derivatives["kind"], [kind for kind in kinds if kind != ENERGY]
+    )
     place = np.full(len(paths), -1)
     place[structures] = np.arange(len(structures))
     labelled = np.unique(derivatives["structure"][chosen])
@@ -128,21 +97,12 @@ def assemble(protocol, name, structures, kinds):
 
 def result(protocol, name, labels, fold, n_bags):
     """Return the stored result of training on some kinds of labels, fitting first if need be."""
-    (base,) = REPRESENTATIONS[name].bases
-    stamp = (
-        f"{protocol.store.folder(base)} {name} {labels} {fold} {n_bags} {LABELLED[name].every} "
-        f"{LABELLED[name].n_directions} {LABELS[labels]} {SEED}"
-    )
-    digest = hashlib.sha256(stamp.encode()).hexdigest()[:16]
-    file = protocol.directory / f"labels-{digest}.npz"
-    if not file.exists():
-        start = time.process_time()
-        arrays = _fit(protocol, name, LABELS[labels], fold, n_bags)
-        arrays["fit_seconds"] = time.process_time() - start
-        save(file, lambda target: np.savez_compressed(target, stamp=stamp, **arrays))
-        print(f"fit: {name}; {labels}; fold {fold}; {arrays['fit_seconds']:.0f} s", flush=True)
-    with np.load(file) as archive:
-        return dict(archive)
+
+    def compute():
+        return _fit(protocol, name, LABELS[labels], fold, n_bags)
+
+    given = (name, labels, fold, n_bags, vars(LABELLED[name]), vars(LABELS[labels]))
+    return protocol.cached(name, compute, *given, code=["labels", "skwavelet.potentials.rows"])
 
 
 def _fit(protocol, name, labels, fold, n_bags):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from dscribe.descriptors import ACSF, SOAP
+from common.rivals import DScribe
+from sklearn.base import BaseEstimator
 
 from skwavelet import AngularFeatures, PointScattering, VoxelScattering
 
@@ -13,62 +14,20 @@ REACH = 6.0
 SPECIES = ("Li", "Si")
 
 
-class ByElement:
-    """A descriptor of DScribe, summed over the atoms of every element, per atom."""
-
-    def __init__(self, descriptor):
-        self.descriptor = descriptor
-
-    def __repr__(self):
-        size = self.descriptor.get_number_of_features()
-        reach = getattr(self.descriptor, "_r_cut", REACH)
-        return f"{type(self.descriptor).__name__}({size} features, {reach} Å)"
-
-    def fit(self, structures):
-        """Do nothing: these descriptors learn nothing."""
-        return self
-
-    def transform(self, structures):
-        """Return the sums (n_structures, n_elements * n_features), per atom."""
-        return np.array([self._sums(atoms) for atoms in structures], dtype=np.float32)
-
-    def _sums(self, atoms):
-        features = self.descriptor.create(atoms)
-        kinds = [np.array(atoms.symbols) == symbol for symbol in SPECIES]
-        return np.concatenate([features[kind].sum(axis=0) for kind in kinds]) / len(atoms)
-
-
-class Composition:
+class Composition(BaseEstimator):
     """Fractions of the elements, the least that a model can know."""
 
-    def __repr__(self):
-        return "Composition()"
-
-    def fit(self, structures):
+    def fit(self, X, y=None):
         """Do nothing."""
         return self
 
-    def transform(self, structures):
+    def transform(self, X):
         """Return the fractions (n_structures, n_elements)."""
-        return np.array(
-            [[np.mean(np.array(atoms.symbols) == s) for s in SPECIES] for atoms in structures]
-        )
+        return np.array([[np.mean(np.array(a.symbols) == s) for s in SPECIES] for a in X])
 
-
-def _soap():
-    return SOAP(species=SPECIES, r_cut=REACH, n_max=8, l_max=6, periodic=True)
-
-
-def _acsf():
-    return ACSF(
-        species=SPECIES,
-        r_cut=REACH,
-        g2_params=[[4.0, shift] for shift in np.linspace(1.5, 5.5, 12)],
-        g4_params=[
-            [eta, zeta, sign] for eta in (0.005, 0.05) for zeta in (1, 2, 4, 16) for sign in (-1, 1)
-        ],
-        periodic=True,
-    )
+    def jvp(self, X, displacements=None, strains=None):
+        """Return derivatives, which are zero."""
+        return [np.zeros((1, len(SPECIES))) for _ in X]
 
 
 BASES = {
@@ -78,8 +37,8 @@ BASES = {
     "point-small": PointScattering((1, 2, 3), 2),
     "point-small-two-scales": PointScattering((1, 2, 3), 2, n_scales=2),
     "angular": AngularFeatures(reach=REACH),
-    "soap": ByElement(_soap()),
-    "acsf": ByElement(_acsf()),
+    "soap": DScribe("SOAP", {"n_max": 8, "l_max": 6}, by_element=True, step=0.005),
+    "acsf": DScribe("ACSF", by_element=True, step=0.005),
     "composition": Composition(),
 }
 

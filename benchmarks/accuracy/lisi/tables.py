@@ -1,9 +1,7 @@
 """The tables of the protocol, as Markdown and CSV."""
 
-import csv
-from dataclasses import dataclass, field
-
 import numpy as np
+from common.table import Table
 from experiments import CHAPTER_3, COMPARED, HEADLINE, RIDGE
 from labels import LABELLED
 from representations import REPRESENTATIONS
@@ -36,61 +34,16 @@ SCHEMES = [
 ]
 
 
-@dataclass
-class Table:
-    """Rows of cells: strings, numbers, or (mean, standard deviation)."""
+class Titled(Table):
+    """A table with a title and a note, for a page."""
 
-    name: str
-    title: str
-    note: str
-    digits: int = 2
-    rows: list[dict] = field(default_factory=list)
+    def __init__(self, name, title, note, digits=2):
+        super().__init__(digits=digits, quiet=True)
+        self.name, self.title, self.note = name, title, note
 
-    def _text(self, cell):
-        if isinstance(cell, str):
-            return cell
-        if isinstance(cell, int | np.integer):
-            return f"{cell:,}"
-        parts = cell if isinstance(cell, tuple) else (cell,)
-        if np.isnan(parts[0]):
-            return "-"
-        return " ± ".join(_rounded(part, self.digits) for part in parts)
-
-    def markdown(self):
-        """Return the title, the table and the note."""
-        header = list(self.rows[0])
-        lines = [header, ["---"] * len(header)]
-        lines += [[self._text(row[key]) for key in header] for row in self.rows]
-        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return f"### {self.title}\n\n{self.note} {SOURCE}\n\n{body}\n"
-
-    def write_csv(self, directory):
-        """Write the numbers, standard deviations in columns of their own."""
-        flat = []
-        for row in self.rows:
-            cells = {}
-            for key, cell in row.items():
-                if isinstance(cell, tuple):
-                    cells[key], cells[f"{key} (std)"] = cell
-                else:
-                    cells[key] = cell
-            flat.append(cells)
-        header = list(dict.fromkeys(key for cells in flat for key in cells))
-        with open(directory / f"{self.name}.csv", "w", newline="", encoding="utf-8") as target:
-            writer = csv.DictWriter(target, header, lineterminator="\n")
-            writer.writeheader()
-            for cells in flat:
-                writer.writerow({key: _plain(cell) for key, cell in cells.items()})
-
-
-def _plain(cell):
-    if isinstance(cell, str | int | np.integer):
-        return cell
-    return "" if np.isnan(cell) else f"{cell:.6g}"
-
-
-def _rounded(value, digits):
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.{digits}f}"
+    def page(self):
+        """Return the title, the note and the table."""
+        return f"### {self.title}\n\n{self.note} {SOURCE}\n\n{self.markdown()}\n"
 
 
 def _mean(values):
@@ -103,7 +56,7 @@ def _sizes(results):
 
 def extrapolation(experiments, names=HEADLINE):
     """Table 4.1 (and 4.3, for the first order) for the headline representations."""
-    table = Table(
+    table = Titled(
         "table_4_1",
         "Table 4.1: interpolation and extrapolation",
         f"Five folds of paths, {experiments.bags['headline']} bags, energies only; meV/atom, mean "
@@ -112,7 +65,7 @@ def extrapolation(experiments, names=HEADLINE):
     for name in names:
         errors = experiments.errors(experiments.results(name, bags="headline"))
         for task, title in FOUR.items():
-            table.rows.append(
+            table.add(
                 {
                     "representation": name,
                     "task": title,
@@ -127,7 +80,7 @@ def extrapolation(experiments, names=HEADLINE):
 
 def large_states(experiments):
     """Larger cells by kind."""
-    table = Table(
+    table = Titled(
         "large_states",
         "Larger cells by kind",
         "As table 4.1: packed and relaxed at twice the size, 2x1x1 and 2x2x2 tilings of path "
@@ -136,15 +89,13 @@ def large_states(experiments):
     for name in HEADLINE:
         errors = experiments.errors(experiments.results(name, bags="headline"))
         kinds = ("scratch", "t211", "t222")
-        table.rows.append(
-            {"representation": name} | {kind: _mean(errors.rmse(kind)) for kind in kinds}
-        )
+        table.add({"representation": name} | {kind: _mean(errors.rmse(kind)) for kind in kinds})
     return table
 
 
 def barriers(experiments, names=HEADLINE):
     """Table 4.2, its barriers (highest minus lowest), and those from the first image."""
-    table = Table(
+    table = Titled(
         "table_4_2",
         "Table 4.2: barriers",
         "Highest energy of a path minus its lowest, as in the dissertation, and in brackets minus "
@@ -175,9 +126,9 @@ def barriers(experiments, names=HEADLINE):
             spread = np.std([np.ptp(energies) for energies in n_atoms * members[name][:, rows]])
             row[name] = _both(predicted, spread)
             misses[name].append(np.abs(np.subtract(predicted, reference)))
-        table.rows.append(row)
+        table.add(row)
     last = {"path": "mean absolute error", "reference": ""}
-    table.rows.append(last | {name: _both(np.mean(miss, axis=0)) for name, miss in misses.items()})
+    table.add(last | {name: _both(np.mean(miss, axis=0)) for name, miss in misses.items()})
     return table
 
 
@@ -193,7 +144,7 @@ def _both(barriers, spread=None):
 
 def schemes(experiments):
     """Tables 4.3 to 4.5 and M*."""
-    table = Table(
+    table = Titled(
         "schemes",
         "Tables 4.3 to 4.5: orders, randomization and sampling",
         f"RMSE, meV/atom, over five folds of paths; {experiments.bags['headline']} bags in 4.1 and "
@@ -214,13 +165,13 @@ def schemes(experiments):
         row["M* of the thesis"] = (
             f"{thesis[0]} ± {thesis[1]}" if bags != "comparison" or ("nested" in scheme) else "-"
         )
-        table.rows.append(row)
+        table.add(row)
     return table
 
 
 def chapter_3(experiments):
     """Random folds, one greedy model."""
-    table = Table(
+    table = Titled(
         "chapter_3",
         "Chapter 3: random folds of frames",
         "Five folds of random frames, formation energies, one greedy model of all candidates per "
@@ -231,7 +182,7 @@ def chapter_3(experiments):
     for name in CHAPTER_3:
         results = experiments.results(name, "greedy, random folds")
         errors = experiments.errors(results, leaking=True)
-        table.rows.append(
+        table.add(
             {
                 "features": name,
                 "number": len(results[0]["coef"]),
@@ -262,7 +213,7 @@ def _summary_row(experiments, name, model, results):
 def summary(experiments):
     """Everything side by side."""
     bags = experiments.bags
-    table = Table(
+    table = Titled(
         "summary",
         "Summary: all representations and models",
         f"Five folds of paths; RMSE, meV/atom, mean ± standard deviation over the folds. "
@@ -272,20 +223,20 @@ def summary(experiments):
         digits=1,
     )
     for name in COMPARED:
-        table.rows.append(_summary_row(experiments, name, "bagged", experiments.results(name)))
+        table.add(_summary_row(experiments, name, "bagged", experiments.results(name)))
     for name in RIDGE:
         results = experiments.results(name, "ridge")
-        table.rows.append(_summary_row(experiments, name, "ridge", results))
+        table.add(_summary_row(experiments, name, "ridge", results))
     for name in LABELLED:
         for labels in LABELLED[name].trained_on:
             results = experiments.labelled(name, labels)
-            table.rows.append(_summary_row(experiments, name, f"bagged: {labels}", results))
+            table.add(_summary_row(experiments, name, f"bagged: {labels}", results))
     return table
 
 
 def strain(experiments):
     """Pressure of unseen paths against the error of strained cells."""
-    table = Table(
+    table = Titled(
         "strain",
         "Strained cells: what energies alone tell, what forces and stresses add",
         "Pressure: RMSE over one frame of unseen paths (GPa), a check that needs no strained "
@@ -304,7 +255,7 @@ def strain(experiments):
     for name, labels, results in runs:
         errors = experiments.errors(results)
         predicted, reference, _ = bulk_moduli(experiments, results)
-        table.rows.append(
+        table.add(
             {
                 "representation": name,
                 "labels": labels,
@@ -334,6 +285,6 @@ def write_all(experiments, out):
     """Write ``tables.md`` and one CSV per table."""
     made = [make(experiments) for make in TABLES]
     for table in made:
-        table.write_csv(out)
-    text = "\n".join(table.markdown() for table in made)
+        table.write_csv(out / f"{table.name}.csv")
+    text = "\n".join(table.page() for table in made)
     (out / "tables.md").write_text(text, encoding="utf-8")

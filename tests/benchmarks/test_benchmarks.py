@@ -1,0 +1,254 @@
+"""What the benchmarks share: keys of results, tables, data sets; and that all of them import."""
+
+import importlib.util
+import json
+import re
+import runpy
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.io import write
+
+from skwavelet import PointScattering
+from skwavelet.datasets import LISI_STEPS, load_lisi, load_lisi_task
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+if not BENCHMARKS.exists():
+    pytest.skip("the benchmarks are not in this copy", allow_module_level=True)
+sys.path.insert(0, str(BENCHMARKS))
+
+from common import cache as caching  # noqa: E402
+from common.cache import Cache  # noqa: E402
+from common.command import about, pages, scripts  # noqa: E402
+from common.data import lisi_home, qm7, rmd17_parts  # noqa: E402
+from common.data import mlearn as read_mlearn  # noqa: E402
+from common.table import Table, table  # noqa: E402
+
+OPTIONAL = {"torch", "kymatio", "dscribe", "matscipy", "schnetpack", "distributed", "finufft"}
+
+
+@pytest.fixture
+def isolated(monkeypatch):
+    """Undo what importing scripts does to paths and modules."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and BENCHMARKS in Path(file).parents:
+            del sys.modules[name]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", sorted(scripts()))
+def test_scripts_import(name, isolated):
+    path = scripts()[name]
+    if path.is_dir():
+        sys.path.insert(0, str(path))
+    else:
+        sys.path.insert(0, str(path.parent))
+    try:
+        runpy.run_path(str(path), run_name="imported")
+    except ModuleNotFoundError as error:
+        if error.name.split(".")[0] not in OPTIONAL:
+            raise
+        pytest.skip(f"{error.name} is not installed")
+
+
+def test_list_shows_every_script_with_cost_and_pages():
+    listed = subprocess.run(
+        [sys.executable, str(BENCHMARKS), "--list"], check=True, capture_output=True, text=True
+    ).stdout
+    for path in scripts().values():
+        what, cost = about(path)
+        assert f"{path.relative_to(BENCHMARKS).as_posix()}\n    {what}\n    cost: {cost}" in listed
+    assert "docs/results/lisi.md" in pages(scripts()["lisi"])
+
+
+def test_quoted_commands_exist():
+    project = BENCHMARKS.parent
+    for page in [project / "README.md", project / "CONTRIBUTING.md", *project.glob("docs/**/*.md")]:
+        for path in re.findall(r"benchmarks/[\w/.]*", page.read_text(encoding="utf-8")):
+            assert (project / path.rstrip(".")).exists(), f"{page} names {path}"
+
+
+def test_key_depends_on_settings_data_and_code(tmp_path, monkeypatch):
+    atoms = Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]], cell=[5, 5, 5], pbc=True)
+    cache, compute = Cache(tmp_path), (lambda: None)
+
+    def key(transformer, structures, code=()):
+        return cache.key(compute, transformer, structures, code=code)
+
+    base = key(PointScattering(), [atoms])
+    assert key(PointScattering(n_jobs=2), [atoms]) == base
+    moved = atoms.copy()
+    moved.positions[0, 0] += 1e-9
+    fitted = PointScattering().fit([atoms])
+    others = [
+        key(PointScattering(max_l=2), [atoms]),
+        key(PointScattering(), [moved]),
+        key(PointScattering(), [atoms, atoms]),
+        key(fitted, [atoms]),
+        key(PointScattering(), [atoms], code=["skwavelet.linear"]),
+    ]
+    assert len({base, *others}) == 6
+
+    real = caching._code
+
+    def changed(file):
+        code, imports = real(file)
+        return (code + "changed", imports) if file.name == "wavelets.py" else (code, imports)
+
+    monkeypatch.setattr(caching, "_code", changed)
+    assert key(PointScattering(), [atoms]) != base, "a module that the transformer imports"
+    monkeypatch.setattr(
+        caching,
+        "_code",
+        lambda file: (real(file)[0] + "x", real(file)[1]) if "neural" in str(file) else real(file),
+    )
+    assert key(PointScattering(), [atoms]) == base, "a module that it does not use"
+
+
+def test_prose_is_not_code():
+    plain = "def f(x):\n    return x + 1\n"
+    told = '"""Prose."""\n\n\ndef f(x):\n    """Add one."""\n    return x + 1  # more\n'
+    code = [caching._read(source)[0].replace("Pass(), ", "") for source in (plain, told)]
+    assert code[0] == code[1]
+    assert caching._read(plain.replace("1", "2"))[0] != caching._read(plain)[0]
+
+
+def test_cache_computes_once_and_again_when_the_function_changes(tmp_path):
+    cache, calls = Cache(tmp_path), []
+
+    def once():
+        calls.append(1)
+        return {"x": np.arange(3)}
+
+    for _ in range(2):
+        assert np.array_equal(cache.get("name", once, 1.5)["x"], [0, 1, 2])
+    assert len(calls) == 1
+    cache.get("name", once, 1.6)
+    assert len(calls) == 2
+
+    def twice():
+        return {"x": 2 * np.arange(3)}
+
+    assert np.array_equal(cache.get("name", twice, 1.5)["x"], [0, 2, 4])
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_table(tmp_path, capsys):
+    shown = Table(["name", "error"], digits=1)
+    shown.add("a", (1.25, 0.5))
+    shown.add({"name": "b", "error": float("nan")})
+    shown.add("c", 1234.5)
+    expected = "| name | error |\n| --- | --- |\n| a | 1.2 ± 0.5 |\n| b | - |\n| c | 1234 |"
+    assert capsys.readouterr().out.strip() == shown.markdown() == expected
+    shown.write_csv(tmp_path / "t.csv")
+    csv = (tmp_path / "t.csv").read_text().splitlines()
+    assert csv == ["name,error,error (std)", "a,1.25,0.5", "b,,", "c,1234.5,"]
+    with pytest.raises(ValueError, match="1 cells for 2 columns"):
+        shown.add("a")
+    assert table(["x"], [[1]]) == "| x |\n| --- |\n| 1 |"
+
+
+@pytest.fixture(scope="module")
+def convert():
+    spec = importlib.util.spec_from_file_location("convert", BENCHMARKS / "data" / "convert.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_convert_rmd17(convert, tmp_path):
+    rng = np.random.default_rng(0)
+    source = tmp_path / "rmd17"
+    for folder in ("npz_data", "splits"):
+        (source / folder).mkdir(parents=True)
+    coords, forces = rng.normal(size=(2, 10, 3, 3))
+    np.savez(
+        source / "npz_data" / "rmd17_water.npz",
+        nuclear_charges=np.array([8, 1, 1]),
+        coords=coords,
+        energies=np.arange(10.0),
+        forces=forces,
+        old_indices=np.arange(10)[::-1],
+    )
+    (source / "splits" / "index_train_01.csv").write_text("7\n2\n")
+    (source / "splits" / "index_test_01.csv").write_text("4\n")
+    (source / "splits" / "index_train_02.csv").write_text("1\n")
+    with tarfile.open(tmp_path / "rmd17.tar.bz2", "w:bz2") as archive:
+        archive.add(source, "rmd17")
+    convert.rmd17(tmp_path / "rmd17.tar.bz2", tmp_path / "out" / "rmd17")
+    (X, y, F), (test_X, _, _) = rmd17_parts(tmp_path / "out", "water")
+    assert [len(X), len(test_X)] == [2, 1]
+    assert np.array_equal(X[0].positions, coords[2])
+    np.testing.assert_allclose(y, [2 * 0.0433641 / 3, 7 * 0.0433641 / 3], rtol=1e-5)
+    np.testing.assert_allclose(F, 0.0433641 * forces[[2, 7]], rtol=1e-5)
+    (source / "splits" / "index_test_01.csv").write_text("2\n")
+    with pytest.raises(ValueError, match="both sides"):
+        convert.rmd17(source, tmp_path / "again")
+
+
+def test_convert_mlearn(convert, tmp_path):
+    def record(shift):
+        sites = [{"species": [{"element": "Si", "occu": 1}], "xyz": [0, 0, shift]}]
+        return {
+            "structure": {"lattice": {"matrix": (3 * np.eye(3)).tolist()}, "sites": sites},
+            "outputs": {
+                "energy": -5.0 - shift,
+                "forces": [[0, 0, shift]],
+                "virial_stress": [0] * 6,
+            },
+            "group": "Elastic",
+            "description": "made up",
+        }
+
+    folder = tmp_path / "data" / "Si"
+    folder.mkdir(parents=True)
+    (folder / "training.json").write_text(json.dumps([record(0.1), record(0.2)]))
+    (folder / "test.json").write_text(json.dumps([record(0.3)]))
+    convert.mlearn(tmp_path / "data", tmp_path / "mlearn")
+    (X, y, F), (test_X, test_y, _) = read_mlearn(tmp_path, "Si")
+    assert [len(X), len(test_X)] == [2, 1]
+    np.testing.assert_allclose([*y, *test_y], [-5.1, -5.2, -5.3])
+    np.testing.assert_allclose(F[1], [[0, 0, 0.2]])
+    assert X[0].info["group"] == "Elastic"
+
+
+def test_convert_qm7(convert, tmp_path):
+    (tmp_path / "xyz").mkdir()
+    for name, formula in (("0001.xyz", "CH4"), ("0002.xyz", "H2O")):
+        write(tmp_path / "xyz" / name, molecule(formula))
+    (tmp_path / "hof.txt").write_text("0001.xyz -417.0 -431.0\n0002.xyz -230.0 -231.0\n")
+    convert.qm7(tmp_path / "xyz", tmp_path / "hof.txt", tmp_path / "qm7")
+    structures, energies = qm7(tmp_path)
+    assert [str(a.symbols) for a in structures] == ["CH4", "OH2"]
+    assert energies.tolist() == [-417.0, -230.0]
+    (tmp_path / "hof.txt").write_text("0001.xyz -417.0 -431.0\n")
+    with pytest.raises(ValueError, match=r"missing for 0002.xyz"):
+        convert.qm7(tmp_path / "xyz", tmp_path / "hof.txt", tmp_path / "qm7")
+
+
+@pytest.mark.slow
+def test_frames_of_the_tables(tmp_path):
+    home = lisi_home(target=tmp_path)
+    assert lisi_home(target=tmp_path) == home
+    data = load_lisi(data_home=home, steps=LISI_STEPS)
+    assert len(data.structures) == 4440
+    packaged = load_lisi()
+    number = {(a.info["path"], a.info["step"]): i for i, a in enumerate(data.structures)}
+    rows = [number[a.info["path"], a.info["step"]] for a in packaged.structures]
+    assert np.array_equal(data.energies[rows], packaged.energies)
+    assert np.array_equal(data.structures[rows[-1]].positions, packaged.structures[-1].positions)
+    assert np.array_equal(data.forces[rows[-1]], packaged.forces[-1])
+    sizes = {"barriers": 48, "bulk": 333}
+    assert {task: len(load_lisi_task(task, home).structures) for task in sizes} == sizes
+    for task in ("scratch", "t211", "t222"):
+        assert len(load_lisi_task(task, home).structures)
