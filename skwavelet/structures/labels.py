@@ -35,7 +35,7 @@ _ASYMMETRY = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of n structures, as `labels_of` returns them.
+    """Labels of n structures, as `skwavelet.labels_of` returns them.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def total_energies(structures: Sequence[Atoms], *, energy_key: str | None = None
     structures : sequence of :class:`ase.Atoms`
         Each with a calculator: the one that ASE attaches to what it reads, or any other.
     energy_key : str, default=None
-        Where the energy stands, as in `labels_of`, which returns the other labels too.
+        Where the energy stands, as in `skwavelet.labels_of`, which returns the other labels too.
 
     Returns
     -------
