@@ -49,6 +49,11 @@ class ScatteringCalculator(Calculator):
         ``energy`` and ``free_energy`` (total, eV), ``forces`` (N, 3) in eV/Å; where all
         directions are periodic, ``stress`` (6,) in eV/Å³ with ASE's sign and order.
 
+    Raises
+    ------
+    TypeError
+        If the model is not linear in the features, or a step has no known derivative.
+
     Notes
     -----
     Where the linear model is an ensemble, ``get_property("energy_std", atoms)`` is the standard
@@ -56,11 +61,6 @@ class ScatteringCalculator(Calculator):
     the forces (N, 3) in eV/Å, tens of times as expensive as the forces (see
     `EnergyForceRegressor.predict_forces`). They are computed only if asked for, and are not in
     ``results``, which hold what ASE knows: ``SinglePointCalculator(atoms, **calc.results)``.
-
-    Raises
-    ------
-    TypeError
-        If the model is not linear in the features, or a step has no known derivative.
 
     Examples
     --------
