@@ -31,7 +31,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 from ase.build import bulk, make_supercell
 from ase.calculators.emt import EMT
 
