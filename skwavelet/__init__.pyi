@@ -6,6 +6,7 @@ from .compression.budget import fit_to_budget as fit_to_budget
 from .compression.costs import FeatureCosts as FeatureCosts
 from .compression.pruning import prune as prune
 from .linear import BaggedOLSEnsemble as BaggedOLSEnsemble
+from .linear import FeatureScaler as FeatureScaler
 from .linear import GreedyOLSRegressor as GreedyOLSRegressor
 from .model_selection import RelaxationPathGroupKFold as RelaxationPathGroupKFold
 from .potentials.calculator import ScatteringCalculator as ScatteringCalculator

@@ -30,6 +30,7 @@ __all__ = [
     "check_parameters",
     "check_powers",
     "check_row_vector",
+    "check_sample_weight",
     "is_missing",
 ]
 
@@ -181,3 +182,22 @@ def check_row_vector(values: ArrayLike, n_samples: int, name: str) -> np.ndarray
         index = np.flatnonzero(~np.isfinite(vector))[0]
         raise ValueError(f"{name}[{index}] is {vector[index]}; repair or remove sample {index}.")
     return vector
+
+
+def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> np.ndarray:
+    """Return one weight of at least 0 per sample, ones where none are given.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, a weight is negative or not finite, or all are zero.
+    """
+    if sample_weight is None:
+        return np.ones(n_samples)
+    weight = check_row_vector(sample_weight, n_samples, "sample_weight")
+    if (weight < 0).any():
+        index = np.flatnonzero(weight < 0)[0]
+        raise ValueError(f"sample_weight[{index}] is negative; pass 0 to leave a sample out.")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for every sample; give some of them weight.")
+    return weight

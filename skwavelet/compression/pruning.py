@@ -14,7 +14,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
-from skwavelet.linear import GreedyOLSRegressor
+from skwavelet.linear import FeatureScaler, GreedyOLSRegressor
 from skwavelet.potentials.energy_model import split_model
 from skwavelet.potentials.linear_chain import (
     linear_coefficients,
@@ -177,6 +177,7 @@ def _(step: FeatureUnion, keep: np.ndarray) -> tuple[Any, None]:
     return restricted, None
 
 
+@_restrict.register(FeatureScaler)
 @_restrict.register(StandardScaler)
 @_restrict.register(RobustScaler)
 @_restrict.register(MinMaxScaler)

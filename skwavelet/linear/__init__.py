@@ -2,5 +2,6 @@
 
 from skwavelet.linear._ensemble import BaggedOLSEnsemble
 from skwavelet.linear._regressor import GreedyOLSRegressor
+from skwavelet.linear.scaler import FeatureScaler
 
-__all__ = ["BaggedOLSEnsemble", "GreedyOLSRegressor"]
+__all__ = ["BaggedOLSEnsemble", "FeatureScaler", "GreedyOLSRegressor"]

@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
-from skwavelet._utils.validation import check_groups, check_row_vector
+from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
 from skwavelet.linear._blocks import BlockwiseData, blockwise_data, is_on_disk
 from skwavelet.linear.design import Design, Problem, build_design
 
@@ -92,14 +92,7 @@ def check_training_data(
     n_samples = len(y)
     y = y.astype(np.float64)
     groups = check_groups(groups, n_samples)
-    weight = np.ones(n_samples)
-    if sample_weight is not None:
-        weight = check_row_vector(sample_weight, n_samples, "sample_weight")
-        if (weight < 0).any():
-            index = np.flatnonzero(weight < 0)[0]
-            raise ValueError(f"sample_weight[{index}] is negative; pass 0 to leave a sample out.")
-        if not weight.any():
-            raise ValueError("sample_weight is zero for every sample; give some of them weight.")
+    weight = check_sample_weight(sample_weight, n_samples)
     if not fit_intercept:
         if intercept_column is not None:
             raise ValueError("intercept_column needs fit_intercept=True.")

@@ -29,6 +29,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, Stan
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 from sklearn.utils.validation import check_is_fitted
 
+from skwavelet.linear import FeatureScaler
 from skwavelet.representations.base import StructureTransformer
 
 # A dense array or one of scipy.sparse, which has no types.
@@ -348,6 +349,11 @@ def _(step: FrozenEstimator) -> tuple[Matrix, np.ndarray]:
 def _(step: StandardScaler) -> tuple[Matrix, np.ndarray]:
     factor = 1 / step.scale_ if step.with_std else np.ones(step.n_features_in_)
     return _diagonal(factor, -step.mean_ * factor if step.with_mean else np.zeros_like(factor))
+
+
+@affine_map.register
+def _(step: FeatureScaler) -> tuple[Matrix, np.ndarray]:
+    return _diagonal(1 / step.scale_, np.zeros(len(step.scale_)))
 
 
 @affine_map.register

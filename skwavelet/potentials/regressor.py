@@ -21,6 +21,7 @@ from skwavelet._utils.validation import (
     check_groups,
     check_parameters,
     check_row_vector,
+    check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.potentials.energy_model import (
@@ -54,8 +55,9 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
     mean (energy error)² + force_weight · mean (force error)² + stress_weight · mean (stress error)²
 
     in (eV/atom)², (eV/Å)² and (eV/Å³)², means over force and stress components, to which the
-    random directions are an unbiased approximation. (Equation 5.16 of the reference is
-    this with p = 1 / (1 + force_weight).) Rows of derivatives have no intercept.
+    random directions are an unbiased approximation. (Equation 5.16 of the reference, with total
+    energies and forces as vectors, is this with p = 3 / (3 + N² force_weight) for structures of N
+    atoms.) Rows of derivatives have no intercept.
 
     Parameters
     ----------
@@ -165,6 +167,7 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         forces: Sequence[np.ndarray | None] | None = None,
         stress: Sequence[np.ndarray | None] | None = None,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Fit the features and the linear model.
 
@@ -174,7 +177,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         y : array-like of shape (n_structures,)
             Energies, eV/atom.
         forces : sequence of array of shape (N, 3), default=None
-            Forces of each structure, eV/Å; None or an array of NaN where there are none.
+            Forces of each structure, eV/Å; None or an array of NaN where there are none, which may
+            be everywhere.
         stress : sequence of array of shape (6,), default=None
             Stress of each structure, eV/Å³, in ASE's sign and order (xx, yy, zz, yz, xz, xy);
             None or NaN where there is none.
@@ -182,6 +186,9 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
             Group of each structure (relaxation path). All rows of a structure, and all
             structures of a group, are drawn, held out or left out together by linear models
             that know groups. None: each structure is its own group.
+        sample_weight : array-like of shape (n_structures,), default=None
+            Weight of each structure, of its energy, forces and stress alike: 2 counts as two
+            such structures, and 0 as if the structure were not there. None: 1.
 
         Returns
         -------
@@ -203,6 +210,11 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         y = check_row_vector(y, len(X), "y")
         groups = check_groups(groups, len(X))
         forces, stress = check_forces(forces, X), check_stress(stress, X)
+        weight = check_sample_weight(sample_weight, len(X))
+        if not weight.all():  # as if they were not there, for the features too
+            rows = np.flatnonzero(weight)
+            X, forces, stress = ([values[row] for row in rows] for values in (X, forces, stress))
+            y, groups, weight = y[rows], groups[rows], weight[rows]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         self.features_ = clone(self.features)
         if hasattr(self.features_, "fit_transform"):
@@ -210,7 +222,7 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         else:  # a FrozenEstimator
             features = np.asarray(self.features_.transform(X))
         chain = feature_chain(self.features_)
-        rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng)
+        rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng, weight)
         self.n_rows_ = len(rows.targets)
         self.regressor_ = fit_rows(
             self.regressor, rows, groups, self.force_weight, self.stress_weight

@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_strain
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skwavelet._utils.memory import available_memory
@@ -45,30 +46,34 @@ class Rows:
         Number of the structure that a row comes from.
     kind : ndarray of shape (n_rows,)
         ``ENERGY``, ``FORCE`` or ``STRESS``.
-    n_components : tuple of int
-        Number of labels of each kind, of which the rows may be a random sketch.
+    structure_weight : ndarray of shape (n_structures,)
+        Weight of every structure.
+    n_components : tuple of float
+        Number of labels of each kind, of which the rows may be a random sketch, each counted with
+        the weight of its structure.
     """
 
     design: np.ndarray
     targets: np.ndarray
     structure: np.ndarray
     kind: np.ndarray
-    n_components: tuple[int, int, int]
+    structure_weight: np.ndarray
+    n_components: tuple[float, float, float]
 
     def weights(self, force_weight: float, stress_weight: float) -> np.ndarray:
         """Return weights (n_rows,) of the squared errors.
 
         Their sum over rows is n_structures (mean squared energy error + force_weight * mean
         squared force error + stress_weight * mean squared stress error), where the rows of a
-        sketch stand for all components on average.
+        sketch stand for all components on average, and a structure of weight 2 counts as two.
         """
         n_structures = self.n_components[ENERGY]
         factors = (1.0, force_weight, stress_weight)
         per_kind = [
-            factor * n_structures / max(count, 1)
+            factor * n_structures / count if count else 0.0
             for factor, count in zip(factors, self.n_components, strict=True)
         ]
-        return np.array(per_kind)[self.kind]
+        return np.array(per_kind)[self.kind] * self.structure_weight[self.structure]
 
 
 def check_forces(forces: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray | None]:
@@ -163,6 +168,7 @@ def build_rows(
     stress: list[np.ndarray | None],
     n_directions: int | str,
     rng: np.random.Generator,
+    structure_weight: np.ndarray,
 ) -> Rows:
     """Compute the rows of energies, forces and stresses.
 
@@ -180,6 +186,7 @@ def build_rows(
     n_directions : int or "all"
         Directions per structure: so many for the forces, and at most 6 for the stress.
     rng : Generator
+    structure_weight : ndarray of shape (n_structures,)
 
     Returns
     -------
@@ -226,14 +233,16 @@ def build_rows(
             design[row : row + len(factor)] = factor[:, None] * tangent
             row += len(factor)
     n_forces, n_stresses = (
-        sum(label.size for label in labels if label is not None) for labels in (forces, stress)
+        sum(w * v.size for w, v in zip(structure_weight, labels, strict=True) if v is not None)
+        for labels in (forces, stress)
     )
     return Rows(
         design,
         np.concatenate(targets),
         np.concatenate(structure),
         np.concatenate(kind),
-        (len(X), n_forces, n_stresses),
+        structure_weight,
+        (float(structure_weight.sum()), n_forces, n_stresses),
     )
 
 
@@ -273,6 +282,12 @@ def fit_rows(
     TypeError
         If ``regressor`` takes no sample weights.
     """
+    if isinstance(regressor, Pipeline):
+        raise TypeError(
+            "regressor is a Pipeline, but its steps would scale rows of forces as if they were "
+            "features: put scalers and the like with the features, "
+            "features=make_pipeline(VoxelScattering(), FeatureScaler()), and pass the last step."
+        )
     regressor = clone(regressor)
     if not has_fit_parameter(regressor, "sample_weight"):
         raise TypeError(
@@ -291,7 +306,10 @@ def fit_rows(
     # energy rows have been centred. The models of scikit-learn compute in the dtype they get.
     design, targets = rows.design.astype(np.float64), rows.targets.copy()
     if intercept:
-        center, level = design[energy].mean(axis=0), targets[energy].mean()
+        center, level = (
+            np.average(values[energy], axis=0, weights=weight[energy])
+            for values in (design, targets)
+        )
         design[energy] -= center
         targets[energy] -= level
         if "fit_intercept" not in regressor.get_params(deep=False):

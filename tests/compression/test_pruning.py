@@ -9,12 +9,26 @@ from helpers.emt_data import copper_crystals, small_scattering
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import (
+    BaggingRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+    VotingRegressor,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import Lasso, Ridge
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Lasso, RANSACRegressor, Ridge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, Normalizer, StandardScaler
+from sklearn.svm import SVR
+from sklearn.tree import DecisionTreeRegressor
 
 from skwavelet import (
     BaggedOLSEnsemble,
@@ -332,3 +346,21 @@ def test_costs_of_what_is_no_voxel_representation(alloy):
         FeatureCosts(PointScattering(), alloy.structures[0])
     with pytest.raises(NotFittedError):
         FeatureCosts(VoxelScattering(), alloy.structures[0])
+
+
+NOT_LINEAR = [
+    VotingRegressor([("ridge", Ridge())]), RandomForestRegressor(2), BaggingRegressor(Ridge(), 2),
+    GradientBoostingRegressor(n_estimators=2), HistGradientBoostingRegressor(max_iter=2), SVR(),
+    SVR(kernel="linear"), KNeighborsRegressor(2), KernelRidge(), DummyRegressor(),
+    DecisionTreeRegressor(), GaussianProcessRegressor(), RANSACRegressor(Ridge(), min_samples=3),
+    MLPRegressor(hidden_layer_sizes=(2,), max_iter=1000, tol=1.0), PLSRegression(1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("regressor", NOT_LINEAR, ids=lambda r: type(r).__name__)
+def test_final_models_that_cannot_be_cut_are_refused_with_advice(regressor):
+    crystals = copper_crystals(10)
+    model = make_pipeline(small_scattering(order=1), regressor)
+    model.fit(crystals.structures, crystals.energies - crystals.energies.min() + 1)
+    with pytest.raises(TypeError, match=r"use one that does|use BaggedOLSEnsemble|end the pipeline"):
+        prune(model)

@@ -21,7 +21,7 @@ from sklearn.linear_model import (
     OrthogonalMatchingPursuit,
     Ridge,
 )
-from sklearn.model_selection import GroupKFold, cross_validate
+from sklearn.model_selection import GroupKFold, KFold, cross_validate
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
@@ -579,3 +579,91 @@ def test_rows_beyond_memory_are_refused(copper, monkeypatch):
     monkeypatch.setattr("skwavelet.potentials.rows.available_memory", lambda: 2**16)
     with pytest.raises(ValueError, match=r"rows of \d+ features need .* lower n_directions"):
         fitted(copper, features=small_scattering(order=1))
+
+
+# -- weights of structures -------------------------------------------------------------------
+
+
+def weighted_fit(data, rows, weight=None, *, regressor=None, **changes):
+    model = EnergyForceRegressor(
+        small_scattering(order=1, beta=0.6), regressor or Ridge(1e-4), n_directions="all", **changes
+    )
+    forces = [None if row % 3 == 1 else data.forces[row] for row in rows]
+    return model.fit(
+        [data.structures[row] for row in rows], data.energies[rows], forces=forces,
+        stress=data.stress[rows], sample_weight=weight,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "regressor", [Ridge(1e-4), GreedyOLSRegressor(8, validation_fraction=None)], ids=repr
+)
+def test_weights_count_structures(copper, regressor):
+    """Weight 2 is that structure twice, weight 0 without it, in energies, forces and stress."""
+    rows = np.arange(10)
+    weight = np.array([2, 1, 0, 1, 2, 1, 0, 1, 3, 1])
+    repeated = np.repeat(rows, weight)
+    one = weighted_fit(copper, rows, weight, regressor=regressor)
+    other = weighted_fit(copper, repeated, regressor=regressor)
+    # Weights of columns that are multiples of each other are not determined, predictions are.
+    X = copper.structures
+    np.testing.assert_allclose(one.predict(X), other.predict(X), rtol=1e-7)
+    for pulls, others in zip(one.predict_forces(X), other.predict_forces(X), strict=True):
+        np.testing.assert_allclose(pulls, others, atol=1e-5)
+    plain = weighted_fit(copper, rows, regressor=regressor)
+    ones = weighted_fit(copper, rows, np.ones(10), regressor=regressor)
+    np.testing.assert_array_equal(plain.predict(copper.structures), ones.predict(copper.structures))
+    assert np.abs(plain.predict(X) - one.predict(X)).max() > 1e-4
+
+
+def test_weights_are_routed_to_folds(copper):
+    X, y = copper.structures[:12], copper.energies[:12]
+    weight = np.arange(12.0)
+    with config_context(enable_metadata_routing=True):
+        model = EnergyForceRegressor(small_scattering(order=1), Ridge(), random_state=0)
+        model.set_fit_request(sample_weight=True, forces=True)
+        model.set_score_request(sample_weight=True)
+        params = {"sample_weight": weight, "forces": copper.forces[:12]}
+        result = cross_validate(model, X, y, cv=KFold(3), params=params, return_estimator=True)
+    train, _ = next(KFold(3).split(X))
+    expected = clone(result["estimator"][0]).fit(
+        [X[row] for row in train], y[train], forces=[copper.forces[row] for row in train],
+        sample_weight=weight[train],
+    )  # fmt: skip
+    np.testing.assert_array_equal(expected.predict(X), result["estimator"][0].predict(X))
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(3), "one number per sample"),
+        (-np.ones(24), r"sample_weight\[0\] is negative"),
+        (np.zeros(24), "zero for every sample"),
+    ],
+)
+def test_bad_weights(copper, weight, message):
+    model = EnergyForceRegressor(small_scattering(order=1), Ridge())
+    with pytest.raises(ValueError, match=message):
+        model.fit(copper.structures, copper.energies, sample_weight=weight)
+
+
+def test_folds_without_any_forces_are_fitted_on_energies(copper):
+    X, y = copper.structures, copper.energies
+    forces = [None] * 12 + copper.forces[12:]
+    model = EnergyForceRegressor(small_scattering(order=1), Ridge(), random_state=0)
+    scores = cross_validate(model, X, y, cv=KFold(2), params={"forces": forces})
+    assert np.isfinite(scores["test_score"]).all()
+    alone = clone(model).fit(X[:12], y[:12])
+    missing = clone(model).fit(X[:12], y[:12], forces=[None] * 12, stress=[np.full(6, np.nan)] * 12)
+    np.testing.assert_array_equal(alone.predict(X), missing.predict(X))
+
+
+def test_no_structures_and_misplaced_scalers_are_named(copper):
+    model = EnergyForceRegressor(small_scattering(order=1), Ridge())
+    model.fit(copper.structures, copper.energies)
+    for predict in (model.predict, model.predict_forces, model.predict_stress):
+        with pytest.raises(ValueError, match="X holds no structures"):
+            predict([])
+    scaled = EnergyForceRegressor(small_scattering(), make_pipeline(StandardScaler(), Ridge()))
+    with pytest.raises(TypeError, match="put scalers and the like with the features"):
+        scaled.fit(copper.structures, copper.energies)
