@@ -212,9 +212,9 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         forces, stress = check_forces(forces, X), check_stress(stress, X)
         weight = check_sample_weight(sample_weight, len(X))
         if not weight.all():  # as if they were not there, for the features too
-            rows = np.flatnonzero(weight)
-            X, forces, stress = ([values[row] for row in rows] for values in (X, forces, stress))
-            y, groups, weight = y[rows], groups[rows], weight[rows]
+            kept = np.flatnonzero(weight)
+            X, forces, stress = ([values[i] for i in kept] for values in (X, forces, stress))
+            y, groups, weight = y[kept], groups[kept], weight[kept]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         self.features_ = clone(self.features)
         if hasattr(self.features_, "fit_transform"):

@@ -362,5 +362,7 @@ def test_final_models_that_cannot_be_cut_are_refused_with_advice(regressor):
     crystals = copper_crystals(10)
     model = make_pipeline(small_scattering(order=1), regressor)
     model.fit(crystals.structures, crystals.energies - crystals.energies.min() + 1)
-    with pytest.raises(TypeError, match=r"use one that does|use BaggedOLSEnsemble|end the pipeline"):
+    with pytest.raises(
+        TypeError, match=r"use one that does|use BaggedOLSEnsemble|end the pipeline"
+    ):
         prune(model)
