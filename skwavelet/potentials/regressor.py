@@ -213,7 +213,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         weight = check_sample_weight(sample_weight, len(X))
         if not weight.all():  # as if they were not there, for the features too
             kept = np.flatnonzero(weight)
-            X, forces, stress = ([values[i] for i in kept] for values in (X, forces, stress))
+            X = [X[i] for i in kept]
+            forces, stress = [forces[i] for i in kept], [stress[i] for i in kept]
             y, groups, weight = y[kept], groups[kept], weight[kept]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         self.features_ = clone(self.features)
