@@ -178,7 +178,7 @@ def test_grid_is_kept_for_small_changes_of_the_cell(model):
     atoms = crystal(model)
     atoms.get_potential_energy()
     calc = atoms.calc
-    kept = calc._kept.chain.leaves[0]._evaluator.shapes
+    kept = calc._kept.chain.leaves[0]._evaluator.layout
     assert kept is not None
     for factor, is_kept in ((1.04, True), (0.96, True), (1.06, False)):
         first = calc._first
