@@ -25,14 +25,14 @@ from ase import Atoms
 from scipy.spatial.transform import Rotation
 
 from skwavelet import AngularFeatures, BaggedOLSEnsemble, PointScattering, VoxelScattering
-from skwavelet.potentials.rows import ENERGY, Rows, fit_rows
+from skwavelet.potentials.rows import fit_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
 from common.data import rmd17
 from common.published import RMD17
-from common.rows import RowsRidge, beside, cached_rows
+from common.rows import RowsRidge, beside, cached_rows, select
 from common.table import line, table
 from common.timing import machine
 
@@ -97,20 +97,6 @@ def representations(args):
         "Point": ([point], "all", args.train),
         "Point + Angular": ([point, angular], "all", args.train),
     }
-
-
-def as_rows(arrays, members, n_coordinates):
-    """Return the `Rows` of some structures, energies first."""
-    order = np.argsort(arrays["kind"] != ENERGY, kind="stable")
-    place = np.empty(arrays["structure"].max() + 1, dtype=int)
-    place[members] = np.arange(len(members))
-    return Rows(
-        arrays["design"][order],
-        arrays["targets"][order],
-        place[arrays["structure"][order]],
-        arrays["kind"][order],
-        (len(members), len(members) * n_coordinates, 0),
-    )
 
 
 def best_ridge(rows, held):
@@ -178,8 +164,7 @@ def main():
             seconds = (time.process_time() - start) / most
             for size in sorted({most // 4, most}):
                 members = train[:size]
-                few = np.isin(arrays["structure"], members)
-                rows = as_rows({k: v[few] for k, v in arrays.items()}, members, 3 * n_atoms)
+                rows = select(arrays, members, np.full(len(structures), n_atoms))
                 weight, penalty, ridge = best_ridge(rows, np.arange(0, size, 10))
                 models = {f"ridge {penalty:.0e}, force weight {weight:g}": ridge}
                 if kind != "Point + Angular":

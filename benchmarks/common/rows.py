@@ -58,6 +58,7 @@ def cached_rows(source, structures, labels, members, n_directions, cache, chunk=
                 *chosen[1:],
                 n_directions,
                 np.random.default_rng(seed(X, start)),
+                np.ones(len(X)),
             )
             return {
                 "design": rows.design.astype(np.float32),
@@ -76,6 +77,12 @@ def beside(parts):
     return parts[0] | {"design": np.hstack([part["design"] for part in parts])}
 
 
+def unweighted(design, targets, structure, kind, n_components):
+    """Return `Rows` of structures that all count alike."""
+    ones = np.ones(n_components[ENERGY])
+    return Rows(design, targets, structure, kind, ones, n_components)
+
+
 def select(rows, structures, n_atoms):
     """Return the `Rows` of some structures, in their order, energies first."""
     place = np.full(len(n_atoms), -1)
@@ -86,7 +93,7 @@ def select(rows, structures, n_atoms):
     chosen, number, kind = chosen[order], number[order], kind[order]
     n_stresses = 6 * len(np.unique(number[kind == STRESS]))
     counts = (len(structures), int(3 * n_atoms[structures].sum()), n_stresses)
-    return Rows(rows["design"][chosen], rows["targets"][chosen], number, kind, counts)
+    return unweighted(rows["design"][chosen], rows["targets"][chosen], number, kind, counts)
 
 
 def errors(model, rows):

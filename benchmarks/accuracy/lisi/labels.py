@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from common.rows import cached_rows
+from common.rows import cached_rows, unweighted
 from data import TASKS
 from features import SHARD
 from representations import REPRESENTATIONS
 from schemes import SEED
 
 from skwavelet import BaggedOLSEnsemble
-from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, Rows, fit_rows
+from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, fit_rows
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def assemble(protocol, name, structures, kinds):
     place[structures] = np.arange(len(structures))
     labelled = np.unique(derivatives["structure"][chosen])
     n_atoms = sum(len(paths.structures[i]) for i in labelled)
-    return Rows(
+    return unweighted(
         np.concatenate(
             [protocol.features(name, "paths")[structures], derivatives["design"][chosen]]
         ),
