@@ -1,4 +1,4 @@
-"""The other door: directions along which structures are differentiated."""
+"""Directions along which structures are differentiated: their only check."""
 
 from __future__ import annotations
 
