@@ -69,6 +69,8 @@ if os.environ.get("SKWAVELET_DOCS_ONLINE"):
         "matplotlib": ("https://matplotlib.org/stable", None),
     }
 nitpick_ignore_regex = [
+    # Docstrings that are inherited from scikit-learn set parameters and values like names.
+    ("py:obj", r'input_features|feature_names_in_|\["x0".*'),
     ("py:.*", r"(ase|joblib|matplotlib|numpy|pandas|scipy|sklearn|skops|torch)\..*"),
 ]
 

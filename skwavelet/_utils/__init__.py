@@ -1,1 +1,1 @@
-"""What all parts share that is not about structures; the one place that touches what is not ours."""
+"""What all parts share that is not about structures, and what touches code that is not ours."""
