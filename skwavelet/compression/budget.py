@@ -16,12 +16,13 @@ from skwavelet._utils.validation import check_row_vector
 from skwavelet.compression.costs import FeatureCosts
 from skwavelet.compression.pruning import prune
 from skwavelet.linear.design import build_design
-from skwavelet.linear.greedy import Basis
+from skwavelet.linear.greedy import GreedySteps
 from skwavelet.potentials.energy_model import split_model
 from skwavelet.potentials.linear_chain import unwrapped
 from skwavelet.representations.voxel import VoxelScattering
 
-_TOO_DEPENDENT = 1e-7
+# Norm, relative to the centred column, of what is left of a column that is never chosen.
+_TOO_DEPENDENT = np.sqrt(1e-7)
 # Cost of any feature in the choice within a time, as a part of the budget.
 _BASE_COST = 0.1
 
@@ -153,30 +154,22 @@ def features_in_budget(
         Features in the order in which they were chosen. Within a time, all others follow whose
         maps are computed anyway.
     """
-    design = build_design(X, np.ones(len(y)), np.ones(len(y)))
-    columns, residual = design.columns, y - y.mean()
-    norm2 = np.square(columns).sum(axis=1)
-    floor = np.maximum(_TOO_DEPENDENT, design.rounding**2) * len(y)
+    n_features, ones = X.shape[1], np.ones(len(y))
+    steps = GreedySteps(
+        build_design(X, ones, ones), y, ones, max_features=n_features, tol=_TOO_DEPENDENT
+    )
     chosen: list[int] = []
-    n_most = min(len(columns), len(y) - 1)
-    basis = Basis(np.ones(len(y)), n_most)
     if costs is None:
-        spent, extra, free = 0.0, np.ones(len(columns)), 0.0
+        spent, extra, free = 0.0, np.ones(n_features), 0.0
     else:
         spent, extra = costs.predict([]), costs.marginal([])
         free = _BASE_COST * budget
-    while len(chosen) < n_most:
-        usable = (norm2 > floor) & (spent + extra <= budget)
-        if not (usable & (extra > 0)).any():
+    while len(chosen) < steps.n_most:
+        affordable = spent + extra <= budget
+        if not (steps.alive & affordable & (extra > 0)).any():
             break
-        gain = (columns @ residual) ** 2 / np.maximum(norm2, floor) / (extra + free)
-        best = int(np.argmax(np.where(usable, gain, -1.0)))
-        vector = basis.residual(columns[best])
-        vector /= np.linalg.norm(vector)
-        basis.append(vector)
-        residual = residual - (vector @ residual) * vector
-        norm2 -= (columns @ vector) ** 2
-        norm2[best] = 0
+        best = steps.step(np.where(affordable, extra + free, np.inf))
+        assert best is not None  # one of those that are alive and affordable
         chosen.append(best)
         spent += extra[best]
         if costs is not None and extra[best] > 0:

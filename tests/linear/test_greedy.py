@@ -250,14 +250,17 @@ def test_nearly_dependent_columns_are_told_apart(candidates, seed):
 
 def test_basis_stays_orthonormal():
     rng = np.random.default_rng(8)
-    weight = rng.uniform(0, 2, size=50)
-    basis = Basis(weight, 12)
-    direction = rng.normal(size=50)
-    for _ in range(12):
-        vector = basis.residual(direction + 1e-9 * rng.normal(size=50))
-        basis.append(vector / np.sqrt(weight @ vector**2))
-    gram = (basis.vectors * weight) @ basis.vectors.T
-    np.testing.assert_allclose(gram, np.eye(12), atol=1e-13)
+    # Ten rows are carried along: they hold what the same combinations are there.
+    basis = Basis(50, 12, 60)
+    direction = rng.normal(size=60)
+    columns = direction + 1e-9 * rng.normal(size=(12, 60))
+    for column in columns:
+        vector = basis.residual(column)
+        basis.append(vector / np.linalg.norm(vector[:50]))
+    np.testing.assert_allclose(basis.inner @ basis.inner.T, np.eye(12), atol=1e-13)
+    # A combination is taken off where it is carried along, too.
+    combined = basis.vectors.T @ rng.normal(size=12)
+    np.testing.assert_allclose(basis.residual(combined), 0, atol=1e-12)
 
 
 def test_row_weights_are_repeated_rows():
