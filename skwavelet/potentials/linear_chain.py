@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from functools import cached_property, singledispatch
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,11 +72,16 @@ class LinearChain:
         """Return the chain with every representation replaced by ``function`` of it."""
         return replace(self, leaves=tuple(function(leaf) for leaf in self.leaves))
 
+    @cached_property
+    def _in_double(self) -> tuple[Any, ...]:
+        """The representations as energies need them; force training does not."""
+        return tuple(leaf.in_double() for leaf in self.leaves)
+
     def values(self, X: Sequence[Atoms]) -> np.ndarray:
         """Return the outputs, of shape (n_structures, n_outputs), in float64."""
         return self.offset + sum(
-            np.asarray(leaf.transform(X), dtype=np.float64) @ matrix
-            for leaf, matrix in zip(self.leaves, self.matrices, strict=True)
+            leaf.transform(X) @ matrix
+            for leaf, matrix in zip(self._in_double, self.matrices, strict=True)
         )
 
     def jvp(
@@ -111,10 +116,10 @@ class LinearChain:
             Outputs, gradient with respect to the positions and to a homogeneous strain.
         """
         results: list[tuple[Any, Any, Any]] = [(self.offset, 0.0, 0.0)] * len(X)
-        for leaf, matrix in zip(self.leaves, self.matrices, strict=True):
+        for leaf, matrix in zip(self._in_double, self.matrices, strict=True):
             triples = leaf.value_and_vjp(X, cotangents @ matrix.T)
             results = [
-                (value + features.astype(np.float64) @ matrix, gradient + g, strain + s)
+                (value + features @ matrix, gradient + g, strain + s)
                 for (value, gradient, strain), (features, g, s) in zip(
                     results, triples, strict=True
                 )

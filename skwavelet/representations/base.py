@@ -123,13 +123,31 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         structures = self._check(X)
         features = np.empty((len(structures), self.n_features_out_), dtype=self.dtype)
         for index, row in self._map("values", structures):
-            if not np.isfinite(row).all():
+            with np.errstate(over="ignore"):
+                features[index] = row
+            if not np.isfinite(features[index]).all():
                 raise ValueError(
                     f"Structure {structures[index].index} has features beyond {self.dtype}; "
                     "use dtype='float64' or smaller powers."
                 )
-            features[index] = row
         return features
+
+    def in_double(self) -> Self:
+        """Return a fitted copy whose features are in double precision, for energies.
+
+        An energy is a small difference of large products, and line searches see its rounding
+        errors. Sums over atoms are smooth enough in single precision until they end; maps on
+        voxels are not, and are computed in double precision from the start.
+
+        Returns
+        -------
+        StructureTransformer
+        """
+        check_is_fitted(self)
+        double = copy.copy(self)
+        double.dtype = "float64"
+        double._evaluator = self._evaluator.in_double()
+        return double
 
     def jvp(
         self,

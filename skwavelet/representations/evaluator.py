@@ -94,6 +94,13 @@ class Evaluator:
         """Return the two ends of the message that a structure needs too much: "needs", remedy."""
         return "needs", "use smaller structures"
 
+    def in_double(self) -> Self:
+        """Return an evaluator whose energies are smooth enough for line searches.
+
+        This one, unless the rounding errors of single precision are too rough until the sums.
+        """
+        return self
+
     # -- one structure -----------------------------------------------------------------------
 
     def values(self, structure: Structure) -> np.ndarray:
@@ -233,7 +240,7 @@ class Evaluator:
         return Normalization(self.normalize, self.paths, self.columns)
 
     def _normalized(self, sums: np.ndarray, structure: Structure) -> np.ndarray:
-        return self._normalization.values(sums, len(structure)).astype(self.dtype)
+        return self._normalization.values(sums, len(structure))
 
     @cached_property
     def _channel_powers(self) -> tuple[np.ndarray, np.ndarray]:
@@ -268,6 +275,10 @@ class SelectedFeatures:
 
     def __init__(self, evaluator: Any, columns: np.ndarray, n_features: int):
         self._evaluator, self._columns, self._n_features = evaluator, columns, n_features
+
+    def in_double(self) -> SelectedFeatures:
+        """Return an evaluator whose energies are smooth enough for line searches."""
+        return SelectedFeatures(self._evaluator.in_double(), self._columns, self._n_features)
 
     def check(self, *arguments: Any) -> None:
         """Raise ``ValueError`` if a method would not fit into memory."""

@@ -82,6 +82,11 @@ class VoxelEvaluator(Evaluator):
         """Return this evaluator on other arrays."""
         return replace(self, bank=replace(self.bank, arrays=arrays))
 
+    def in_double(self) -> VoxelEvaluator:
+        """Return an evaluator on maps in double precision: transforms round too much in single."""
+        arrays = replace(self.bank.arrays, dtype=np.dtype("float64"))
+        return replace(self.to(arrays), dtype="float64")
+
     # -- several structures of one grid, or one ----------------------------------------------
 
     def together(self, structure: Structure) -> tuple:
