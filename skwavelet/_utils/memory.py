@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -20,9 +22,14 @@ def available_memory() -> float:
     return min(
         psutil.virtual_memory().available,
         _below_process_limit(),
-        _below_group_limit(LIMITS),
-        _below_old_group_limit(LIMITS / "memory"),
+        _below_group_limits(int(time.monotonic())),
     )
+
+
+@lru_cache(maxsize=1)
+def _below_group_limits(second: int) -> float:
+    """Return what the groups leave, read once a second: many files stand behind it."""
+    return min(_below_group_limit(LIMITS), _below_old_group_limit(LIMITS / "memory"))
 
 
 def _below_process_limit() -> float:

@@ -23,8 +23,9 @@ from skwavelet.representations.normalization import Normalization
 from skwavelet.representations.paths import Paths
 from skwavelet.structures.checks import Structure
 
-# What takes less than this together is not compared with the memory that is free.
-NEGLIGIBLE_BYTES = 2**28
+# What takes less than this together is not compared with the memory that is free: asking for it
+# takes longer than the features of a small molecule.
+NEGLIGIBLE_BYTES = 2**18
 
 Gradients = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -19,6 +19,8 @@ COINCIDENT = 1e-2
 # rattled by heat does not bring them here, while what two programs or a wrong unit put on top of
 # each other is closer.
 CLOSEST = 0.45
+# Molecules of up to this many atoms are looked at many at a time.
+SMALL = 64
 # Beyond this (Å) there are no structures, only errors, and no precision either.
 FARTHEST = 1e8
 
@@ -245,11 +247,32 @@ def check_symbols(elements: Iterable[str]) -> list[int]:
 
 def check_distances(structures: Sequence[Structure]) -> None:
     """Raise ``ValueError`` for the first structure with atoms closer than chemistry allows."""
+    by_size: dict[int, list[Structure]] = {}
+    searched = []
     for structure in structures:
-        if len(structure) == 1 and not structure.pbc.any():
-            continue
+        if structure.pbc.any() or len(structure) > SMALL:
+            searched.append(structure)
+        elif len(structure) > 1:
+            by_size.setdefault(len(structure), []).append(structure)
+    # A search for neighbours takes longer than all pairs of many small molecules at once.
+    for size, molecules in by_size.items():
+        step = max(1, 2**15 // size**2)
+        for start in range(0, len(molecules), step):
+            some = molecules[start : start + step]
+            searched += [some[place] for place in _suspicious(some)]
+    for structure in sorted(searched, key=lambda structure: structure.index):
         cutoff = 2 * CLOSEST * covalent_radii[list(structure.elements)].max()
         check_pairs(structure, *structure.neighbors(float(cutoff), "ijd"))
+
+
+def _suspicious(molecules: Sequence[Structure]) -> np.ndarray:
+    """Return the places of molecules of one size with atoms about too close."""
+    positions = np.stack([structure.positions for structure in molecules], axis=-1)
+    radii = covalent_radii[np.stack([structure.numbers for structure in molecules], axis=-1)]
+    i, j = np.triu_indices(len(positions), 1)
+    squares = np.square(positions[i] - positions[j]).sum(axis=1)
+    bounds = np.square((1 + 1e-6) * CLOSEST * (radii[i] + radii[j]))
+    return np.flatnonzero((squares < bounds).any(axis=0))
 
 
 def check_pairs(structure: Structure, i: np.ndarray, j: np.ndarray, distances: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 from ase import Atoms
 from helpers.check_helpers import error_of, fitted
-from helpers.small_structures import cubic, three_elements, triclinic
+from helpers.small_structures import Convertible, cubic, three_elements, triclinic
 from sklearn.base import clone
 
 
@@ -43,6 +43,38 @@ def check_bad_fits(transformer):
         ValueError,
         "Unknown channel 'nonsense'",
     )
+
+
+def check_close_atoms(transformer):
+    """Atoms that are closer than chemistry allows, in fit and in whatever follows."""
+    instance = fitted(transformer)
+    for distance in (0.0, 0.02, 0.2, 0.5, 0.9):
+        place = r"at the same place" if distance < 0.01 else "only .* Å apart, while Li-Si bonds"
+        close = with_position(cubic(), cubic().positions[0] + [0, distance, 0])
+        X, pattern = [cubic(), close], f"Structure 1 has atoms [01] and [01] {place}"
+        for call in (
+            lambda X=X: fitted(transformer, X),
+            lambda X=X: instance.transform(X),
+            lambda X=X: instance.jvp(X, [np.ones((1, 2, 3))] * 2),
+            lambda X=X: instance.vjp(X, np.zeros((2, instance.n_features_out_))),
+        ):
+            error_of(call, ValueError, pattern)
+
+
+def check_conversions_that_fail(transformer):
+    instance = fitted(transformer)
+    for error in (
+        ValueError("disordered"),
+        KeyError("Si"),
+        ImportError("no ase"),
+        ZeroDivisionError(),
+    ):
+        X = [cubic(), Convertible(cubic(), error)]
+        error_of(
+            lambda X=X: instance.transform(X),
+            ValueError,
+            r"Structure 1 cannot be converted to ase.Atoms \(.*\); repair or remove it",
+        )
 
 
 def check_unseen_elements(transformer):

@@ -1,11 +1,13 @@
 """One check of derivatives for every transformer of structures.
 
 ``check_derivatives(transformer, atoms)`` compares ``jvp`` with differences of ``transform``, and
-``vjp`` with ``jvp``.
+``vjp`` with ``jvp``; ``check_atom_derivatives`` does so for the features of every atom.
 """
 
 import numpy as np
 from helpers.small_structures import strained
+
+from skwavelet.structures.checks import check_structures
 
 
 def moved(atoms, displacement, strain):
@@ -15,17 +17,17 @@ def moved(atoms, displacement, strain):
     return strained(atoms, strain)
 
 
-def directional_differences(transformer, atoms, displacement, strain, step):
+def directional_differences(transformer, atoms, displacement, strain, step, method="transform"):
     """Derivative of the features along a direction, by differences of sixth order.
 
     The error of seven points falls as step^6, so that a step large against rounding suffices.
+    ``method`` is what gives the features: ``transform_atoms`` for those of every atom.
     """
     weights = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
     ahead = [moved(atoms, k * step * displacement, k * step * strain) for k in weights]
     behind = [moved(atoms, -k * step * displacement, -k * step * strain) for k in weights]
-    plus = transformer.transform(ahead).astype(float)
-    minus = transformer.transform(behind).astype(float)
-    return np.array(list(weights.values())) @ (plus - minus) / step
+    plus, minus = (np.asarray(getattr(transformer, method)(X), float) for X in (ahead, behind))
+    return np.tensordot(list(weights.values()), plus - minus, axes=1) / step
 
 
 def random_directions(atoms, n_directions, seed=0):
@@ -81,3 +83,28 @@ def check_derivatives(transformer, atoms, *, tolerance=1e-6, adjoint_tolerance=1
     assert errors.max() <= tolerance, errors
     error = adjoint_error(transformer, atoms)
     assert error <= adjoint_tolerance, error
+
+
+def check_atom_derivatives(
+    transformer, atoms, *, step=1e-4, tolerance=1e-6, adjoint_tolerance=1e-10, n_directions=3
+):
+    """Assert that the evaluator's derivatives of every atom are those of ``transform_atoms``."""
+    evaluator, (structure,) = transformer._evaluator, check_structures([atoms])
+    (expected,) = transformer.transform_atoms([atoms])
+    displacements, strains = random_directions(atoms, n_directions)
+    derivatives = evaluator.atom_jvp(structure, displacements, strains)
+    assert derivatives.shape == (n_directions, *expected.shape)
+    assert derivatives.dtype == expected.dtype == np.dtype(transformer.dtype)
+    for derivative, *direction in zip(derivatives, displacements, strains, strict=True):
+        difference = directional_differences(
+            transformer, atoms, *direction, step, method="transform_atoms"
+        )
+        error = np.linalg.norm(derivative - difference)
+        assert error <= tolerance * np.linalg.norm(difference), error
+    cotangents = np.random.default_rng(1).normal(size=expected.shape)
+    values, gradient, strain_gradient = evaluator.atom_vjp(structure, cotangents)
+    np.testing.assert_array_equal(values, expected)
+    forward = np.tensordot(derivatives.astype(float), cotangents, axes=2)
+    reverse = np.tensordot(displacements, gradient, axes=2)
+    reverse += np.tensordot(strains, strain_gradient, axes=2)
+    assert np.abs(forward - reverse).max() <= adjoint_tolerance * np.abs(forward).max()

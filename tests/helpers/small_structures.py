@@ -7,10 +7,12 @@ from ase import Atoms
 class Convertible:
     """Something like a pymatgen structure."""
 
-    def __init__(self, atoms):
-        self.atoms = atoms
+    def __init__(self, atoms, error=None):
+        self.atoms, self.error = atoms, error
 
     def to_ase_atoms(self):
+        if self.error is not None:
+            raise self.error
         return self.atoms
 
 

@@ -21,7 +21,7 @@ import skops.io
 from ase import Atoms
 from helpers.bad_input_checks import BAD_INPUT_CHECKS
 from helpers.check_helpers import error_of, fitted, small_set
-from helpers.finite_differences import check_derivatives
+from helpers.finite_differences import check_atom_derivatives, check_derivatives
 from helpers.small_structures import Convertible, cubic, molecule, three_elements, triclinic
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -29,6 +29,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import skwavelet._utils.versioning as versioning
+from skwavelet.representations.base import StructureTransformer
 
 RTOL = {"float32": 2e-5, "float64": 1e-12}
 
@@ -251,6 +252,56 @@ def check_input_is_not_changed(transformer):
     assert all((d == 1).all() for d in displacements)
 
 
+def check_declared_elements(transformer):
+    """A fold without an element transforms it, where it is declared, and nothing else changes."""
+    X = small_set()
+    declared = clone(transformer).set_params(elements=["Si", "O", "Li", "O"])
+    part = fitted(declared, [cubic(), triclinic()])
+    assert part.elements_ == ["Li", "O", "Si"]
+    whole = fitted(declared, X)
+    columns = ["channel", "order", "q"]  # distances are learned and need not be the same
+    pd.testing.assert_frame_equal(part.feature_table_[columns], whole.feature_table_[columns])
+    assert np.isfinite(part.transform(X)).all()
+    assert part.transform(X)[1, (part.feature_table_["channel"] == "O").to_numpy()].any()
+    same = fitted(clone(transformer), X)
+    assert (same.get_feature_names_out() == whole.get_feature_names_out()).all()
+    assert_same(whole.transform(X), same.transform(X), transformer)
+    declared.set_params(elements=("Li", "Si"))
+    error_of(lambda: declared.fit(X), ValueError, r"Structure 1 contains O, not among elements")
+    for wrong in (["Li", "Xx"], ["X"], [3, 14], [], ["li"]):
+        declared.set_params(elements=wrong)
+        error_of(lambda: declared.fit(X), ValueError, "elements must be chemical symbols such as")
+
+
+def check_iterators(transformer):
+    X, instance = small_set(), clone(transformer)
+    features = fitted(transformer).transform(X)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "n_scales=")
+        assert_same(clone(transformer).fit_transform(iter(X)), features, transformer)
+        assert_same(instance.fit(iter(X)).transform(atoms for atoms in X), features, transformer)
+    used = iter(X)
+    list(used)
+    error_of(lambda: instance.transform(used), ValueError, "X is an iterator without any structure")
+
+
+def check_isolated_atoms(transformer):
+    """Reference atoms are structures like others, and order zero needs nothing else."""
+    lone = Atoms("Si")
+    alone = clone(transformer).set_params(order=0)
+    if hasattr(alone, "beta"):
+        alone.set_params(beta=None)
+    features = fitted(alone, [lone]).transform([lone])
+    assert np.isfinite(features).all()
+    assert features.any()
+    features = fitted(transformer, [lone, *small_set()]).transform([lone, cubic()])
+    order = fitted(transformer).feature_table_["order"].to_numpy()
+    assert np.isfinite(features).all()
+    assert features[1, order > 0].any()
+    # A map of space sees the atom itself, other atoms do not.
+    assert features[0, order > 0].any() != hasattr(transformer, "transform_atoms")
+
+
 def check_single_atoms(transformer):
     """One atom in a cell, and a structure that lacks elements seen in fit."""
     instance = fitted(transformer)
@@ -356,6 +407,25 @@ def check_derivatives_of_features(transformer):
         check_derivatives(fitted(precise), atoms, n_directions=2)
 
 
+def check_derivatives_of_atoms(transformer):
+    precise = clone(transformer).set_params(dtype="float64")
+    if not hasattr(precise, "transform_atoms"):
+        return
+    precise.set_params(smoothing=1e-4)
+    whole = fitted(precise)
+    part = whole.restrict(np.random.default_rng(0).permutation(whole.n_features_out_)[:9])
+    unaware = part_by_columns(whole, [3, 40, 3])
+    for instance in (whole, part, unaware):
+        check_atom_derivatives(instance, three_elements(), n_directions=2)
+
+
+def part_by_columns(instance, columns):
+    """Restrict as representations do that know no way of their own."""
+    part = instance.restrict(columns)
+    part._evaluator = StructureTransformer._restricted_evaluator(instance, np.array(columns))
+    return part
+
+
 def check_values_beside_gradients(transformer):
     X = small_set()
     instance = fitted(transformer)
@@ -372,8 +442,9 @@ def check_values_beside_gradients(transformer):
 
 
 _NEED_MORE = {"check_set_params_then_refit", "check_version_is_stored"}
+_TOOLS = {"check_derivatives", "check_atom_derivatives"}
 CHECKS = [
     check
     for name, check in list(globals().items())
-    if name.startswith("check_") and name not in _NEED_MORE and name != "check_derivatives"
+    if name.startswith("check_") and name not in _NEED_MORE | _TOOLS
 ] + BAD_INPUT_CHECKS

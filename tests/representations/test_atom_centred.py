@@ -7,7 +7,12 @@ import pytest
 import skops.io
 from ase import Atoms
 from ase.build import bulk, make_supercell
-from helpers.finite_differences import check_derivatives, directional_differences
+from helpers.finite_differences import (
+    check_atom_derivatives,
+    check_derivatives,
+    directional_differences,
+    random_directions,
+)
 from helpers.small_structures import CELLS, random_rotation, rotated
 from sklearn.base import clone
 from sklearn.pipeline import FeatureUnion, make_pipeline
@@ -222,6 +227,29 @@ def test_large_structures_are_worked_on_in_blocks(kind, monkeypatch):
         np.testing.assert_allclose(part, expected, rtol=1e-9, atol=1e-11 * np.abs(expected).max())
     atoms = CELLS["triclinic"]()
     check_derivatives(without_noise(transformer, atoms), atoms, step=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["triclinic", "slab", "molecule"])
+def test_derivatives_of_atoms(kind, name):
+    atoms = CELLS[name]()
+    check_atom_derivatives(without_noise(fitted(kind), atoms), atoms)
+
+
+@pytest.mark.parametrize("kind", MAIN)
+def test_float32_derivatives_of_atoms(kind):
+    """Single precision against double, and in its own type."""
+    (structure,) = check_structures([CELLS["slab"]()])
+    single, double = (fitted(kind, dtype=dtype)._evaluator for dtype in ("float32", "float64"))
+    directions = random_directions(CELLS["slab"](), 3)
+    expected, derivatives = (e.atom_jvp(structure, *directions) for e in (double, single))
+    assert derivatives.dtype == np.float32
+    assert np.linalg.norm(derivatives - expected) <= 5e-5 * np.linalg.norm(expected)
+    cotangents = np.random.default_rng(0).normal(size=expected.shape[1:])
+    for one, other in zip(
+        single.atom_vjp(structure, cotangents), double.atom_vjp(structure, cotangents), strict=True
+    ):
+        assert np.linalg.norm(one - other) <= 5e-5 * np.linalg.norm(other)
 
 
 @pytest.mark.parametrize("kind", KINDS)

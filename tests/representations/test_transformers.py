@@ -5,6 +5,7 @@ A new transformer is one line in ``TRANSFORMERS`` and one in ``CHANGES``.
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from skwavelet import (
     RelaxationPathGroupKFold,
     VoxelScattering,
 )
+from skwavelet.structures.checks import check_structures
 
 QUICK = {"beta": 0.5, "n_scales": 2}
 TRANSFORMERS = {
@@ -153,6 +155,21 @@ def test_learned_parameters_change_results():
 def test_bad_parameters(parameters, message):
     transformer = clone(TRANSFORMERS["voxel"]).set_params(**parameters)
     error_of(lambda: transformer.fit([cubic()]), ValueError, re.escape(message))
+
+
+def test_memory_of_all_processes_counts(monkeypatch):
+    transformer = fitted(TRANSFORMERS["voxel"], [cubic()])
+    (structure,) = check_structures([cubic()])
+    needed = transformer._evaluator.memory(structure)
+    free = SimpleNamespace(available=1.5 * needed)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    assert len(transformer.transform([cubic()] * 4)) == 4
+    transformer.set_params(n_jobs=2)
+    assert len(transformer.transform([cubic()])) == 1
+    pattern = r"Structure 0 needs .*, together with others in 2 processes .* use fewer processes"
+    error_of(lambda: transformer.transform([cubic()] * 4), ValueError, pattern)
+    free.available = 2.5 * needed
+    assert len(transformer.transform([cubic()] * 4)) == 4
 
 
 def test_one_lone_atom_teaches_no_width():

@@ -2,14 +2,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
+from ase.collections import g2
+from ase.data import covalent_radii
 from helpers.small_structures import CELLS, Convertible, triclinic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skwavelet.structures.checks import (
+    CLOSEST,
+    check_distances,
     check_elements,
     check_structures,
+    convert,
     perpendicular_heights,
     smallest_distance,
 )
@@ -205,3 +210,59 @@ def test_the_door_lets_in_only_what_is_usable(numbers, values, cell, pbc):
     periods = record.cell[record.pbc]
     assert np.isfinite(periods).all()
     assert np.linalg.matrix_rank(periods) == len(periods)
+
+
+def strained_molecule(name, strain):
+    atoms = molecule(name)
+    atoms.positions *= 1 + strain
+    return atoms
+
+
+def test_bonds_of_chemistry_are_not_too_short():
+    """Every molecule of the G2 set, squeezed by 9 %, and hot crystals."""
+    molecules = [strained_molecule(name, -0.09) for name in g2.names if len(molecule(name)) > 1]
+    shortest = [Atoms("V2", [[0, 0, 0], [0, 0, 1.77]]), Atoms("Cr2", [[0, 0, 0], [0, 0, 1.68]])]
+    crystals = [bulk(symbol, cubic=True).repeat(2) for symbol in ("Si", "Cu", "Na", "W", "Al")]
+    for seed, atoms in enumerate(crystals):
+        atoms.set_cell(0.91 * atoms.cell.array, scale_atoms=True)
+        atoms.rattle(0.15, seed=seed)
+    check_distances(check_structures([*molecules, *shortest, *crystals]))
+
+
+@pytest.mark.parametrize("size", [2, 7, 30, 80])
+@pytest.mark.parametrize("pbc", [False, True, (True, True, False)])
+def test_close_atoms_are_found_where_all_pairs_find_them(size, pbc):
+    rng = np.random.default_rng(size)
+    clusters = []
+    for _ in range(40):
+        side = 3.2 * size ** (1 / 3) * rng.uniform(0.5, 2)
+        numbers = rng.choice([1, 6, 14, 29], size)
+        clusters.append(
+            Atoms(numbers, rng.uniform(0, side, size=(size, 3)), cell=[side + 1] * 3, pbc=pbc)
+        )
+    found = []
+    for atoms in clusters:
+        radii = covalent_radii[atoms.numbers]
+        ratios = atoms.get_all_distances(mic=True) / (radii[:, None] + radii)
+        found.append((ratios + np.eye(size)).min() < CLOSEST)
+        (structure,) = check_structures([atoms])
+        if found[-1]:
+            with pytest.raises(
+                ValueError, match=r"Structure 0 has atoms \d+ and \d+ only"
+            ) as caught:
+                check_distances([structure])
+            pair = [int(word) for word in str(caught.value).split() if word.isdigit()][1:3]
+            assert ratios[tuple(pair)] == pytest.approx((ratios + np.eye(size)).min())
+        else:
+            check_distances([structure])
+    if any(found):
+        with pytest.raises(ValueError, match=f"Structure {found.index(True)} has atoms"):
+            check_distances(check_structures(clusters))
+
+
+def test_conversion_of_one_structure():
+    atoms = bulk("Si")
+    assert convert(Convertible(atoms), 3) is atoms
+    assert convert(atoms, 3) is atoms
+    with pytest.raises(ValueError, match=r"Structure 3 cannot be converted .*\(ordered only\)"):
+        convert(Convertible(None, ValueError("ordered only")), 3)
