@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from skwavelet.linear.design import BLOCK
+from skwavelet.linear.design import BLOCK, Design
 
 _EPS = np.finfo(np.float64).eps
 # Scores closer than this are equal.
@@ -237,26 +237,27 @@ class GreedySteps:
 
     def __init__(
         self,
-        design,
-        y,
-        weight,
+        design: Design,
+        y: np.ndarray,
+        weight: np.ndarray,
         *,
-        max_features,
-        n_candidates=None,
-        tol=1e-8,
-        rng=None,
-        validation_weight=None,
-    ):
+        max_features: int,
+        n_candidates: int | None = None,
+        tol: float = 1e-8,
+        rng: np.random.Generator | None = None,
+        validation_weight: np.ndarray | None = None,
+    ) -> None:
         held_out = np.zeros(len(y)) if validation_weight is None else validation_weight
         training, held_out_rows = np.flatnonzero(weight), np.flatnonzero(held_out)
         rows = np.concatenate([training, held_out_rows])
         root = np.sqrt(np.concatenate([weight[training], held_out[held_out_rows]]))
-        has_intercept = design.intercept_column is not None
+        intercept = design.intercept_column
+        has_intercept = intercept is not None
         self.n_most = min(max_features, len(design.columns), len(training) - has_intercept)
         self._basis = Basis(len(training), self.n_most + has_intercept, len(rows))
         self._residual = root * y[rows]
-        if has_intercept:
-            vector = root * design.intercept_column[rows]
+        if intercept is not None:
+            vector = root * intercept[rows]
             self._append(vector / np.linalg.norm(vector[: len(training)]))
         args = (design, weight, tol, rows, root, self._basis)
         self._search: _AllColumns | _SampledColumns
@@ -457,6 +458,6 @@ def prefix_weights(design, y, weight, support):
     root = np.sqrt(weight[rows])
     matrix = np.column_stack([design.matrix(support)[rows], y[rows]])
     # The last column of the triangular factor is the projection of the targets.
-    factor = np.linalg.qr(root[:, None] * matrix, mode="r")
+    factor = np.asarray(np.linalg.qr(root[:, None] * matrix, mode="r"))
     k = matrix.shape[1] - 1
     return PrefixWeights(np.ascontiguousarray(factor[:k, :k]), factor[:k, k].copy())
