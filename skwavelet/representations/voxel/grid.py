@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from skwavelet.structures.checks import Structure
 # Points along an axis are one of these times a power of two, so that twice the period gets twice
 # the points and the same voxels: a cell and its double have equal features.
 OCTAVE = (8, 9, 10, 12, 14, 15)
+FEWEST = 4
 
 # How much shorter, in the product of the three lengths, another basis of a cell's lattice must be
 # to be taken: a sheared cubic cell has sqrt(2), long cells that are not quite straight have less.
@@ -127,8 +129,11 @@ def _fast(lengths: np.ndarray, spacing: float) -> tuple[int, int, int]:
 def fast_length(points: float) -> int:
     """Return the smallest number of at least ``points`` in the octaves of ``OCTAVE``.
 
-    Products of powers of 2, 3, 5 and 7, which real FFTs do fast.
+    Products of powers of 2, 3, 5 and 7, which real FFTs do fast. Below the first octave, every
+    whole number from ``FEWEST`` on.
     """
+    if points <= OCTAVE[0] - 1:
+        return max(FEWEST, math.ceil(points))
     octave = 1
     while octave * OCTAVE[-1] < points:
         octave *= 2
