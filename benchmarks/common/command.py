@@ -17,7 +17,7 @@ DATA = {
 }
 
 
-def arguments(doc, *, data=None, cache=False, quick=None, threads=1, **options):
+def arguments(doc, *, data=None, cache=False, quick=None, **options):
     """Return the parsed command line of a script.
 
     Parameters
@@ -30,12 +30,10 @@ def arguments(doc, *, data=None, cache=False, quick=None, threads=1, **options):
         Whether there is ``--cache``; the argument becomes a `Cache`.
     quick : dict, optional
         What ``--quick`` sets other options to; None for scripts without.
-    threads : int
-        Threads of BLAS and FFTs, for the whole process.
     **options
         Defaults by name: True or False make a flag, a list or tuple takes several values, None a
-        word; anything else a value of the same type. ``parts`` is positional. A name may map to
-        a pair (default, help) in a dict with these keys.
+        word; anything else a value of the same type. ``parts`` is positional, all where none is
+        given. BLAS has ``threads``, one unless that is an option, for the whole process.
     """
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     if data:
@@ -45,20 +43,17 @@ def arguments(doc, *, data=None, cache=False, quick=None, threads=1, **options):
         parser.add_argument("--cache", type=Path, default=DEFAULT, help="default: %(default)s")
     if quick is not None:
         parser.add_argument("--quick", action="store_true", help="small, in seconds or minutes")
-    for name, given in options.items():
-        default, choices = given, None
-        flag = "--" + name.replace("_", "-")
-        if name == "parts":
-            flag, choices = name, [[], *given]
+    for name, default in options.items():
+        flag = name if name == "parts" else "--" + name.replace("_", "-")
         shown = {"help": f"default: {default}"}
         if isinstance(default, bool):
             parser.add_argument(flag, action="store_true")
         elif isinstance(default, list | tuple):
             kind = type(default[0]) if default else str
-            several = "*" if name == "parts" else "+"
-            parser.add_argument(
-                flag, nargs=several, type=kind, default=default, choices=choices, **shown
-            )
+            several = {"nargs": "+", "default": default}
+            if name == "parts":  # argparse would check the default as if it were one word
+                several = {"nargs": "*", "default": [], "choices": [[], *default]}
+            parser.add_argument(flag, type=kind, **several, **shown)
         else:
             kind = str if default is None else type(default)
             parser.add_argument(flag, type=kind, default=default, **shown)
@@ -72,7 +67,9 @@ def arguments(doc, *, data=None, cache=False, quick=None, threads=1, **options):
     if quick is not None and args.quick:
         for name, value in quick.items():
             setattr(args, name, value)
-    threadpoolctl.threadpool_limits(threads)
+    if "parts" in options and not args.parts:
+        args.parts = list(options["parts"])
+    threadpoolctl.threadpool_limits(getattr(args, "threads", 1))
     return args
 
 

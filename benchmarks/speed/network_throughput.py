@@ -35,6 +35,18 @@ from common.timing import alternate, machine
 CUTOFF = 5.0
 
 
+def random_atoms(n_atoms, side, rng, apart=1.5):
+    """Return silicon atoms at random in a periodic box, none nearer to another than ``apart``."""
+    positions = np.empty((0, 3))
+    while len(positions) < n_atoms:
+        one = rng.uniform(0, side, 3)
+        shift = positions - one
+        shift -= side * np.round(shift / side)
+        if (np.linalg.norm(shift, axis=1) > apart).all():
+            positions = np.vstack([positions, one])
+    return Atoms("Si" * n_atoms, positions, cell=[side] * 3, pbc=True)
+
+
 def angular_step(structures, energies, forces, width, **options):
     """Return a training step of our network."""
     elements = sorted(set(structures[0].numbers.tolist()))
@@ -120,7 +132,7 @@ def main():
     rng = np.random.default_rng(0)
     for n_atoms in (32, 128, 512):
         side = (n_atoms / 0.05) ** (1 / 3)
-        atoms = Atoms("Si" * n_atoms, rng.uniform(0, side, (n_atoms, 3)), cell=[side] * 3, pbc=True)
+        atoms = random_atoms(n_atoms, side, rng)
         count = len(check_structures([atoms])[0].neighbors(CUTOFF, "i")[0]) / n_atoms
         inputs = [atoms], torch.zeros(1), torch.zeros(n_atoms, 3)
         steps = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
@@ -25,7 +26,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from common import cache as caching  # noqa: E402
 from common.cache import Cache  # noqa: E402
-from common.command import about, pages, scripts  # noqa: E402
+from common.command import about, arguments, pages, scripts  # noqa: E402
 from common.data import lisi_home, qm7, rmd17_parts  # noqa: E402
 from common.data import mlearn as read_mlearn  # noqa: E402
 from common.table import Table, table  # noqa: E402
@@ -252,3 +253,47 @@ def test_frames_of_the_tables(tmp_path):
     assert {task: len(load_lisi_task(task, home).structures) for task in sizes} == sizes
     for task in ("scratch", "t211", "t222"):
         assert len(load_lisi_task(task, home).structures)
+
+
+def test_arguments(monkeypatch, tmp_path, capsys):
+    def parse(*argv):
+        monkeypatch.setattr(sys, "argv", ["script", *argv])
+        with threadpoolctl.threadpool_limits():  # the limit that `arguments` sets ends here
+            return arguments(
+                "What.", data="needed", cache=True, quick={"n": 1}, parts=("a", "b"), n=5,
+                words=("x",), flag=False, threads=1,
+            )  # fmt: skip
+
+    monkeypatch.setenv("SKWAVELET_DATA", str(tmp_path))
+    args = parse()
+    assert (args.data, args.n, args.parts, args.words) == (tmp_path, 5, ["a", "b"], ("x",))
+    args = parse("b", "--n", "7", "--words", "y", "z", "--flag", "--cache", str(tmp_path / "c"))
+    assert (args.n, args.parts, args.words, args.flag) == (7, ["b"], ["y", "z"], True)
+    assert args.cache.directory == tmp_path / "c"
+    assert parse("--quick", "--n", "7").n == 1
+    monkeypatch.delenv("SKWAVELET_DATA")
+    for wrong, message in ((["c"], "invalid choice"), ([], "SKWAVELET_DATA")):
+        with pytest.raises(SystemExit):
+            parse(*wrong)
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "accuracy/active_learning.py --quick",
+        "accuracy/forces.py --quick --only Point",
+        "speed/linear_models.py --quick",
+        "speed/voxel_speed.py --quick floor",
+    ],
+)
+def test_scripts_run(command, tmp_path):
+    script, *options = command.split()
+    if script.startswith("accuracy"):
+        options += ["--cache", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *options], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| --- |" in done.stdout
