@@ -113,7 +113,7 @@ def run(argv):
     """List the scripts, or run one: what ``python benchmarks/`` does."""
     known = scripts()
     if argv in ([], ["--list"], ["--help"]):
-        print("python benchmarks/ NAME [--help] [options]\n")
+        print("python benchmarks/ [--list]\npython benchmarks/ NAME [--help] [options]\n")
         for path in known.values():
             what, cost = about(path)
             print(f"{path.relative_to(ROOT).as_posix()}\n    {what}")
