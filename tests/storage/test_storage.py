@@ -382,7 +382,7 @@ def test_other_settings_are_refused(voxel, tmp_path):
         (fit(overlap=0.2), "transformer.overlap is 0.1 there and 0.2 here"),
         (fit(dtype="float64"), 'transformer.dtype is "float32" there and "float64" here'),
         (voxel.restrict([1, 2]), "transformer.fitted"),
-        (voxel.keep_grid(cubic()), r"transformer.fitted._evaluator.shapes is null there"),
+        (voxel.keep_grid(cubic()), r"transformer.fitted._evaluator.layout is null there"),
         (PointScattering(order=1).fit(X), "transformer"),
     ):
         error_of(
