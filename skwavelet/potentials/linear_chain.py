@@ -80,7 +80,7 @@ class LinearChain:
     def values(self, X: Sequence[Atoms]) -> np.ndarray:
         """Return the outputs, of shape (n_structures, n_outputs), in float64."""
         return self.offset + sum(
-            leaf.transform(X) @ matrix
+            np.asarray(leaf.transform(X)) @ matrix
             for leaf, matrix in zip(self._in_double, self.matrices, strict=True)
         )
 
