@@ -201,3 +201,12 @@ def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> np.n
     if not weight.any():
         raise ValueError("sample_weight is zero for every sample; give some of them weight.")
     return weight
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, for a message."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        # Its message is the key alone: that of an element that does not exist, for one.
+        return f"unknown name {text}"
+    return text or type(error).__name__

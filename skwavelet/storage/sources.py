@@ -14,7 +14,9 @@ from ase.io import iread
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats, open_with_compression
 
 from skwavelet._utils.files import digest
-from skwavelet.storage.xyz import DamagedXYZError, one_line, read_frames
+from skwavelet._utils.validation import one_line
+from skwavelet.storage.xyz import DamagedXYZError, read_frames
+from skwavelet.structures.checks import convert
 
 Source = Iterable[Atoms] | str | os.PathLike[str]
 
@@ -51,14 +53,9 @@ def read_items(source: Source) -> Generator[Atoms | Exception, None, None]:
             yield item
             continue
         try:
-            if not isinstance(item, Atoms) and hasattr(item, "to_ase_atoms"):
-                item = item.to_ase_atoms()
-        # Other packages raise errors of all kinds on what they cannot convert.
-        except Exception as error:
-            yield ValueError(
-                f"Structure {index} cannot be converted to ase.Atoms ({one_line(error)}); repair "
-                "or remove it."
-            )
+            item = convert(item, index)
+        except ValueError as error:
+            yield error
             continue
         if isinstance(item, Atoms):
             yield plain_copy(item)

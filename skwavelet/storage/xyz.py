@@ -14,6 +14,8 @@ from typing import IO, NamedTuple
 from ase import Atoms
 from ase.io.extxyz import read_xyz
 
+from skwavelet._utils.validation import one_line
+
 
 class DamagedXYZError(ValueError):
     """A file in which the frames that follow cannot be told apart."""
@@ -96,12 +98,3 @@ def _frames(file: IO[str], path: str) -> Iterator[_Frame]:
         yield _Frame(lines, n_atoms, line)
         number += len(lines) - 1
         index += 1
-
-
-def one_line(error: Exception) -> str:
-    """Return what an error says, for a message."""
-    text = " ".join(str(error).split())
-    if isinstance(error, KeyError):
-        # Its message is the key alone: that of an element that does not exist, for one.
-        return f"unknown name {text}"
-    return text or type(error).__name__

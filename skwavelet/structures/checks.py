@@ -12,6 +12,8 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from ase.neighborlist import primitive_neighbor_list
 
+from skwavelet._utils.validation import one_line
+
 # Two atoms closer than this (Å) stand at the same place.
 COINCIDENT = 1e-2
 # Atoms are at least this part of the sum of their covalent radii apart. The shortest bonds of all
@@ -102,13 +104,13 @@ def convert(item: Any, index: int) -> Any:
     ValueError
         If the conversion fails, whatever it raises.
     """
-    if not hasattr(item, "to_ase_atoms"):
-        return item
     try:
-        return item.to_ase_atoms()
+        return item.to_ase_atoms() if hasattr(item, "to_ase_atoms") else item
+    # Other packages raise errors of all kinds on what they cannot convert.
     except Exception as error:
         raise ValueError(
-            f"Structure {index} cannot be converted to ase.Atoms ({error}); repair or remove it."
+            f"Structure {index} cannot be converted to ase.Atoms ({one_line(error)}); repair or "
+            "remove it."
         ) from error
 
 

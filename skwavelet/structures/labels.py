@@ -13,6 +13,7 @@ from ase.calculators.calculator import (
     all_properties,
 )
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import ArrayLike
 
 from skwavelet._utils.validation import check_row_vector
@@ -28,7 +29,6 @@ _NAMED_ALIKE = {
     "virial_key": ("virial",),
 }
 _GETTERS = {"energy": "get_potential_energy", "forces": "get_forces", "stress": "get_stress"}
-_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 # Components of a symmetric tensor may differ by so much of its largest one, from rounding.
 _ASYMMETRY = 0.01
 
@@ -301,7 +301,7 @@ def _array(index: int, atoms: Atoms, name: str, value: ArrayLike | None) -> np.n
         array = array.reshape(3, 3)
         if np.abs(array - array.T).max() > _ASYMMETRY * np.abs(array).max():
             raise ValueError(f"Structure {index} has a {name} that is not symmetric; repair it.")
-        array = ((array + array.T) / 2)[_VOIGT]
+        array = full_3x3_to_voigt_6_stress(array)
     return array if name == "stress" else -array / atoms.get_volume()
 
 
