@@ -87,6 +87,16 @@ def test_total_energies(copper):
     atoms = copper.structures[0].copy()
     atoms.calc = ScatteringCalculator(pipeline, per_atom=False)
     np.testing.assert_allclose(atoms.get_potential_energy(), pipeline.predict([atoms])[0])
+    # Forces first: the energy then comes from the same sweep.
+    swept, step = atoms.copy(), 1e-5
+    swept.calc = ScatteringCalculator(pipeline, per_atom=False)
+    forces = swept.get_forces()
+    np.testing.assert_allclose(swept.get_potential_energy(), atoms.get_potential_energy())
+    energies = []
+    for sign in (1, -1):
+        atoms.positions[1, 0] = swept.positions[1, 0] + sign * step
+        energies.append(atoms.get_potential_energy())
+    np.testing.assert_allclose(-np.diff(energies[::-1])[0] / (2 * step), forces[1, 0], rtol=1e-5)
 
 
 def test_spread_of_an_ensemble(copper, ensemble):
