@@ -33,7 +33,7 @@ from skwavelet.linear._training import (
     n_groups,
     resolve_candidates,
 )
-from skwavelet.linear.greedy import greedy_path
+from skwavelet.linear.path import greedy_path
 from skwavelet.model_selection import assign_folds
 
 _MAX_REDRAWS = 1000

@@ -28,7 +28,7 @@ from skwavelet.linear._training import (
     take_columns,
 )
 from skwavelet.linear.design import Problem
-from skwavelet.linear.greedy import GreedyPath, PrefixWeights, greedy_path, prefix_weights
+from skwavelet.linear.path import GreedyPath, PrefixWeights, greedy_path, prefix_weights
 
 
 class GreedyOLSRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):

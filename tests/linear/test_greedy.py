@@ -15,7 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor
 from skwavelet._utils import versioning
 from skwavelet.linear.design import build_design
-from skwavelet.linear.greedy import Basis, greedy_path, prefix_weights
+from skwavelet.linear.greedy import Basis
+from skwavelet.linear.path import greedy_path, prefix_weights
 
 RESAMPLED = (
     "weight 2 is not the same as two rows: rows (groups) are held out or drawn at random, and"
