@@ -333,6 +333,19 @@ def test_neighbors_of_wide_thin_structures(far, pbc):
     np.testing.assert_allclose(distances, 1.5)
 
 
+@pytest.mark.parametrize("cutoff", [1.15, 60.2])
+def test_cell_vectors_without_a_period_carry_no_meaning(cutoff):
+    """They may lie in one plane with the period; the shorter cutoff takes the slower search."""
+    cell = [[0.0, 0.0, -0.72], [5.7, 0.0, 0.0], [1.25, 0.0, 60.0]]
+    positions = np.array([[0.0, 0.0, 0.0], [0.9, 0.5, 0.0], [150.0, 200.0, 0.0]])
+    (structure,) = check_structures([Atoms("H3", positions, cell=cell, pbc=[False, False, True])])
+    images = np.multiply.outer([-1, 0, 1], cell[2])[:, None, None]
+    distances = np.linalg.norm(positions[:, None] - positions + images, axis=-1)
+    expected = distances[(distances < cutoff) & (distances > 0)]
+    found = structure.neighbors(cutoff, "d")[0]
+    np.testing.assert_allclose(np.sort(found), np.sort(expected), rtol=1e-12)
+
+
 SMALL = st.one_of(st.floats(-9, 9, width=32), st.sampled_from([0.0, 3.8, 0.1, 60.0]))
 
 

@@ -69,8 +69,9 @@ class Structure:
         from vesin import NeighborList
 
         if not _divisible(self, cutoff):
-            # Slower, and without that weakness.
-            found = primitive_neighbor_list(quantities, self.pbc, self.cell, self.positions, cutoff)
+            # Slower, and without that weakness. It completes cells, but of rows that are zero only.
+            periods = np.where(self.pbc[:, None], self.cell, 0.0)
+            found = primitive_neighbor_list(quantities, self.pbc, periods, self.positions, cutoff)
             return list(found) if len(quantities) > 1 else [found]
         finder = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
         return finder.compute(self.positions, self.cell, self.pbc, quantities)
