@@ -1,6 +1,7 @@
 """What goes wrong on real machines: disks, permissions, limits, interrupted files, odd input."""
 
 import errno
+import itertools
 import os
 import pickle
 import struct
@@ -334,12 +335,22 @@ def test_neighbors_of_wide_thin_structures(far, pbc):
 
 
 @pytest.mark.parametrize("cutoff", [1.15, 60.2])
-def test_cell_vectors_without_a_period_carry_no_meaning(cutoff):
-    """They may lie in one plane with the period; the shorter cutoff takes the slower search."""
-    cell = [[0.0, 0.0, -0.72], [5.7, 0.0, 0.0], [1.25, 0.0, 60.0]]
+@pytest.mark.parametrize(
+    ("cell", "pbc"),
+    [
+        ([[0.0, 0.0, -0.72], [5.7, 0.0, 0.0], [1.25, 0.0, 60.0]], [False, False, True]),
+        ([[0.0, 60.0, 0.0], [0.0, 0.0, 0.0], [0.0, 3.8, 60.0]], [True, False, True]),
+    ],
+)
+def test_cell_vectors_without_a_period_carry_no_meaning(cell, pbc, cutoff):
+    """They may be zero or in a plane with periods; the shorter cutoff takes the slower search."""
     positions = np.array([[0.0, 0.0, 0.0], [0.9, 0.5, 0.0], [150.0, 200.0, 0.0]])
-    (structure,) = check_structures([Atoms("H3", positions, cell=cell, pbc=[False, False, True])])
-    images = np.multiply.outer([-1, 0, 1], cell[2])[:, None, None]
+    if pbc[0]:
+        positions[2] = [1000.0, 2.0, 3.0]
+    (structure,) = check_structures([Atoms("H3", positions, cell=cell, pbc=pbc)])
+    steps = [[-1, 0, 1] if periodic else [0] for periodic in pbc]
+    images = np.array(list(itertools.product(*steps))) @ np.array(cell)
+    images = images[:, None, None]
     distances = np.linalg.norm(positions[:, None] - positions + images, axis=-1)
     expected = distances[(distances < cutoff) & (distances > 0)]
     found = structure.neighbors(cutoff, "d")[0]

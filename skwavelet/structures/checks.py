@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.geometry import complete_cell
 from ase.neighborlist import primitive_neighbor_list
 
 from skwavelet._utils.validation import one_line
@@ -69,9 +70,9 @@ class Structure:
         from vesin import NeighborList
 
         if not _divisible(self, cutoff):
-            # Slower, and without that weakness. It completes cells, but of rows that are zero only.
-            periods = np.where(self.pbc[:, None], self.cell, 0.0)
-            found = primitive_neighbor_list(quantities, self.pbc, periods, self.positions, cutoff)
+            # Slower, and without that weakness. Every row enters there, periodic or not.
+            cell = complete_cell(np.where(self.pbc[:, None], self.cell, 0.0))
+            found = primitive_neighbor_list(quantities, self.pbc, cell, self.positions, cutoff)
             return list(found) if len(quantities) > 1 else [found]
         finder = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
         return finder.compute(self.positions, self.cell, self.pbc, quantities)
