@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skwavelet.representations.atom_jacobian import AtomJacobian, jacobian_by_directions
 from skwavelet.representations.evaluator import Evaluator, Gradients
 from skwavelet.structures.checks import Structure
 
@@ -146,6 +147,13 @@ class AtomEvaluator(Evaluator):
         sums, gradient, strain = self.group_sums_vjp(structure, groups, weights)
         values = self._with_zero_order(structure, self._of_atoms(structure, sums))
         return values, gradient, strain
+
+    def atom_jacobian(self, structure: Structure) -> AtomJacobian:
+        """Return ``atom_values`` with their derivatives in every atom and in a strain.
+
+        Override it where that is possible in less than 3 N directions.
+        """
+        return jacobian_by_directions(self, structure)
 
     # -- parts -------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from skwavelet._utils.memory import available_memory
+from skwavelet.representations.atom_jacobian import AtomJacobian
 from skwavelet.representations.normalization import Normalization
 from skwavelet.representations.paths import Paths
 from skwavelet.structures.checks import Structure
@@ -310,6 +311,15 @@ class SelectedFeatures:
         """Return ``atom_values`` and the gradients of ``(cotangents * atom_values).sum()``."""
         values, gradient, strain = self._evaluator.atom_vjp(structure, self._whole(cotangents))
         return values[:, self._columns], gradient, strain
+
+    def atom_jacobian(self, structure: Structure) -> AtomJacobian:
+        """Return ``atom_values`` with their derivatives in every atom and in a strain."""
+        whole = self._evaluator.atom_jacobian(structure)
+        parts = (
+            getattr(whole, name)[..., self._columns] for name in ("features", "values", "strain")
+        )
+        features, values, strain = parts
+        return replace(whole, features=features, values=values, strain=strain)
 
     def _whole(self, cotangent: np.ndarray) -> np.ndarray:
         """Return the cotangent of all features: zero for those that are left out."""

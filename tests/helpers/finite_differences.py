@@ -101,6 +101,7 @@ def check_atom_derivatives(
         )
         error = np.linalg.norm(derivative - difference)
         assert error <= tolerance * np.linalg.norm(difference), error
+    check_atom_jacobian(evaluator, structure, displacements, strains, derivatives)
     cotangents = np.random.default_rng(1).normal(size=expected.shape)
     values, gradient, strain_gradient = evaluator.atom_vjp(structure, cotangents)
     np.testing.assert_array_equal(values, expected)
@@ -108,3 +109,19 @@ def check_atom_derivatives(
     reverse = np.tensordot(displacements, gradient, axes=2)
     reverse += np.tensordot(strains, strain_gradient, axes=2)
     assert np.abs(forward - reverse).max() <= adjoint_tolerance * np.abs(forward).max()
+
+
+def check_atom_jacobian(evaluator, structure, displacements, strains, derivatives):
+    """Assert that the sparse derivatives of every atom are those of ``atom_jvp``."""
+    jacobian = evaluator.atom_jacobian(structure)
+    expected = evaluator.atom_values(structure)
+    np.testing.assert_allclose(jacobian.features, expected, rtol=1e-12)
+    assert jacobian.values.dtype == jacobian.strain.dtype == expected.dtype
+    pairs = list(zip(jacobian.centers.tolist(), jacobian.atoms.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs) == len(jacobian.values)
+    assert {(i, i) for i in range(len(structure))} <= set(pairs)
+    assert (np.diff(jacobian.centers) >= 0).all()
+    found = np.zeros_like(derivatives)
+    for atom, directions, values in jacobian.along(displacements, strains):
+        found[directions, atom] = values
+    assert np.linalg.norm(found - derivatives) <= 1e-12 * np.linalg.norm(derivatives)

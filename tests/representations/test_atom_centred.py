@@ -252,6 +252,27 @@ def test_float32_derivatives_of_atoms(kind):
         assert np.linalg.norm(one - other) <= 5e-5 * np.linalg.norm(other)
 
 
+@pytest.mark.parametrize("kind", MAIN)
+def test_atoms_that_are_far_have_no_derivative(kind, monkeypatch):
+    """Entries are pairs that see each other, images included once; blocks change nothing."""
+    chain = Atoms("SiLiSi", [[0, 0, 0], [2.2, 0, 0], [0, 0, 60.0]], cell=[4, 60, 90], pbc=True)
+    (structure,) = check_structures([chain])
+    evaluator = fitted(kind)._evaluator
+    whole = evaluator.atom_jacobian(structure)
+    near = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 2)]
+    assert list(zip(whole.centers, whole.atoms, strict=True)) == near
+    # What is moved as a whole does not change, and a lone chain along x has one strain.
+    assert np.abs(whole.values[:2].sum(axis=0)).max() < 1e-12 * np.abs(whole.values).max()
+    assert not whole.strain[2, 1:].any()
+    assert whole.strain[2, 0, 0].any()
+    monkeypatch.setattr("skwavelet.representations.atom_jacobian.DIRECTION_BYTES", 1)
+    parts = evaluator.atom_jacobian(structure)
+    for name in ("features", "centers", "atoms", "values", "strain"):
+        np.testing.assert_allclose(
+            getattr(parts, name), getattr(whole, name), rtol=1e-9, atol=1e-13
+        )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_of_atoms_add_up(kind):
     structures = [CELLS["slab"](), CELLS["molecule"](), Atoms("O")]
