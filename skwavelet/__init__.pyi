@@ -15,6 +15,7 @@ from .potentials.uncertainty import ExtrapolationScore as ExtrapolationScore
 from .potentials.uncertainty import calibrate_spread as calibrate_spread
 from .potentials.uncertainty import rank_structures as rank_structures
 from .representations.angular import AngularFeatures as AngularFeatures
+from .representations.atomwise import AtomPolynomial as AtomPolynomial
 from .representations.point import PointScattering as PointScattering
 from .representations.voxel import VoxelScattering as VoxelScattering
 from .storage import FeatureStore as FeatureStore

@@ -2,7 +2,7 @@
 
 import numpy as np
 from ase import Atoms
-from helpers.check_helpers import error_of, fitted
+from helpers.check_helpers import changed, error_of, fitted
 from helpers.small_structures import Convertible, cubic, three_elements, triclinic
 from sklearn.base import clone
 
@@ -39,7 +39,7 @@ def check_bad_fits(transformer):
         r"Structure 1 has atoms \d and \d at the same place",
     )
     error_of(
-        lambda: fitted(clone(transformer).set_params(channels=["nonsense"])),
+        lambda: fitted(changed(transformer, channels=["nonsense"])),
         ValueError,
         "Unknown channel 'nonsense'",
     )

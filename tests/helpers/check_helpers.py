@@ -18,6 +18,22 @@ def fitted(transformer, X=None):
         return clone(transformer).fit(small_set() if X is None else X)
 
 
+def changed(transformer, **parameters):
+    """Return an unfitted copy with other parameters, of what it contains where that has them."""
+    copied = clone(transformer)
+    known = copied.get_params()
+    for name, value in parameters.items():
+        places = [key for key in known if key == name or key.endswith("__" + name)]
+        copied.set_params(**dict.fromkeys(places, value))
+    return copied
+
+
+def plain_parameters(transformer):
+    """Return all parameters but estimators, which compare by identity."""
+    parameters = transformer.get_params().items()
+    return {name: value for name, value in parameters if not hasattr(value, "get_params")}
+
+
 def error_of(call, kind, pattern):
     """Assert that a call raises one line that matches."""
     with pytest.raises(kind, match=pattern) as caught:

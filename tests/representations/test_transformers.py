@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skwavelet import (
     AngularFeatures,
+    AtomPolynomial,
     BaggedOLSEnsemble,
     PointScattering,
     RelaxationPathGroupKFold,
@@ -40,6 +41,15 @@ TRANSFORMERS = {
     ),
     "angular": AngularFeatures(3, 4, reach=4.0),
     "angular float64": AngularFeatures(3, 4, reach=4.0, dtype="float64"),
+    "atom polynomial": AtomPolynomial(
+        PointScattering(2, 1, channels="elements", powers=(1,), **QUICK)
+    ),
+    "atom polynomial float64": AtomPolynomial(
+        AngularFeatures(2, 1, order=1, powers=(1,), reach=4.0, dtype="float64"),
+        3,
+        normalize=None,
+        dtype="float64",
+    ),
 }
 """Unfitted and quick on small_set()."""
 
@@ -74,6 +84,12 @@ CHANGES = {
         "reach": 3.5,
         "normalize": None,
         "smoothing": 0.1,
+        "dtype": "float64",
+    },
+    "atom polynomial": {
+        "representation": PointScattering(1, 0, **QUICK),
+        "degree": 1,
+        "normalize": None,
         "dtype": "float64",
     },
 }

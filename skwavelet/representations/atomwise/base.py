@@ -1,0 +1,119 @@
+"""What transformers of the features of every atom share: the representation that they contain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+
+from skwavelet._utils.validation import HasMethods, StrOptions, check_columns, check_parameters
+from skwavelet.representations.atom_evaluator import AtomEvaluator
+from skwavelet.representations.atomwise.evaluator import AtomwiseEvaluator
+from skwavelet.representations.base import AtomFeaturesMixin
+from skwavelet.representations.paths import Paths
+from skwavelet.representations.point import PointScattering
+from skwavelet.structures.checks import as_atoms
+
+
+class AtomwiseTransformer(AtomFeaturesMixin):
+    """Base of transformers that sum functions of the features of every atom.
+
+    Subclasses implement ``_learn_functions``, which sets ``feature_table_`` and ``_evaluator``;
+    they have the parameters that are constrained here.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "representation": [None, HasMethods(["fit", "transform_atoms"])],
+        "normalize": [None, StrOptions({"atoms"})],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    def fit(self, X: Iterable[Atoms], y: Any = None) -> Self:
+        """Fit the representation, and learn from the features of the atoms.
+
+        Only the geometry is used, never the energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+            Structures; lengths in Å.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a structure or a parameter is unusable; the message names the structure's index.
+        """
+        check_parameters(self)
+        X = as_atoms(X)
+        representation = self._default() if self.representation is None else self.representation
+        self.representation_ = clone(representation).fit(X)
+        if not isinstance(getattr(self.representation_, "_evaluator", None), AtomEvaluator):
+            raise TypeError(
+                f"representation={type(self.representation_).__name__} has no features of every "
+                "atom; use PointScattering() or AngularFeatures()."
+            )
+        self.min_distance_ = self.representation_.min_distance_
+        self.elements_ = self.representation_.elements_
+        self.channels_ = self.representation_.channels_
+        self._atomic_numbers = self.representation_._atomic_numbers
+        self._learn_functions(X)
+        self.n_features_out_ = len(self.feature_table_)
+        return self
+
+    def restrict(self, columns: ArrayLike) -> Self:
+        """Return a fitted copy that computes only some of the features, and what they are made of.
+
+        Parameters
+        ----------
+        columns : array-like of int or of bool
+            Numbers of the features to keep, in the order to keep them in, or a mask.
+
+        Returns
+        -------
+        StructureTransformer
+            Refitting it, or a clone of it, brings back all features.
+
+        Raises
+        ------
+        IndexError
+            If there is no such feature.
+        ValueError
+            If no feature is kept.
+        """
+        restricted = super().restrict(columns)
+        kept = check_columns(columns, self.n_features_out_)
+        restricted.representation_ = self.representation_.restrict(self._evaluator.needed(kept))
+        return restricted
+
+    @property
+    def elements(self) -> Any:
+        """The elements that the representation has been told of, if any."""
+        return getattr(self.representation, "elements", None)
+
+    def _default(self) -> Any:
+        """Return the representation that None stands for."""
+        return PointScattering()
+
+    _evaluator: AtomwiseEvaluator
+
+    def _learn_functions(self, X: list[Atoms]) -> None:
+        raise NotImplementedError
+
+    def _state_of_evaluator(self, paths: Paths) -> dict[str, Any]:
+        """Return the fields that all evaluators of functions of features have."""
+        return self._shared_state(paths, (1.0,)) | {"inner": self.representation_._evaluator}
+
+    def _restricted_evaluator(self, columns: np.ndarray) -> Any:
+        return self._evaluator.restrict(columns)

@@ -1,0 +1,169 @@
+"""Sums over atoms of functions of their features, and the two derivatives.
+
+With x_i the features of atom i, as another evaluator computes them, the sums are
+
+    phi_t = sum_i f_t(x_i),
+
+and what depends on positions and strain is left to the other evaluator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
+from skwavelet.representations.evaluator import Gradients
+from skwavelet.structures.checks import Structure
+
+# Terms of some atoms together stay below this.
+TERM_BYTES = 2**23
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AtomwiseEvaluator(AtomEvaluator):
+    """Base of evaluators of functions of the features of every atom.
+
+    A subclass writes the functions and their two derivatives, of some atoms at a time. They are in
+    double precision whatever the dtypes: sums of products and of kernels cancel.
+
+    Attributes
+    ----------
+    inner : AtomEvaluator
+        Of the features of every atom.
+    """
+
+    inner: AtomEvaluator
+
+    # -- what a subclass writes --------------------------------------------------------------
+
+    def functions(self, kinds: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return f_t of features x (n_atoms, F) of atoms of some elements: (n_atoms, T)."""
+        raise NotImplementedError
+
+    def functions_jvp(self, kind: int, x: np.ndarray, derivatives: np.ndarray) -> np.ndarray:
+        """Return the derivatives (R, T) for those (R, F) of the features x (F,) of one atom."""
+        raise NotImplementedError
+
+    def functions_vjp(self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return the gradients (n_atoms, F) of ``(weights * functions).sum()``."""
+        raise NotImplementedError
+
+    def needed(self, columns: np.ndarray) -> np.ndarray:
+        """Return the features of ``inner`` that some of the features are made of."""
+        raise NotImplementedError
+
+    @property
+    def n_functions(self) -> int:
+        """Number T of functions."""
+        return len(self.paths)
+
+    def mix(self, functions: np.ndarray) -> np.ndarray:
+        """Return the terms (..., n_terms), which are linear in the functions (..., T)."""
+        return functions
+
+    def unmix(self, weights: np.ndarray) -> np.ndarray:
+        """Return weights (..., T) of the functions for weights (..., n_terms) of the terms."""
+        return weights
+
+    # -- sweeps ------------------------------------------------------------------------------
+
+    @property
+    def places(self) -> np.ndarray:
+        """Place of every path among the terms: its own."""
+        return np.arange(len(self.paths))
+
+    @property
+    def n_terms(self) -> int:
+        """Number of terms of an atom."""
+        return len(self.paths)
+
+    def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
+        """Return the sums (n_groups, n_terms, 1) over the atoms of every group."""
+        x = self._features(structure)
+        return self._finished(self._sums(structure, groups, x), groups)
+
+    def group_sums_jvp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        displacements: np.ndarray,
+        strains: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums and their derivatives along directions."""
+        x, parts = self._inner_jvp(structure, displacements, strains)
+        kinds = self.kinds(structure)
+        derivatives = np.zeros((len(strains), groups.count, self.n_functions))
+        for atom, directions, part in parts:
+            along = self.functions_jvp(kinds[atom], x[atom], part.astype(np.float64))
+            derivatives[directions, groups.of[atom]] += along
+        sums = self._sums(structure, groups, x)
+        return self._finished(sums, groups), self._finished(derivatives, groups)
+
+    def group_sums_vjp(
+        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+    ) -> Gradients:
+        """Return the sums and the gradients of ``(weights * sums).sum()``."""
+        x = self._features(structure)
+        kinds, of_functions = self.kinds(structure), self.unmix(weights[..., 0])
+        cotangents = np.zeros(x.shape)
+        for atoms in self._blocks(len(structure)):
+            part = of_functions[groups.of[atoms]]
+            cotangents[atoms] = self.functions_vjp(kinds[atoms], x[atoms], part)
+        _, gradient, strain = self.inner.atom_vjp(structure, cotangents)
+        return self._finished(self._sums(structure, groups, x), groups), gradient, strain
+
+    # -- other ------------------------------------------------------------------------------
+
+    def memory(self, structure: Structure, method: str = "values") -> float:
+        """Estimate the bytes of the features of all atoms, besides what these need."""
+        n_features = len(self.inner.columns[0])
+        return self.inner.memory(structure, method) + 16 * len(structure) * n_features
+
+    def describe_need(self, structure: Structure) -> tuple[str, str]:
+        """Return what the features of the atoms need, and the remedy."""
+        return self.inner.describe_need(structure)
+
+    def in_double(self) -> Self:
+        """Return an evaluator whose features of atoms are in double precision, too."""
+        return replace(
+            self, dtype="float64", inner=replace(self.inner.in_double(), dtype="float64")
+        )
+
+    def _inner_jvp(
+        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+    ) -> tuple[np.ndarray, Iterator[tuple[int, np.ndarray, np.ndarray]]]:
+        """Return the features of the atoms and, atom by atom, what they change by."""
+        if len(strains) >= 3 * len(structure):
+            jacobian = self.inner.atom_jacobian(structure)
+            return jacobian.features.astype(np.float64), jacobian.along(displacements, strains)
+        derivatives = self.inner.atom_jvp(structure, displacements, strains)
+        parts = (
+            (atom, rows, derivatives[rows, atom])
+            for atom in range(len(structure))
+            if len(rows := np.flatnonzero(derivatives[:, atom].any(axis=1)))
+        )
+        return self._features(structure), parts
+
+    def _features(self, structure: Structure) -> np.ndarray:
+        """Return the features x (N, F) of all atoms."""
+        return self.inner.atom_values(structure).astype(np.float64)
+
+    def _sums(self, structure: Structure, groups: AtomGroups, x: np.ndarray) -> np.ndarray:
+        kinds = self.kinds(structure)
+        sums = np.zeros((groups.count, self.n_functions))
+        for atoms in self._blocks(len(structure)):
+            groups.add(atoms, self.functions(kinds[atoms], x[atoms]), sums)
+        return sums
+
+    def _finished(self, functions: np.ndarray, groups: AtomGroups) -> np.ndarray:
+        terms = self.mix(functions)[..., None]
+        return terms.astype(self.dtype) if groups.each else terms
+
+    def _blocks(self, n_atoms: int) -> Iterator[slice]:
+        size = max(1, TERM_BYTES // (8 * max(1, self.n_functions)))
+        for start in range(0, n_atoms, size):
+            yield slice(start, min(start + size, n_atoms))
