@@ -11,8 +11,6 @@ if find_spec("pymatgen") is None:
     collect_ignore_glob.append("howto/pymatgen.md")
 if find_spec("torch") is None:
     collect_ignore_glob += ["howto/gpu.md", "howto/networks.md"]
-if find_spec("skops") is None:
-    collect_ignore_glob.append("howto/save_models.md")
 
 
 @pytest.fixture(autouse=True)

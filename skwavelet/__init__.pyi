@@ -20,6 +20,8 @@ from .representations.point import PointScattering as PointScattering
 from .representations.voxel import VoxelScattering as VoxelScattering
 from .storage import FeatureStore as FeatureStore
 from .storage import featurize as featurize
+from .storage.models import load_model as load_model
+from .storage.models import save_model as save_model
 from .structures.labels import labels_of as labels_of
 
 __all__: list[str]

@@ -65,6 +65,17 @@ def read_items(source: Source) -> Generator[Atoms | Exception, None, None]:
             )
 
 
+def read_labelled(source: Source) -> Generator[Atoms, None, None]:
+    """Yield the structures of a source as they are, with the labels that they carry.
+
+    See `read_structures`.
+    """
+    for index, item in enumerate(_items(source)):
+        if isinstance(item, Exception):
+            raise item
+        yield convert(item, index)
+
+
 def plain_copy(atoms: Atoms) -> Atoms:
     """Return a copy that any process can be sent, and that stays as it is.
 

@@ -1,0 +1,72 @@
+"""Models by name, for those who do not want to put one together: ``skwavelet fit --model``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+
+from skwavelet.linear import BaggedOLSEnsemble, FeatureScaler
+from skwavelet.potentials.regressor import EnergyForceRegressor
+from skwavelet.representations.angular import AngularFeatures
+from skwavelet.representations.base import StructureTransformer
+from skwavelet.representations.point import PointScattering
+from skwavelet.representations.voxel import VoxelScattering
+
+
+def _ridge(representation: Any) -> EnergyForceRegressor:
+    """Return a potential whose features are scaled for a penalty."""
+    return EnergyForceRegressor(make_pipeline(representation, FeatureScaler()), Ridge(1e-6))
+
+
+# A new model is one line here: what it is, as the help shows it, and an unfitted estimator.
+RECIPES: dict[str, tuple[str, Callable[[], EnergyForceRegressor]]] = {
+    "point": (
+        "scattering at the atoms, ridge regression: accurate, fast",
+        lambda: _ridge(PointScattering()),
+    ),
+    "point-bags": (
+        "scattering at the atoms, an ensemble: sparse, with error bars",
+        lambda: EnergyForceRegressor(PointScattering(), BaggedOLSEnsemble(20)),
+    ),
+    "angular": (
+        "distances and angles, ridge regression",
+        lambda: _ridge(AngularFeatures()),
+    ),
+    "voxel": (
+        "scattering on a grid, ridge regression: slow",
+        lambda: _ridge(VoxelScattering(order=1)),
+    ),
+}
+
+
+def recipe(name: str, *, random_state: int = 0) -> EnergyForceRegressor:
+    """Return the unfitted potential of a name.
+
+    Parameters
+    ----------
+    name : str
+        One of ``RECIPES``.
+    random_state : int, default=0
+        Seeds everything random in it, so that fits are repeatable.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"There is no model {name!r}; take one of {', '.join(RECIPES)}.")
+    model = RECIPES[name][1]()
+    seeds = [key for key in model.get_params() if key.rpartition("__")[2] == "random_state"]
+    return model.set_params(**dict.fromkeys(seeds, random_state))
+
+
+def show_progress(estimator: Any, verbose: bool) -> None:
+    """Have the representations in an estimator show their progress, or not."""
+    parts = [estimator, *estimator.get_params().values()]
+    for part in parts:
+        if isinstance(part, StructureTransformer):
+            part.set_params(verbose=verbose)

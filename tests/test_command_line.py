@@ -1,0 +1,259 @@
+"""``skwavelet fit``, ``evaluate``, ``predict`` and ``info`` from end to end.
+
+(``featurize`` and ``inspect`` are tested with the stores.)
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from helpers.emt_data import copper_crystals
+
+from skwavelet import ScatteringCalculator, labels_of, load_model
+from skwavelet.__main__ import main
+
+SMALL = ["--set", "features__pointscattering__n_scales=2", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Structures that carry labels, and say which of them belong together."""
+    structures = copper_crystals(12).structures
+    for i, atoms in enumerate(structures):
+        atoms.info["path"] = f"run{i // 3}"
+        atoms.calc = EMT()
+        atoms.get_forces(), atoms.get_stress()
+    return structures
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write("train.xyz", made)
+    return tmp_path
+
+
+def failure(capsys, *command):
+    """Return the one line that a command ends with."""
+    capsys.readouterr()
+    assert main([*map(str, command)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1, error
+    return error
+
+
+def numbers(text):
+    """Return {quantity: (MAE, RMSE)} of the tables that a command printed, the last one counts."""
+    rows = [line.split() for line in text.splitlines()]
+    return {row[0]: tuple(map(float, row[1:3])) for row in rows if row and row[0] in
+            ("energy", "forces", "stress")}  # fmt: skip
+
+
+def test_from_file_to_potential(here, made, capsys):
+    assert main(["fit", "train.xyz", "--valid", "0.25", "--groups", "path", *SMALL,
+                 "-o", "cu.skops"]) == 0  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "12 structures, fitted to 9" in shown
+    record = json.loads(Path("cu.json").read_text())
+    assert record["structures"] == {"training": 9, "validation": 3}
+
+    # A whole run is held out, the one whose errors are those that were written.
+    model = load_model("cu.skops")
+    labels = labels_of(made)
+    errors = model.predict(made) - labels.energies
+    expected = record["errors"]["validation"]["energy"]["MAE"]
+    runs = [range(start, start + 3) for start in range(0, 12, 3)]
+    (held,) = (run for run in runs if np.isclose(np.abs(errors[run]).mean(), expected, rtol=1e-3))
+    write("held.xyz", [made[i] for i in held])
+    assert main(["evaluate", "cu.skops", "held.xyz", "--quiet", "--json", "e.json",
+                 "--figure", "parity.png"]) == 0  # fmt: skip
+    assert numbers(capsys.readouterr().out) == numbers(shown)
+    found = json.loads(Path("e.json").read_text())["errors"]
+    assert found == record["errors"]["validation"]
+    errors = errors[held]
+    np.testing.assert_allclose(found["energy"]["MAE"], np.abs(errors).mean(), rtol=1e-3)
+    errors = np.concatenate(model.predict_forces([made[i] for i in held])) - np.concatenate(
+        [labels.forces[i] for i in held]
+    )
+    np.testing.assert_allclose(found["forces"]["RMSE"], np.sqrt(np.mean(errors**2)), rtol=1e-6)
+    assert Path("parity.png").read_bytes().startswith(b"\x89PNG")
+
+    # Predictions are those of the calculator, without the labels of the input.
+    assert main(["predict", "cu.skops", "held.xyz", "-o", "out.xyz", "--quiet"]) == 0
+    for i, atoms in zip(held, read("out.xyz", ":"), strict=True):
+        again = made[i].copy()
+        again.calc = ScatteringCalculator(model)
+        assert atoms.info == {"path": made[i].info["path"]}
+        np.testing.assert_allclose(
+            atoms.get_potential_energy(), again.get_potential_energy(), atol=2e-6
+        )
+        np.testing.assert_allclose(atoms.get_forces(), again.get_forces(), atol=2e-6)
+        np.testing.assert_allclose(atoms.get_stress(), again.get_stress(), atol=2e-6)
+
+    capsys.readouterr()
+    assert main(["info", "cu.skops"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("of Cu", "Ridge", "as model point", "9 structures of train.xyz", "validation"):
+        assert part in shown
+    assert main(["info", "models"]) == 0
+    assert "point-bags" in capsys.readouterr().out
+
+
+def test_the_config_file_repeats_a_fit(here, capsys):
+    command = ["fit", "train.xyz", "--model", "point-bags", "--valid", "0.3", "--seed", "3",
+               "--set", "regressor__n_estimators=3", "--set", "features__n_scales=1"]  # fmt: skip
+    assert main([*command, "--quiet", "-o", "one.skops"]) == 0
+    assert main(["fit", "--config", "one.json", "--quiet", "-o", "two.skops"]) == 0
+    one, two = load_model("one.skops"), load_model("two.skops")
+    structures = read("train.xyz", ":")
+    np.testing.assert_array_equal(one.predict(structures), two.predict(structures))
+    first, second = (json.loads(Path(f"{name}.json").read_text()) for name in ("one", "two"))
+    assert first["errors"] == second["errors"]
+    # Another seed is another model; other data are told.
+    assert main(["fit", "--config", "one.json", "--quiet", "-o", "x.skops", "--seed", "4"]) == 0
+    assert json.loads(Path("x.json").read_text())["errors"] != first["errors"]
+    write("train.xyz", structures[:-1])
+    capsys.readouterr()
+    assert main(["fit", "--config", "one.json", "--quiet", "-o", "y.skops"]) == 0
+    assert "warning: train.xyz has changed" in capsys.readouterr().err
+    Path("odd.json").write_text("[]")
+    assert "no file that skwavelet fit wrote" in failure(capsys, "fit", "--config", "odd.json")
+
+
+def test_labels_under_other_names(here, made, capsys):
+    labels = labels_of(made)
+    renamed = [atoms.copy() for atoms in made]
+    for atoms, energy, forces in zip(renamed, labels.total_energies, labels.forces, strict=True):
+        atoms.info["REF_energy"] = energy
+        atoms.arrays["REF_forces"] = forces
+    write("ref.xyz", renamed)
+    assert "pass energy_key='REF_energy'" in failure(capsys, "fit", "ref.xyz", *SMALL)
+    keys = ["--energy-key", "REF_energy", "--forces-key", "REF_forces"]
+    assert main(["fit", "ref.xyz", *keys, *SMALL, "--valid", "train.xyz"]) == 1
+    assert main(["fit", "ref.xyz", *keys, *SMALL, "--valid", "ref.xyz"]) == 0
+    record = json.loads(Path("model.json").read_text())
+    assert record["errors"]["validation"] == record["errors"]["training"]
+
+
+def test_without_forces(here, made):
+    for atoms in (bare := read("train.xyz", ":")):
+        atoms.calc.results = {"energy": atoms.calc.results["energy"]}
+    write("energies.xyz", bare)
+    assert main(["fit", "energies.xyz", *SMALL]) == 0
+    assert main(["evaluate", "model.skops", "energies.xyz", "--quiet", "--json", "e.json"]) == 0
+    assert list(json.loads(Path("e.json").read_text())["errors"]) == ["energy"]
+
+
+def test_damaged_input(here, made, capsys):
+    assert main(["fit", "train.xyz", *SMALL]) == 0
+    text = Path("train.xyz").read_text()
+    Path("cut.xyz").write_text(text[: len(text) * 3 // 5])
+    Path("empty.xyz").write_text("")
+    bad = [atoms.copy() for atoms in made]
+    bad[4].positions[1] = bad[4].positions[0]
+    for atoms, labelled in zip(bad, made, strict=True):
+        atoms.info["energy"] = labelled.get_potential_energy()
+    write("close.xyz", bad, write_results=False)
+    for command in (["fit"], ["evaluate", "model.skops"]):
+        assert "no file none.xyz" in failure(capsys, *command, "none.xyz", "--overwrite")
+        assert "of cut.xyz cannot be read" in failure(capsys, *command, "cut.xyz", "--overwrite")
+        assert "holds no structures" in failure(capsys, *command, "empty.xyz", "--overwrite")
+        assert "Structure 4 has atoms 0 and 1" in failure(
+            capsys, *command, "close.xyz", "--overwrite"
+        )
+    gold = [atoms.copy() for atoms in made[:2]]
+    gold[1].symbols[0] = "Au"
+    write("gold.xyz", gold)
+    assert "contains Au" in failure(
+        capsys, "predict", "model.skops", "gold.xyz", "-o", "out.xyz", "--quiet"
+    )
+    assert not Path("out.xyz").exists()
+    assert "is no model" in failure(capsys, "evaluate", "train.xyz", "train.xyz")
+    Path("half.skops").write_bytes(Path("model.skops").read_bytes()[:1000])
+    assert "half.skops" in failure(capsys, "info", "half.skops")
+
+
+def test_wrong_options(here, capsys):
+    assert "no model 'nonsense'; take one of" in failure(
+        capsys, "fit", "train.xyz", "--model", "nonsense"
+    )
+    assert "write NAME=VALUE" in failure(capsys, "fit", "train.xyz", "--set", "nonsense")
+    assert "Invalid parameter" in failure(capsys, "fit", "train.xyz", "--set", "nonsense=1")
+    assert "cannot be held out" in failure(capsys, "fit", "train.xyz", "--valid", "2", *SMALL)
+    assert "no info['run'] to group it by; there is 'path'" in failure(
+        capsys, "fit", "train.xyz", "--groups", "run", *SMALL
+    )
+    assert "Say which structures" in failure(capsys, "fit")
+    assert "the config file" in failure(capsys, "fit", "train.xyz", "-o", "model.json")
+    with pytest.raises(SystemExit) as stopped:
+        main(["nonsense"])
+    assert stopped.value.code == 2
+
+
+def test_nothing_is_overwritten_unasked(here, capsys):
+    for name in ("model.skops", "model.json"):
+        Path(name).write_text("mine")
+        assert f"{name} is there" in failure(capsys, "fit", "train.xyz", *SMALL)
+        assert Path(name).read_text() == "mine"
+        Path(name).unlink()
+    assert main(["fit", "train.xyz", *SMALL]) == 0
+    assert "train.xyz is there" in failure(
+        capsys, "predict", "model.skops", "train.xyz", "-o", "train.xyz"
+    )
+    assert main(["fit", "train.xyz", *SMALL, "--overwrite"]) == 0
+
+
+def test_places_that_cannot_be_written(here, capsys, monkeypatch):
+    assert "There is no directory" in failure(
+        capsys, "fit", "train.xyz", "-o", "missing/model.skops"
+    )
+    Path("closed").mkdir(mode=0o555)
+    if os.name == "posix" and (root := os.geteuid() == 0):  # whom permissions do not hold back
+        os.chmod(here, 0o755)
+        for parent in here.parents[:3]:
+            os.chmod(parent, 0o755)
+        os.seteuid(65534)
+    try:
+        assert "not yours to write" in failure(
+            capsys, "fit", "train.xyz", *SMALL, "-o", "closed/model.skops"
+        )
+    finally:
+        if root:
+            os.seteuid(0)
+    assert not list(Path("closed").iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_control_c(here, made):
+    write("many.xyz", 25 * made)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skwavelet", "fit", "many.xyz"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    seen = b""
+    while b"PointScattering" not in seen:  # its bar
+        part = process.stderr.read1(1000)
+        assert part, seen
+        seen += part
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert rest.endswith(b"interrupted: no model was written\n")
+    assert b"Traceback" not in rest
+    assert sorted(path.name for path in here.iterdir()) == ["many.xyz", "train.xyz"]
+
+
+def test_the_console_script_is_this_function():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["scripts"] == {"skwavelet": "skwavelet.__main__:main"}
