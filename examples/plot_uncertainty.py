@@ -29,8 +29,9 @@ energies, paths = lisi.energies[few], lisi.paths[few]
 # Reliability
 # -----------
 #
-# On whole paths that were held out. Where the spread is too small, multiply it by the factor that
-# the display states; where errors grow with the spread, it tells good predictions from bad ones.
+# On whole paths that were held out. Standard deviations have been calibrated by errors out of bag,
+# so that rms(error / std), which the display states, is near 1. Where errors grow with the standard
+# deviation, it tells good predictions from bad ones.
 
 scattering = PointScattering(n_jobs=2).fit(structures)
 features = scattering.transform(structures)

@@ -67,13 +67,21 @@ def predictions_of_members(
     Returns
     -------
     ndarray of shape (n_members, n_structures)
-        eV/atom. The mean over members is the prediction.
+        eV/atom. The mean over members is the prediction. Their deviations from it are stretched
+        until the standard deviation over them is calibrated on average, all alike so that
+        curves keep their shapes.
     """
     model = energy_model(estimator)
     if keep_grid is not None:
         model = model.keep_grid(keep_grid)
-    outputs = model.values(X).T
-    return outputs[1:] if len(outputs) > 1 else outputs
+    outputs = model.values(X)
+    members = outputs[:, 1:]
+    if not members.shape[1]:
+        return outputs.T
+    variance = np.mean(members.var(axis=1))
+    calibrated = np.mean(model.energy_std(X, outputs) ** 2)
+    stretch = np.sqrt(calibrated / variance) if variance else 1.0
+    return (outputs[:, :1] + stretch * (members - outputs[:, :1])).T
 
 
 def common_size(X: Sequence[Atoms]) -> int:

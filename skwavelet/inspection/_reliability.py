@@ -20,8 +20,7 @@ class ReliabilityDisplay(Display):
     Parameters
     ----------
     factor : float
-        What standard deviations are to be multiplied by, see
-        `~skwavelet.calibrate_spread`.
+        Root mean square of error / standard deviation, see `~skwavelet.calibrate_spread`.
     table : DataFrame
         Its bins: columns ``count``, ``std`` and ``rmse``.
     unit : str, default="eV/atom"
@@ -139,7 +138,7 @@ class ReliabilityDisplay(Display):
         """
         ax = self._take_axes(ax)
         scale, unit = in_small_units(self.unit)
-        errors = f"errors are {self.factor:.2g} times the spread"
+        errors = f"rms(error / std) = {self.factor:.2g}"
         style = {"marker": "o", "label": f"{self.name}: {errors}" if self.name else errors}
         (self.line_,) = ax.plot(
             scale * self.table["std"], scale * self.table["rmse"], **(style | kwargs)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -21,6 +20,7 @@ from skwavelet._utils.documentation import DocumentedMixin
 from skwavelet._utils.parallel import unordered_results
 from skwavelet._utils.validation import Interval, StrOptions, check_parameters
 from skwavelet._utils.versioning import VersionedMixin
+from skwavelet.linear._bags import BagFitter, draw_folds, fit_bag
 from skwavelet.linear._blocks import BlockwiseData
 from skwavelet.linear._checkpoint import Checkpoint
 from skwavelet.linear._regressor import GreedyOLSRegressor
@@ -28,15 +28,16 @@ from skwavelet.linear._training import (
     TrainingData,
     check_prediction_data,
     check_training_data,
-    is_usable,
     linear_prediction,
     n_groups,
-    resolve_candidates,
 )
-from skwavelet.linear.path import greedy_path
-from skwavelet.model_selection import assign_folds
-
-_MAX_REDRAWS = 1000
+from skwavelet.linear.calibration import (
+    fit_calibration,
+    mean_and_spread,
+    overall_ratio,
+    unbiased_std,
+)
+from skwavelet.linear.intervals import OutOfBagIntervals
 
 
 class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
@@ -89,6 +90,12 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
     oob_prediction_ : ndarray of shape (n_samples,)
         For each training row, the mean prediction of the models that did not see its group;
         NaN where every model saw it.
+    oob_spread_ : ndarray of shape (n_samples,)
+        For each training row, the standard deviation over the models that did not see its group,
+        as it is; over all models where only one did not see it. NaN where every model saw it.
+    calibration_ : SpreadCalibration
+        ``floor`` (units of y) and ``factor`` from spread to standard deviation, by which errors out
+        of bag are as large as predicted: std² = floor² + (factor · spread)².
     feature_importances_ : ndarray of shape (n_features,)
         Mean over the models of the absolute weight, times the standard deviation of the feature
         on the training rows, divided by its sum.
@@ -204,9 +211,9 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         data = check_training_data(self, X, y, groups, sample_weight, intercept_column)
         entropy = check_random_state(self.random_state).randint(2**31 - 1, size=4)
         first, *seeds = np.random.SeedSequence(entropy.tolist()).spawn(1 + self.n_estimators)
-        fitter = _BagFitter(
+        fitter = BagFitter(
             n_groups(data),
-            self._folds(data, np.random.default_rng(first)),
+            draw_folds(data, self.resampling, self.n_estimators, np.random.default_rng(first)),
             self.max_features,
             self.candidates,
             self.patience,
@@ -226,7 +233,7 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
                 disable=not self.verbose,
             ) as progress,
         ):
-            tasks = (delayed(_fit_bag)(fitter, data, i, seeds[i]) for i in missing)
+            tasks = (delayed(fit_bag)(fitter, data, i, seeds[i]) for i in missing)
             for i, *bag in unordered_results(tasks, self.n_jobs, prefer="threads"):
                 fitted[i] = bag
                 checkpoint.save(i, bag)
@@ -236,32 +243,14 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         self.coef_ = np.mean([model.coef_ for model in self.estimators_], axis=0)
         self.intercept_ = float(np.mean([model.intercept_ for model in self.estimators_]))
         left_out = np.column_stack([fitted[i][1] for i in range(self.n_estimators)])
-        self.oob_prediction_ = self._out_of_bag(data, left_out)
+        self.oob_prediction_, self.oob_spread_ = self._out_of_bag(data, left_out)
+        self._calibrate(data, left_out)
         size = sum(np.abs(model.coef_) for model in self.estimators_) * data.scale
         self.feature_importances_ = size / size.sum() if size.any() else size
         return self
 
-    def _folds(
-        self, data: TrainingData | BlockwiseData, rng: np.random.Generator
-    ) -> np.ndarray | None:
-        """Return the fold of every group, None for bootstrap."""
-        count = n_groups(data)
-        if count < 2:
-            raise ValueError(
-                "All rows are in one group, none would be out of bag: pass groups of at least"
-                " two labels."
-            )
-        if self.resampling == "bootstrap":
-            return None
-        if not 2 <= self.n_estimators <= count:
-            raise ValueError(
-                f"resampling='folds' needs n_estimators (the number of folds) of at least 2 and"
-                f" at most the number of groups, {count}; got {self.n_estimators}."
-            )
-        return assign_folds(np.bincount(data.groups), self.n_estimators, rng)
-
     def _checkpoint(
-        self, data: TrainingData | BlockwiseData, fitter: _BagFitter, entropy: Any
+        self, data: TrainingData | BlockwiseData, fitter: BagFitter, entropy: Any
     ) -> Checkpoint:
         if self.checkpoint is None:
             return Checkpoint(None)
@@ -273,19 +262,34 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         labels = (data.y, data.weight, data.groups, data.intercept_column)
         return Checkpoint(self.checkpoint, data.fingerprint(), labels, fitter, entropy)
 
-    def _out_of_bag(self, data: TrainingData | BlockwiseData, left_out: np.ndarray) -> np.ndarray:
-        """Mean prediction, for each row, of the models that left it out."""
+    def _out_of_bag(
+        self, data: TrainingData | BlockwiseData, left_out: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and spread, for each row, of the predictions of the models that left it out."""
         coefs = np.column_stack([model.coef_ for model in self.estimators_])
         levels = data.center @ coefs + [model.intercept_ for model in self.estimators_]
         coefs *= data.scale[:, None]
-        total = np.empty(len(data.y))
+        mean, spread = np.full((2, len(data.y)), np.nan)
         ones = data.intercept_column
         assert ones is not None  # these models always have an intercept
         for rows, block in data.blocks():
             predictions = block @ coefs + np.outer(ones[rows], levels)
-            total[rows] = np.where(left_out[rows], predictions, 0.0).sum(axis=1)
-        count = left_out.sum(axis=1)
-        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+            out = left_out[rows]
+            mean[rows], spread[rows] = mean_and_spread(predictions, out)
+            # One model has no spread: the best there is then is that of all.
+            _, everyone = mean_and_spread(predictions, np.ones_like(out))
+            spread[rows] = np.where(out.sum(axis=1) == 1, everyone, spread[rows])
+        return mean, spread
+
+    def _calibrate(self, data: TrainingData | BlockwiseData, left_out: np.ndarray) -> None:
+        """Learn from the errors out of bag how large errors are."""
+        # Rows without intercept are derivatives, which `predict` is not asked for.
+        rows = (data.intercept_column != 0) & (data.weight > 0) & left_out.any(axis=1)
+        errors = (self.oob_prediction_ - data.y)[rows]
+        spread, weight, groups = self.oob_spread_[rows], data.weight[rows], data.groups[rows]
+        self.calibration_ = fit_calibration(errors, spread, weight, groups)
+        self._overall_ratio = overall_ratio(errors, spread, weight)
+        self._intervals = OutOfBagIntervals.fit(left_out[rows], errors, spread, groups)
 
     def predict(
         self, X: Any, return_std: bool = False
@@ -297,23 +301,87 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
         X : array-like of shape (n_samples, n_features)
             Features.
         return_std : bool, default=False
-            Whether to return the spread of the models too.
+            Whether to return standard deviations too.
 
         Returns
         -------
         mean : ndarray of shape (n_samples,), float64
             Predictions, in units of y.
         std : ndarray of shape (n_samples,), float64
-            Standard deviation over the models, in units of y; only with ``return_std=True``.
+            Standard deviation of the error, in units of y; only with ``return_std=True``: that of
+            the predictions of the models, calibrated by ``calibration_``.
         """
         check_is_fitted(self)
         X = check_prediction_data(self, X)
         mean = linear_prediction(X, self.coef_) + self.intercept_
         if not return_std:
             return mean
+        members = self._predictions_of_members(X)
+        return mean, self.calibration_(unbiased_std(members))
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Predict intervals that hold the target with a given probability.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        coverage : float, default=0.9
+            Share of the targets that intervals are to hold, between 0.5 and 1.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2), float64
+            Lower and upper ends, in units of y. They are infinite where there are fewer than
+            coverage / (1 - coverage) groups out of bag.
+
+        Raises
+        ------
+        ValueError
+            If ``coverage`` is not between 0.5 and 1.
+
+        Notes
+        -----
+        Jackknife+ after bootstrap [1]_ over groups [2]_: a group is left out of the models that its
+        residuals are taken from as a whole, and every group counts the same. For samples of a new
+        group of the same kind as those of the training set, intervals hold a share of about
+        ``coverage`` of the targets on average over training sets. What can be proved is
+        2 ``coverage`` - 1 at least, whatever the data and however few they are, if the number of
+        features of each model does not depend on the groups that it left out; with many groups it
+        hardly does. Nothing is promised for samples unlike those of the training set. Residuals are
+        relative to the spread of the models, where there are models enough, so that intervals
+        are wider where models disagree.
+
+        Time and memory grow with the number of samples times that of training rows.
+
+        References
+        ----------
+        .. [1] B. Kim, C. Xu and R. F. Barber, "Predictive inference is free with the
+           jackknife+-after-bootstrap", NeurIPS 2020.
+        .. [2] Y. Lee, R. F. Barber and R. Willett, "Distribution-free inference with hierarchical
+           data", arXiv:2306.06342.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skwavelet import BaggedOLSEnsemble
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(400, 5))
+        >>> y = X[:, 0] + rng.normal(size=400)
+        >>> model = BaggedOLSEnsemble(20, random_state=0).fit(X[:200], y[:200])
+        >>> low, high = model.predict_interval(X[200:], coverage=0.8).T
+        >>> float(np.mean((low < y[200:]) & (y[200:] < high)).round(1))
+        0.8
+        """
+        check_is_fitted(self)
+        if not (isinstance(coverage, Real) and 0.5 < coverage < 1):
+            raise ValueError(f"coverage must be a number between 0.5 and 1; got {coverage!r}.")
+        X = check_prediction_data(self, X)
+        return self._intervals.predict(self._predictions_of_members(X), float(coverage))
+
+    def _predictions_of_members(self, X: Any) -> np.ndarray:
         coefs = np.column_stack([model.coef_ for model in self.estimators_])
-        members = linear_prediction(X, coefs) + [model.intercept_ for model in self.estimators_]
-        return mean, members.std(axis=1)
+        return linear_prediction(X, coefs) + [model.intercept_ for model in self.estimators_]
 
     def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """Predict with at most 1, 2, 3, ... features per model.
@@ -340,69 +408,3 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
             stages[model.n_features_selected_ :] += prediction
         for stage in stages:
             yield stage / len(self.estimators_)
-
-
-@dataclass(frozen=True)
-class _BagFitter:
-    """What all models of an ensemble have in common."""
-
-    n_groups: int
-    folds: np.ndarray | None
-    max_features: int
-    candidates: str | int | float
-    patience: int | None
-    feature_names: np.ndarray | None
-
-    def draw(self, i: int, rng: np.random.Generator) -> np.ndarray:
-        """Return how often model i draws each group."""
-        if self.folds is not None:
-            return (self.folds != i).astype(int)
-        return np.bincount(rng.integers(self.n_groups, size=self.n_groups), minlength=self.n_groups)
-
-    def fit(
-        self, data: TrainingData | BlockwiseData, i: int, seed: Any
-    ) -> tuple[GreedyOLSRegressor, np.ndarray]:
-        """Fit model i; return it with a mask of the rows that it left out."""
-        rng = np.random.default_rng(seed)
-        for _ in range(_MAX_REDRAWS):
-            counts = self.draw(i, rng)[data.groups]
-            weight = counts * data.weight
-            validation_weight = np.where(counts == 0, data.weight, 0.0)
-            if is_usable(data, weight) and validation_weight.any():
-                break
-        else:
-            raise ValueError(
-                "No bag has rows of nonzero sample_weight (and intercept_column) both in and"
-                " out of it: too few groups have such rows."
-            )
-        n_features = len(data.scale)
-        problem = data.problem(weight, validation_weight)
-        path = greedy_path(
-            problem.design,
-            problem.y,
-            problem.weight,
-            max_features=self.max_features,
-            n_candidates=resolve_candidates(self.candidates, n_features),
-            rng=rng,
-            validation_weight=problem.validation_weight,
-            patience=self.patience,
-        )
-        model = GreedyOLSRegressor(
-            self.max_features,
-            candidates=self.candidates,
-            patience=self.patience,
-            random_state=int(seed.generate_state(1)[0]),
-        )
-        model.n_features_in_ = n_features
-        if self.feature_names is not None:
-            model.feature_names_in_ = self.feature_names
-        model._set_model(problem, path, problem.weight, path.n_best)
-        return model, counts == 0
-
-
-def _fit_bag(
-    fitter: _BagFitter, data: TrainingData | BlockwiseData, i: int, seed: Any
-) -> tuple[int, GreedyOLSRegressor, np.ndarray]:
-    """Fit model i, in whatever process."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        return i, *fitter.fit(data, i, seed)

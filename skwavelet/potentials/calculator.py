@@ -57,9 +57,10 @@ class ScatteringCalculator(Calculator):
     Notes
     -----
     Where the linear model is an ensemble, ``get_property("energy_std", atoms)`` is the standard
-    deviation (eV) of the energy over its models, and ``get_property("forces_std", atoms)`` that of
-    the forces (N, 3) in eV/Å, tens of times as expensive as the forces (see
-    `EnergyForceRegressor.predict_forces`). They are computed only if asked for, and are not in
+    deviation (eV) of the energy, and ``get_property("forces_std", atoms)`` that of the forces
+    (N, 3) in eV/Å, tens of times as expensive as the forces (see
+    `EnergyForceRegressor.predict_forces`).
+    Both are calibrated by errors out of bag. They are computed only if asked for, and are not in
     ``results``, which hold what ASE knows: ``SinglePointCalculator(atoms, **calc.results)``.
 
     Examples
@@ -143,7 +144,9 @@ class ScatteringCalculator(Calculator):
         energy = float(len(atoms) * values[0])
         self.results.update(energy=energy, free_energy=energy)
         if len(values) > 1:
-            self._spread["energy_std"] = float(len(atoms) * values[1:].std())
+            self._spread["energy_std"] = float(
+                len(atoms) * model.energy_std([atoms], values[None])[0]
+            )
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True

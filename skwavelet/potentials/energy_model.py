@@ -30,6 +30,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skwavelet.linear.calibration import SpreadCalibration, unbiased_std
 from skwavelet.potentials.linear_chain import (
     BaseSearchCV,
     LinearChain,
@@ -57,7 +58,7 @@ class Derivatives(NamedTuple):
     stress : ndarray of shape (6,) or None
         eV/Å³, ASE's sign and order; None where not all directions are periodic.
     forces_std, stress_std : like forces and stress
-        Standard deviations over the members; zero unless they were asked for.
+        Calibrated standard deviations; zero unless they were asked for.
     """
 
     values: np.ndarray
@@ -65,6 +66,33 @@ class Derivatives(NamedTuple):
     stress: np.ndarray | None
     forces_std: np.ndarray
     stress_std: np.ndarray | None
+
+
+class Calibrations(NamedTuple):
+    """From spreads to standard deviations: energies (eV/atom), forces (eV/Å), stresses (eV/Å³)."""
+
+    energy: SpreadCalibration = SpreadCalibration()
+    forces: SpreadCalibration = SpreadCalibration()
+    stress: SpreadCalibration = SpreadCalibration()
+
+    def scaled(self, unit: float) -> Calibrations:
+        """Return those of energies that are multiplied by ``unit``."""
+        return Calibrations(*(calibration.scaled(unit) for calibration in self))
+
+
+UNCALIBRATED = Calibrations()
+
+
+def calibrations_of(regressor: Any) -> Calibrations:
+    """Return the calibrations of a linear model of energies.
+
+    That of energies is learned from them. No floor is known of forces and stresses: their spread
+    is multiplied by the ratio of the errors of energies to the spread of energies.
+    """
+    if not hasattr(regressor, "calibration_"):
+        return UNCALIBRATED
+    ratio = SpreadCalibration(factor=regressor._overall_ratio)
+    return Calibrations(regressor.calibration_, ratio, ratio)
 
 
 class EnergyModel(ABC):
@@ -80,10 +108,13 @@ class EnergyModel(ABC):
     deviations : ndarray of shape (r, n_members) or None
         Mixtures of members of which the sum of squares is the variance of forces and stresses
         over the members; None for each member's own deviation, which is exact.
+    calibrations : Calibrations
+        From the standard deviations over the members to those that are returned.
     """
 
     n_members: int = 0
     deviations: np.ndarray | None = None
+    calibrations: Calibrations = UNCALIBRATED
 
     @abstractmethod
     def values(self, X: Sequence[Atoms]) -> np.ndarray:
@@ -106,6 +137,22 @@ class EnergyModel(ABC):
             Energies (eV/atom), gradient with respect to the positions (per Å) and to a
             homogeneous strain.
         """
+
+    def energy_std(self, X: Sequence[Atoms], values: np.ndarray) -> np.ndarray:
+        """Return calibrated standard deviations of energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        values : ndarray of shape (n_structures, 1 + n_members)
+            What `values` makes of them.
+
+        Returns
+        -------
+        ndarray of shape (n_structures,)
+            eV/atom.
+        """
+        return self.calibrations.energy(unbiased_std(values[:, 1:]))
 
     def keep_grid(self, atoms: Atoms) -> EnergyModel:
         """Return the model with the discretization of one structure, where it has any."""
@@ -146,6 +193,12 @@ class EnergyModel(ABC):
             sizes[:, None] * np.tile(cotangents, (len(X), 1)),
         )
         results = []
+        unbiased = np.sqrt(self.n_members / max(self.n_members - 1, 1))
+
+        def std(deviations: np.ndarray, calibration: SpreadCalibration) -> np.ndarray:
+            spread = unbiased * np.sqrt(np.square(deviations).sum(axis=0))
+            return calibration(spread) if with_spread else spread
+
         for index, atoms in enumerate(X):
             values, gradients, strains = zip(
                 *sweeps[index * n_sweeps : (index + 1) * n_sweeps], strict=True
@@ -153,15 +206,12 @@ class EnergyModel(ABC):
             stress = stress_std = None
             if atoms.pbc.all():
                 stresses = full_3x3_to_voigt_6_stress(strains) / atoms.get_volume()
-                stress, stress_std = stresses[0], _norm(stresses[1:])
+                stress, stress_std = stresses[0], std(stresses[1:], self.calibrations.stress)
             forces = -gradients[0]
             deviations = np.reshape(gradients[1:], (-1, *forces.shape))
-            results.append(Derivatives(values[0], forces, stress, _norm(deviations), stress_std))
+            forces_std = std(deviations, self.calibrations.forces)
+            results.append(Derivatives(values[0], forces, stress, forces_std, stress_std))
         return results
-
-
-def _norm(deviations: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sqrt(np.square(deviations).sum(axis=0)))
 
 
 def spread_cotangents(
@@ -203,16 +253,25 @@ class LinearEnergyModel(EnergyModel):
         From structures to the energies of the prediction and of the members, eV/atom.
     deviations : ndarray or None
         See `EnergyModel`.
+    calibrations : Calibrations
+        Those of the outputs of the chain.
     totals : bool
         Whether the outputs of the chain are total energies, eV.
     """
 
     chain: LinearChain
     deviations: np.ndarray | None = None
+    calibrations: Calibrations = UNCALIBRATED
     totals: bool = False
 
     @classmethod
-    def of(cls, features: Any, regressor: Any, deviations: np.ndarray | None = None) -> Self:
+    def of(
+        cls,
+        features: Any,
+        regressor: Any,
+        deviations: np.ndarray | None = None,
+        calibrations: Calibrations | None = None,
+    ) -> Self:
         """Return the model of fitted features and a fitted linear model.
 
         Raises
@@ -221,7 +280,10 @@ class LinearEnergyModel(EnergyModel):
             If a step is not linear, or its derivative is not known.
         """
         coefs, intercepts = all_coefficients(regressor)
-        return cls(feature_chain(features).then(coefs, intercepts), deviations)
+        if calibrations is None:
+            calibrations = calibrations_of(regressor)
+        chain = feature_chain(features).then(coefs, intercepts)
+        return cls(chain, deviations, calibrations)
 
     @property
     def n_members(self) -> int:  # type: ignore[override]
@@ -243,6 +305,11 @@ class LinearEnergyModel(EnergyModel):
                 units, self.chain.value_and_vjp(X, cotangents / units[:, None]), strict=True
             )
         ]
+
+    def energy_std(self, X: Sequence[Atoms], values: np.ndarray) -> np.ndarray:
+        """Return calibrated standard deviations, eV/atom."""
+        units = self._units(X)
+        return super().energy_std(X, values * units[:, None]) / units
 
     def _units(self, X: Sequence[Atoms]) -> np.ndarray:
         """Return what the outputs of the chain are to be divided by."""
@@ -323,7 +390,9 @@ def _(model: TransformedTargetRegressor) -> EnergyModel:
     factor, shift = target_map(model)
     n_outputs = inner.chain.n_outputs
     return replace(
-        inner, chain=inner.chain.then(factor * np.eye(n_outputs), np.full(n_outputs, shift))
+        inner,
+        chain=inner.chain.then(factor * np.eye(n_outputs), np.full(n_outputs, shift)),
+        calibrations=inner.calibrations.scaled(factor),
     )
 
 

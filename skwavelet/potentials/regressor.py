@@ -39,7 +39,11 @@ from skwavelet.potentials.rows import (
     check_stress_is_defined,
     fit_rows,
 )
-from skwavelet.potentials.uncertainty import ExtrapolationScore, main_deviations
+from skwavelet.potentials.uncertainty import (
+    ExtrapolationScore,
+    main_deviations,
+    out_of_bag_calibrations,
+)
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
@@ -230,6 +234,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         )
         self._extrapolation = ExtrapolationScore().fit(features[:, used_features(self.regressor_)])
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
+        sizes = np.array([len(atoms) for atoms in X])
+        self._calibrations = out_of_bag_calibrations(self.regressor_, rows, sizes, groups)
         return self
 
     def predict(
@@ -241,7 +247,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         ----------
         X : sequence of ase.Atoms
         return_std : bool, default=False
-            Whether to return the standard deviation over the models of an ensemble too.
+            Whether to return the standard deviation of an ensemble too, calibrated by errors out of
+            bag.
 
         Returns
         -------
@@ -257,6 +264,31 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         self._check_ensemble()
         return self.regressor_.predict(features, return_std=True)
 
+    def predict_interval(self, X: Sequence[Atoms], coverage: float = 0.9) -> np.ndarray:
+        """Predict intervals that hold the energy per atom with a given probability.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        coverage : float, default=0.9
+            Share of the energies that intervals are to hold, between 0.5 and 1.
+
+        Returns
+        -------
+        ndarray of shape (n_structures, 2)
+            Lower and upper ends, eV/atom; see `BaggedOLSEnsemble.predict_interval`.
+
+        Raises
+        ------
+        ValueError
+            If ``coverage`` is not between 0.5 and 1.
+        TypeError
+            If the linear model is no ensemble.
+        """
+        self._check_ensemble()
+        features = np.asarray(self.features_.transform(X))
+        return self.regressor_.predict_interval(features, coverage)
+
     def predict_forces(
         self, X: Sequence[Atoms], return_std: bool = False
     ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
@@ -266,8 +298,9 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         ----------
         X : sequence of ase.Atoms
         return_std : bool, default=False
-            Whether to return the standard deviation over the models of an ensemble too. It
-            takes one reverse sweep for each main deviation of the models from their mean (see
+            Whether to return the standard deviation of an ensemble too, calibrated by errors out of
+            bag (by those of energies where the model was trained without forces). It takes one
+            reverse sweep for each main deviation of the models from their mean (see
             Notes): up to 16 times the cost of the forces.
 
         Returns
@@ -298,8 +331,7 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         X : sequence of ase.Atoms
             Structures that are periodic in all directions.
         return_std : bool, default=False
-            Whether to return the standard deviation over the models of an ensemble too, as for
-            `predict_forces`.
+            Whether to return the standard deviation of an ensemble too, as for `predict_forces`.
 
         Returns
         -------
@@ -346,8 +378,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         check_is_fitted(self)
         if not hasattr(self.regressor_, "estimators_"):
             raise TypeError(
-                f"return_std needs an ensemble such as BaggedOLSEnsemble(), not "
-                f"{type(self.regressor_).__name__}."
+                "Standard deviations and intervals need an ensemble such as BaggedOLSEnsemble(), "
+                f"not {type(self.regressor_).__name__}."
             )
 
     def __sklearn_tags__(self) -> Any:
@@ -364,4 +396,4 @@ def _(model: EnergyForceRegressor) -> tuple[Any, Any]:
 
 @energy_model.register
 def _(model: EnergyForceRegressor) -> EnergyModel:
-    return LinearEnergyModel.of(*split_model(model), model._deviations)
+    return LinearEnergyModel.of(*split_model(model), model._deviations, model._calibrations)

@@ -1,4 +1,4 @@
-"""How far to trust a prediction: spread of an ensemble, calibration, extrapolation, ranking."""
+"""How far to trust a prediction: calibration, extrapolation, ranking."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skwavelet._utils.documentation import DocumentedMixin
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.potentials.energy_model import energy_model
+from skwavelet.linear.calibration import SpreadCalibration, fit_calibration
+from skwavelet.potentials.energy_model import Calibrations, calibrations_of, energy_model
 from skwavelet.potentials.linear_chain import linear_members
+from skwavelet.potentials.rows import FORCE, STRESS, Rows
 from skwavelet.structures.checks import as_atoms
 
 # Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
@@ -57,6 +59,52 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
     kept = min(int(np.searchsorted(share, _KEPT_SHARE)) + 1, _KEPT_DEVIATIONS, len(members))
     # What is left out is made up for on average, so that the spread is not too small.
     return axes[:, :kept].T / np.sqrt(len(members) * share[kept - 1])
+
+
+def out_of_bag_calibrations(
+    regressor: Any, rows: Rows, sizes: np.ndarray, groups: np.ndarray
+) -> Calibrations:
+    """Return the calibrations of the spread of energies, forces and stresses.
+
+    Parameters
+    ----------
+    regressor : estimator
+        A linear model that was fitted to ``rows``.
+    rows : Rows
+    sizes : ndarray of shape (n_structures,)
+        Numbers of atoms.
+    groups : ndarray of shape (n_structures,)
+
+    Returns
+    -------
+    Calibrations
+        That of a component of forces or stresses is learned from unit vectors of components; where
+        there are no such labels, it is that of `calibrations_of`.
+    """
+    calibrations = calibrations_of(regressor)
+    if not hasattr(regressor, "oob_spread_"):
+        return calibrations
+    errors = regressor.oob_prediction_ - rows.targets
+    n_structures = len(sizes)
+    found: dict[str, SpreadCalibration] = {}
+    for name, kind, n_components in (
+        ("forces", FORCE, 3 * sizes),
+        ("stress", STRESS, np.full(n_structures, 6)),
+    ):
+        of_kind = rows.kind == kind
+        if not of_kind.any():
+            continue
+        structure = rows.structure[of_kind]
+        # Directions are orthonormal but for a factor that makes up for those not drawn.
+        n_drawn = np.bincount(structure, minlength=n_structures)
+        length = np.sqrt(n_components[structure] / n_drawn[structure])
+        found[name] = fit_calibration(
+            errors[of_kind] / length,
+            regressor.oob_spread_[of_kind] / length,
+            rows.structure_weight[structure],
+            groups[structure],
+        )
+    return calibrations._replace(**found)
 
 
 class ExtrapolationScore(DocumentedMixin, VersionedMixin, BaseEstimator):
@@ -150,7 +198,10 @@ class ExtrapolationScore(DocumentedMixin, VersionedMixin, BaseEstimator):
 def calibrate_spread(
     errors: ArrayLike, std: ArrayLike, n_bins: int = 10
 ) -> tuple[float, pd.DataFrame]:
-    """Compare predicted standard deviations with errors.
+    """Check predicted standard deviations against errors.
+
+    Those of `BaggedOLSEnsemble` and `EnergyForceRegressor` are calibrated by errors out of bag.
+    Check them, or those of other models, on structures that no model was trained on.
 
     Parameters
     ----------
@@ -164,8 +215,8 @@ def calibrate_spread(
     Returns
     -------
     factor : float
-        sqrt(mean((errors / std)²)): what standard deviations are to be multiplied by (by maximum
-        likelihood, for Gaussian errors). 1 is calibrated, more is overconfident.
+        sqrt(mean((errors / std)²)). 1 is calibrated, more is overconfident. Standard deviations of
+        other models are to be multiplied by it (by maximum likelihood, for Gaussian errors).
     table : DataFrame
         The reliability figure, one row per bin: ``count``, ``std`` (root mean square of the
         predicted ones) and ``rmse``. Calibrated predictions lie on rmse = std.

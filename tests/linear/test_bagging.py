@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from skwavelet import BaggedOLSEnsemble
-from skwavelet.linear import _ensemble
+from skwavelet.linear import _bags
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def data():
 def bags(monkeypatch):
     """Row weights and validation weights of every bag, as the greedy path received them."""
     seen = []
-    original = _ensemble.greedy_path
+    original = _bags.greedy_path
 
     def spy(design, y, weight, **kwargs):
         seen.append((weight, kwargs["validation_weight"]))
         return original(design, y, weight, **kwargs)
 
-    monkeypatch.setattr(_ensemble, "greedy_path", spy)
+    monkeypatch.setattr(_bags, "greedy_path", spy)
     return seen
 
 
@@ -91,7 +91,8 @@ def test_the_average_is_one_linear_model(data):
     members = np.array([m.predict(X) for m in model.estimators_])
     mean, std = model.predict(X, return_std=True)
     np.testing.assert_allclose(mean, members.mean(axis=0), rtol=1e-10)
-    np.testing.assert_allclose(std, members.std(axis=0), rtol=1e-8)
+    expected = model.calibration_(members.std(axis=0, ddof=1))
+    np.testing.assert_allclose(std, expected, rtol=1e-8)
     np.testing.assert_array_equal(mean, model.predict(X))
     np.testing.assert_allclose(mean, X @ model.coef_ + model.intercept_, rtol=1e-12)
 

@@ -169,9 +169,9 @@ def test_bad_matrices():
 @pytest.fixture
 def fits(monkeypatch):
     """Numbers of the models that were fitted."""
-    numbers, fit = [], BaggedOLSEnsemble.fit.__globals__["_BagFitter"].fit
+    numbers, fit = [], BaggedOLSEnsemble.fit.__globals__["BagFitter"].fit
     monkeypatch.setattr(
-        BaggedOLSEnsemble.fit.__globals__["_BagFitter"],
+        BaggedOLSEnsemble.fit.__globals__["BagFitter"],
         "fit",
         lambda self, data, i, seed: numbers.append(i) or fit(self, data, i, seed),
     )

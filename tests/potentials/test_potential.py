@@ -400,10 +400,11 @@ def test_spread_of_forces_and_stress_matches_the_members(copper):
         model.regressor_ = average
         np.testing.assert_allclose(np.mean(member_forces, axis=0), forces, atol=1e-8)
         np.testing.assert_allclose(np.mean(member_stress, axis=0), stress, atol=1e-8)
-        expected = np.std(member_forces, axis=0)
+        calibrations = model._calibrations
+        expected = calibrations.forces(np.std(member_forces, axis=0, ddof=1))
         np.testing.assert_allclose(forces_std, expected, atol=tolerance * expected.max())
         np.testing.assert_allclose(rms(forces_std), rms(expected), rtol=tolerance)
-        expected = np.std(member_stress, axis=0)
+        expected = calibrations.stress(np.std(member_stress, axis=0, ddof=1))
         np.testing.assert_allclose(stress_std, expected, atol=2 * tolerance * expected.max())
     mean, std = trained.predict(atoms, return_std=True)
     np.testing.assert_allclose(mean, trained.predict(atoms))
@@ -571,7 +572,7 @@ def test_pipelines_without_linear_model_are_named(copper):
 def test_spread_needs_an_ensemble(copper):
     model = fitted(copper, BayesianRidge(), small_scattering(order=1), n_directions=1)
     for method in (model.predict, model.predict_forces, model.predict_stress):
-        with pytest.raises(TypeError, match="return_std needs an ensemble"):
+        with pytest.raises(TypeError, match="Standard deviations and intervals need an ensemble"):
             method(copper.structures[:1], return_std=True)
 
 

@@ -1,18 +1,26 @@
 """Extrapolation, calibration and ranking."""
 
+import pickle
+
 import numpy as np
 import pytest
 from helpers.emt_data import copper_crystals, small_scattering
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skwavelet import (
     BaggedOLSEnsemble,
     EnergyForceRegressor,
     ExtrapolationScore,
+    ScatteringCalculator,
     calibrate_spread,
+    prune,
     rank_structures,
 )
+from skwavelet.potentials import regressor
 from skwavelet.potentials.energy_model import energy_model, spread_cotangents
 from skwavelet.potentials.uncertainty import main_deviations
 
@@ -98,6 +106,88 @@ def test_calibration_factor_and_table():
 def test_bad_calibration_input(errors, std, n_bins, message):
     with pytest.raises(ValueError, match=message):
         calibrate_spread(errors, std, n_bins)
+
+
+@pytest.mark.parametrize("n_directions", ["all", 3])
+def test_energies_forces_and_stresses_are_calibrated(copper, monkeypatch, n_directions):
+    kept = []
+    original = regressor.build_rows
+    monkeypatch.setattr(regressor, "build_rows", lambda *a: kept.append(original(*a)) or kept[0])
+    ensemble = BaggedOLSEnsemble(12, max_features=10, random_state=0)
+    model = EnergyForceRegressor(small_scattering(), ensemble, n_directions=n_directions)
+    weight = np.random.default_rng(0).integers(1, 4, size=40)
+    groups = np.arange(40) // 2
+    labels = {"forces": copper.forces, "stress": copper.stress}
+    model.fit(copper.structures, copper.energies, groups=groups, sample_weight=weight, **labels)
+    (rows,) = kept
+    errors = model.regressor_.oob_prediction_ - rows.targets
+    for kind, calibration, size in zip(range(3), model._calibrations, (1, 12, 6), strict=True):
+        own = rows.kind == kind
+        # Each row stands for the components that were not drawn, and is as much longer.
+        length = np.sqrt(size / 3) if kind and n_directions == 3 else 1
+        spread = model.regressor_.oob_spread_[own] / length
+        z2 = (errors[own] / length / calibration(spread)) ** 2
+        seen = np.isfinite(z2)
+        assert seen.mean() > 0.9
+        assert np.average(z2[seen], weights=weight[rows.structure[own]][seen]) == pytest.approx(1)
+    atoms = copper.structures[0].copy()
+    atoms.calc = ScatteringCalculator(model)
+    _, (energy_std,) = model.predict([atoms], return_std=True)
+    _, (forces_std,) = model.predict_forces([atoms], return_std=True)
+    assert atoms.calc.get_property("energy_std", atoms) == pytest.approx(4 * energy_std)
+    np.testing.assert_allclose(atoms.calc.get_property("forces_std", atoms), forces_std, rtol=1e-9)
+
+
+def test_forces_are_as_wrong_as_predicted(copper):
+    """On structures of the same kind that no model has seen, component by component."""
+    ensemble = BaggedOLSEnsemble(16, max_features=15, random_state=0)
+    model = EnergyForceRegressor(small_scattering(order=1), ensemble, n_directions=4)
+    model.fit(copper.structures, copper.energies, forces=copper.forces)
+    new = copper_crystals(12, seed=9)
+    predictions = (
+        model.predict(new.structures, return_std=True),
+        model.predict_forces(new.structures, return_std=True),
+    )
+    for truth, (predicted, std) in zip((new.energies, new.forces), predictions, strict=True):
+        z = (np.array(predicted) - truth) / std
+        assert 0.5 < np.sqrt(np.mean(z**2)) < 1.6
+
+
+def test_calibration_follows_transformed_targets_and_totals(copper):
+    X, y = copper.structures, copper.energies
+    ensemble = BaggedOLSEnsemble(6, max_features=5, random_state=0)
+    plain = make_pipeline(small_scattering(), ensemble).fit(X, y)
+    _, expected = plain.predict(X[:3], return_std=True)
+    assert plain[-1].calibration_.floor > 0
+    energies = energy_model(plain)
+    np.testing.assert_allclose(energies.energy_std(X[:3], energies.values(X[:3])), expected)
+    target = TransformedTargetRegressor(clone(plain), transformer=StandardScaler()).fit(X, y)
+    scaled = energy_model(target)
+    np.testing.assert_allclose(scaled.energy_std(X[:3], scaled.values(X[:3])), expected, rtol=1e-6)
+    totals = clone(plain).fit(X, 4 * y)
+    atoms = X[0].copy()
+    atoms.calc = ScatteringCalculator(totals, per_atom=False)
+    assert atoms.calc.get_property("energy_std", atoms) == pytest.approx(4 * expected[0])
+
+
+def test_intervals_of_potentials(copper):
+    ensemble = BaggedOLSEnsemble(10, max_features=10, random_state=0)
+    model = EnergyForceRegressor(small_scattering(), ensemble)
+    model.fit(copper.structures, copper.energies, forces=copper.forces)
+    X = copper.structures[:4]
+    intervals = model.predict_interval(X, coverage=0.8)
+    features = model.features_.transform(X)
+    np.testing.assert_array_equal(intervals, model.regressor_.predict_interval(features, 0.8))
+    for kept in (prune(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(kept.predict_interval(X, coverage=0.8), intervals, rtol=1e-9)
+        np.testing.assert_allclose(
+            kept.predict_stress(X, return_std=True), model.predict_stress(X, return_std=True)
+        )
+    with pytest.raises(ValueError, match="coverage must be a number"):
+        model.predict_interval(X, coverage=90)
+    single = EnergyForceRegressor(small_scattering(), Ridge()).fit(X, copper.energies[:4])
+    with pytest.raises(TypeError, match="intervals need an ensemble"):
+        single.predict_interval(X)
 
 
 # -- ranking ---------------------------------------------------------------------------------

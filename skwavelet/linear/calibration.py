@@ -1,0 +1,125 @@
+"""Standard deviations from the spread of an ensemble, calibrated by errors out of bag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+
+# A floor must raise the likelihood of the errors by so much (nats, each group counted once).
+_EVIDENCE = 2.0
+
+
+@dataclass(frozen=True)
+class SpreadCalibration:
+    """From the spread s of an ensemble to the standard deviation sqrt(floor² + (factor s)²).
+
+    The models of an ensemble share their training set and their features. What is wrong with all
+    of them alike does not show in their spread: the floor stands for it.
+
+    Attributes
+    ----------
+    floor : float
+        Standard deviation where all models agree.
+    factor : float
+        What the spread is multiplied by where models disagree a lot.
+    """
+
+    floor: float = 0.0
+    factor: float = 1.0
+
+    def __call__(self, spread: np.ndarray) -> np.ndarray:
+        """Return standard deviations, of the shape and in the units of ``spread``."""
+        return np.hypot(self.floor, self.factor * np.asarray(spread))
+
+    def scaled(self, unit: float) -> SpreadCalibration:
+        """Return the calibration of predictions that are multiplied by ``unit``."""
+        return SpreadCalibration(abs(unit) * self.floor, self.factor)
+
+
+def fit_calibration(
+    errors: np.ndarray, spread: np.ndarray, weight: np.ndarray, groups: np.ndarray
+) -> SpreadCalibration:
+    """Return the sharpest calibration for which errors are as large as predicted.
+
+    Of all pairs of a floor and a factor with mean (error / std)² = 1, this is the one of least
+    mean log(std), which is the most likely one for Gaussian errors. The factor is at least 1, or
+    the root mean square of error / spread if that is less, so that standard deviations grow
+    outside of the training set. Where the groups are too few to tell a floor, it is 0, and
+    the factor is that root mean square.
+
+    Parameters
+    ----------
+    errors, spread : ndarray of shape (n_samples,)
+        Errors and spreads, in the same units, of models that have not seen the sample; NaN where
+        there are no such models.
+    weight : ndarray of shape (n_samples,)
+        Weights of the squares.
+    groups : ndarray of shape (n_samples,)
+        Errors of one group may be alike.
+
+    Returns
+    -------
+    SpreadCalibration
+    """
+    told = (weight > 0) & np.isfinite(errors) & ((errors != 0) | (spread > 0))
+    if not told.any():
+        return SpreadCalibration()
+    e2, s2, w = errors[told] ** 2, spread[told] ** 2, weight[told] / weight[told].sum()
+    if not s2.any():
+        return SpreadCalibration(float(np.sqrt(w @ e2)))
+
+    def floor2(factor2: float) -> float:
+        """Square of the floor with mean (error / std)² = 1."""
+
+        def excess(a2: float) -> float:
+            with np.errstate(divide="ignore"):
+                return float(w @ (e2 / (a2 + factor2 * s2))) - 1
+
+        return (
+            0.0 if excess(0) <= 0 else float(brentq(excess, 0, e2.max(), xtol=1e-300, rtol=1e-12))
+        )
+
+    def sharpness(log_factor2: float) -> float:
+        factor2 = np.exp(log_factor2)
+        return float(w @ np.log(floor2(factor2) + factor2 * s2))
+
+    overall = (w @ e2) / (w @ s2)
+    with np.errstate(divide="ignore"):
+        ratio2 = w @ (e2 / s2)  # infinite where models agree on what is wrong
+    if not overall:
+        return SpreadCalibration(0.0, 0.0)
+    most = min(ratio2, 100 * overall)
+    least = min(most, 1.0)
+    best = most
+    if least < most:
+        found = minimize_scalar(sharpness, bounds=np.log([least, most]), method="bounded")
+        best = np.exp(min((found.x, np.log(least), np.log(most)), key=sharpness))
+    n_groups = len(np.unique(groups[told]))
+    gain = 0.5 * n_groups * (sharpness(np.log(most)) - sharpness(np.log(best)))
+    if gain < _EVIDENCE:
+        best = most
+    return SpreadCalibration(float(np.sqrt(floor2(best))), float(np.sqrt(best)))
+
+
+def overall_ratio(errors: np.ndarray, spread: np.ndarray, weight: np.ndarray) -> float:
+    """Return the root mean square error over that of the spread; 1 where nothing tells it."""
+    told = (weight > 0) & np.isfinite(errors)
+    squares = [weight[told] @ np.square(values[told]) for values in (errors, spread)]
+    return float(np.sqrt(squares[0] / squares[1])) if told.any() and squares[1] else 1.0
+
+
+def unbiased_std(members: np.ndarray) -> np.ndarray:
+    """Return the standard deviation (n,) over members (n, n_members), of which one has none."""
+    n_members = members.shape[1]
+    return members.std(axis=1, ddof=1) if n_members > 1 else np.zeros(len(members))
+
+
+def mean_and_spread(predictions: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and unbiased standard deviation, row by row, of some of the predictions."""
+    count = of.sum(axis=1)
+    total = np.where(of, predictions, 0.0).sum(axis=1)
+    mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    squares = np.where(of, (predictions - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    return mean, np.where(count > 0, np.sqrt(squares / np.maximum(count - 1, 1)), np.nan)
