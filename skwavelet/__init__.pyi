@@ -10,8 +10,9 @@ from .linear import FeatureScaler as FeatureScaler
 from .linear import GreedyOLSRegressor as GreedyOLSRegressor
 from .model_selection import RelaxationPathGroupKFold as RelaxationPathGroupKFold
 from .potentials.calculator import ScatteringCalculator as ScatteringCalculator
+from .potentials.extrapolation import AtomExtrapolationScore as AtomExtrapolationScore
+from .potentials.extrapolation import ExtrapolationScore as ExtrapolationScore
 from .potentials.regressor import EnergyForceRegressor as EnergyForceRegressor
-from .potentials.uncertainty import ExtrapolationScore as ExtrapolationScore
 from .potentials.uncertainty import calibrate_spread as calibrate_spread
 from .potentials.uncertainty import rank_structures as rank_structures
 from .representations.angular import AngularFeatures as AngularFeatures

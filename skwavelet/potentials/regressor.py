@@ -30,6 +30,7 @@ from skwavelet.potentials.energy_model import (
     energy_model,
     split_model,
 )
+from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.linear_chain import check_representations, feature_chain, used_features
 from skwavelet.potentials.rows import (
     FORCE,
@@ -39,11 +40,7 @@ from skwavelet.potentials.rows import (
     check_stress_is_defined,
     fit_rows,
 )
-from skwavelet.potentials.uncertainty import (
-    ExtrapolationScore,
-    main_deviations,
-    out_of_bag_calibrations,
-)
+from skwavelet.potentials.uncertainty import main_deviations, out_of_bag_calibrations
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
@@ -367,6 +364,36 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         check_is_fitted(self)
         features = np.asarray(self.features_.transform(X))
         return self._extrapolation.score_samples(features[:, used_features(self.regressor_)])
+
+    def expected_error(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Tell the size of the error to expect, which grows outside of the training set.
+
+        The variance of ``predict(X, return_std=True)`` has two parts: one from the spread of the
+        models, and one for what all models get wrong together, learned inside the training set.
+        Here the latter is multiplied by the square of the extrapolation score where that is more
+        than 1.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+
+        Returns
+        -------
+        ndarray of shape (n_structures,)
+            eV/atom; at least the standard deviation.
+
+        Raises
+        ------
+        TypeError
+            If the linear model is no ensemble.
+        """
+        self._check_ensemble()
+        features = np.asarray(self.features_.transform(X))
+        _, std = self.regressor_.predict(features, return_std=True)
+        used = features[:, used_features(self.regressor_)]
+        outside = np.maximum(self._extrapolation.score_samples(used), 1)
+        floor = self.regressor_.calibration_.floor
+        return np.sqrt(std**2 + floor**2 * (outside**2 - 1))
 
     def _energy_model(self, with_members: bool) -> EnergyModel:
         if with_members:

@@ -1,20 +1,16 @@
-"""How far to trust a prediction: calibration, extrapolation, ranking."""
+"""How far to trust a prediction: calibrated standard deviations, and what to label next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from ase import Atoms
 from numpy.typing import ArrayLike
 from scipy.linalg import eigh
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skwavelet._utils.documentation import DocumentedMixin
-from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.linear.calibration import SpreadCalibration, fit_calibration
 from skwavelet.potentials.energy_model import Calibrations, calibrations_of, energy_model
 from skwavelet.potentials.linear_chain import linear_members
@@ -23,8 +19,6 @@ from skwavelet.structures.checks import as_atoms
 
 # Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
 _KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
-# Variance, relative to that of a feature, of directions without extent in the training set.
-_REGULARIZATION = 0.01
 
 
 def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
@@ -105,94 +99,6 @@ def out_of_bag_calibrations(
             groups[structure],
         )
     return calibrations._replace(**found)
-
-
-class ExtrapolationScore(DocumentedMixin, VersionedMixin, BaseEstimator):
-    r"""How far rows of features leave those of the training set.
-
-    The Mahalanobis distance of a row z of standardized features, regularized so that directions
-    in which the training set does not extend count as if it extended a tenth of a standard
-    deviation, relative to its root mean square over the training set:
-
-    .. math:: s(z)^2 = \frac{z^T (C + a)^{-1} z}{\mathrm{tr}\,C (C + a)^{-1}}, \quad a = 0.01
-
-    with C the correlations of the features. It is about 1 for structures like those of the
-    training set, whatever the features, several for strained cells, and thousands where a
-    feature depends on the box, say a wavelet too wide for it, rather than on the structure.
-
-    `EnergyForceRegressor` keeps one for its own features. Behind a representation in a Pipeline,
-    it serves any other model: ``make_pipeline(VoxelScattering(), ExtrapolationScore())`` has
-    ``fit`` and ``score_samples`` for structures.
-
-    Attributes
-    ----------
-    mean_, scale_ : ndarray of shape (n_features,)
-        Mean of each feature, and its standard deviation (at least the rounding error of float32).
-    axes_ : ndarray of shape (n_axes, n_features)
-        Principal axes of the standardized features that stand out from the regularization.
-    variance_ : ndarray of shape (n_axes,)
-        Variances along the axes.
-    n_features_in_ : int
-        Number of features seen in fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skwavelet import ExtrapolationScore
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(1000, 3))
-    >>> ExtrapolationScore().fit(X).score_samples([[0, 1, 0], [10, 0, 0]]).round(1)
-    array([0.6, 5.9])
-    """
-
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
-        """Learn where the training set lies.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self
-        """
-        rows: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        self.mean_ = rows.mean(axis=0)
-        size = np.sqrt(np.square(rows).mean(axis=0))
-        noise = 10 * np.finfo(np.float32).eps * np.where(size > 0, size, 1.0)
-        self.scale_ = np.maximum(rows.std(axis=0), noise)
-        Z = (rows - self.mean_) / self.scale_
-        # The smaller of the two matrices that share their nonzero eigenvalues.
-        tall = len(Z) >= Z.shape[1]
-        gram = (Z.T @ Z if tall else Z @ Z.T) / len(Z)
-        least = 0.01 * _REGULARIZATION
-        variance, vectors = eigh(gram, subset_by_value=(least, np.inf))
-        self.variance_ = variance[::-1]
-        axes = vectors.T if tall else (Z.T @ vectors / np.sqrt(variance * len(Z))).T
-        self.axes_ = np.ascontiguousarray(axes[::-1])
-        self._typical2 = float(self._distance2(Z).mean()) or 1.0
-        return self
-
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """Return the score of each row, about 1 inside the training set and more outside.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        return np.sqrt(self._distance2((X - self.mean_) / self.scale_) / self._typical2)
-
-    def _distance2(self, Z: np.ndarray) -> np.ndarray:
-        along = np.square(Z @ self.axes_.T)
-        across = np.maximum(np.square(Z).sum(axis=1) - along.sum(axis=1), 0)
-        return along @ (1 / (self.variance_ + _REGULARIZATION)) + across / _REGULARIZATION
 
 
 def calibrate_spread(

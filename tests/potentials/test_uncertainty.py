@@ -1,4 +1,4 @@
-"""Extrapolation, calibration and ranking."""
+"""Calibration and ranking."""
 
 import pickle
 
@@ -14,7 +14,6 @@ from sklearn.preprocessing import StandardScaler
 from skwavelet import (
     BaggedOLSEnsemble,
     EnergyForceRegressor,
-    ExtrapolationScore,
     ScatteringCalculator,
     calibrate_spread,
     prune,
@@ -28,56 +27,6 @@ from skwavelet.potentials.uncertainty import main_deviations
 @pytest.fixture(scope="module")
 def copper():
     return copper_crystals(40, seed=3)
-
-
-# -- extrapolation ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [(200, 12), (30, 80)])
-def test_score_is_the_regularized_mahalanobis_distance(shape):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=shape) @ rng.normal(size=(shape[1], shape[1])) + 3
-    new = np.vstack([X[:5], 5 * rng.normal(size=(5, shape[1]))])
-    Z, z = ((rows - X.mean(axis=0)) / X.std(axis=0) for rows in (X, new))
-    inverse = np.linalg.inv(Z.T @ Z / len(Z) + 0.01 * np.eye(shape[1]))
-    expected = np.sqrt(np.einsum("ij,jk,ik->i", z, inverse, z))
-    expected /= np.sqrt(np.einsum("ij,jk,ik->i", Z, inverse, Z).mean())
-    # Axes of less than a hundredth of the regularization are not told from none.
-    np.testing.assert_allclose(ExtrapolationScore().fit(X).score_samples(new), expected, rtol=0.01)
-
-
-def test_score_of_constant_features():
-    X = np.ones((20, 3), dtype=np.float32)
-    X[:, 0] = np.random.default_rng(0).normal(size=20)
-    score = ExtrapolationScore().fit(X)
-    inside, outside = score.score_samples([[0, 1, 1], [0, 1.01, 1]])
-    assert inside < 1
-    assert outside > 100
-
-
-def test_strained_and_foreign_structures_stand_out(copper):
-    model = EnergyForceRegressor(small_scattering(), Ridge(1e-3))
-    model.fit(copper.structures, copper.energies)
-    unseen = model.extrapolation_score(copper_crystals(20, seed=4).structures)
-    assert np.median(unseen) < 1.5
-    strained = [a.copy() for a in copper.structures[:5]]
-    for atoms in strained:
-        atoms.set_cell(1.15 * atoms.cell.array, scale_atoms=True)
-    assert model.extrapolation_score(strained).min() > 1.5 * unseen.max()
-
-
-def test_box_dependent_scale_lights_up(copper):
-    """A wavelet wider than the training cells sees the box, not the structure."""
-    with pytest.warns(UserWarning, match="wider wavelets describe the box"):
-        pipeline = make_pipeline(small_scattering(n_scales=3), ExtrapolationScore()).fit(
-            copper.structures
-        )
-    sane = make_pipeline(small_scattering(), ExtrapolationScore()).fit(copper.structures)
-    larger = [atoms * (2, 2, 2) for atoms in copper_crystals(3, seed=5).structures]
-    for atoms in larger:
-        atoms.rattle(0.05, seed=0)
-    assert pipeline.score_samples(larger).min() > 20
-    assert sane.score_samples(larger).max() < 2
 
 
 # -- calibration -----------------------------------------------------------------------------
