@@ -16,6 +16,7 @@ from .potentials.regressor import EnergyForceRegressor as EnergyForceRegressor
 from .potentials.uncertainty import calibrate_spread as calibrate_spread
 from .potentials.uncertainty import rank_structures as rank_structures
 from .representations.angular import AngularFeatures as AngularFeatures
+from .representations.atomwise import AtomKernel as AtomKernel
 from .representations.atomwise import AtomPolynomial as AtomPolynomial
 from .representations.point import PointScattering as PointScattering
 from .representations.voxel import VoxelScattering as VoxelScattering

@@ -1,5 +1,7 @@
 """Functions of the features of every atom: their formulas, derivatives, and work with models."""
 
+import copy
+from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -15,6 +17,7 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 
 from skwavelet import (
     AngularFeatures,
+    AtomKernel,
     AtomPolynomial,
     EnergyForceRegressor,
     FeatureScaler,
@@ -24,6 +27,8 @@ from skwavelet import (
     VoxelScattering,
     prune,
 )
+from skwavelet.representations.atomwise.kernels import GaussianKernel
+from skwavelet.representations.atomwise.landmarks import choose, shares
 from skwavelet.structures.checks import check_structures
 
 STRUCTURES = [CELLS[name]() for name in ("triclinic", "three_elements", "slab", "molecule")]
@@ -38,7 +43,20 @@ KINDS = {
         normalize=None,
         dtype="float64",
     ),
+    "gaussian kernel": AtomKernel(SMALL, 30, width=1.0, displacement=0.2, random_state=0),
+    "polynomial kernel": AtomKernel(
+        AngularFeatures(2, 2, powers=(1,), channels=["number"], reach=4.2, dtype="float64"),
+        30,
+        kernel="polynomial",
+        width=0.5,
+        landmarks="leverage",
+        displacement=0.2,
+        normalize=None,
+        random_state=0,
+    ),
 }
+PRODUCTS = ["products", "products of three"]
+KERNELS = ["gaussian kernel", "polynomial kernel"]
 
 
 def fitted(kind, **parameters):
@@ -81,7 +99,7 @@ def test_products_of_one_feature_are_the_representation(normalize, dtype):
             np.testing.assert_allclose(a, b, rtol=1e-4 if dtype == "float32" else 1e-9, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["products", "products of three"])
+@pytest.mark.parametrize("kind", PRODUCTS)
 def test_products_by_their_definition(kind):
     transformer = fitted(kind)
     inner = clone(transformer.representation).fit(STRUCTURES)
@@ -134,6 +152,134 @@ def test_representations_without_atoms_are_refused():
     for wrong in (VoxelScattering(), Ridge(), FeatureScaler()):
         with pytest.raises(ValueError, match="The 'representation' parameter of AtomPolynomial"):
             AtomPolynomial(wrong).fit(STRUCTURES)
+
+
+def textbook_kernel(transformer, y, z):
+    """k of standardized features, one pair after the other."""
+    width = transformer.width * np.sqrt(y.shape[1])
+    if transformer.kernel == "gaussian":
+        return np.array([[np.exp(-((a - b) ** 2).sum() / 2 / width**2) for b in z] for a in y])
+    return np.array([[(1 + (a * b).sum() / width**2) ** transformer.degree for b in z] for a in y])
+
+
+def dense_kernels(transformer, structures):
+    """Kernels among all atoms of one element (0 otherwise), and whose atoms they are."""
+    x = np.concatenate(
+        clone(transformer.representation).fit(structures).transform_atoms(structures)
+    )
+    symbols = np.concatenate([atoms.symbols for atoms in structures])
+    kernels = np.zeros((len(x), len(x)))
+    for symbol in set(symbols):
+        rows = np.flatnonzero(symbols == symbol)
+        part = x[rows]
+        varying = part.std(axis=0) > 1e-9
+        y = (part[:, varying] - part[:, varying].mean(axis=0)) / part[:, varying].std(axis=0)
+        if not varying.any():
+            y = np.zeros((len(rows), 1))
+        kernels[np.ix_(rows, rows)] = textbook_kernel(transformer, y, y)
+    return kernels, np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures])
+
+
+def several():
+    rng = np.random.default_rng(0)
+    structures = []
+    for atoms in STRUCTURES * 3:
+        atoms = atoms.copy()
+        atoms.positions += rng.normal(scale=0.1, size=atoms.positions.shape)
+        structures.append(atoms)
+    return structures
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_products_of_features_are_kernels(kind):
+    """With every atom a landmark nothing is left out, whatever the order of the landmarks."""
+    structures = several()
+    transformer = clone(KINDS[kind]).set_params(n_landmarks=1000, displacement=0).fit(structures)
+    kernels, _ = dense_kernels(transformer, structures)
+    features = np.concatenate(transformer.transform_atoms(structures))
+    assert features.shape == (len(kernels), len(kernels))
+    np.testing.assert_allclose(features @ features.T, kernels, rtol=1e-7, atol=1e-7 * kernels.max())
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_some_landmarks_project_the_kernel(kind):
+    """k(x, Z) K^-1 k(Z, x') of the textbook, with Z the landmarks that were chosen."""
+    structures = several()
+    whole = clone(KINDS[kind]).set_params(n_landmarks=1000, displacement=0).fit(structures)
+    part = clone(whole).set_params(n_landmarks=15).fit(structures)
+    assert part.n_landmarks_ == part.n_features_out_ == 15
+    kernels, _ = dense_kernels(whole, structures)
+    features = np.concatenate(part.transform_atoms(structures))
+    own = np.square(features).sum(axis=1)
+    landmarks = np.flatnonzero(np.isclose(own, kernels.diagonal(), rtol=1e-7))
+    assert len(landmarks) == 15
+    among, to_all = kernels[np.ix_(landmarks, landmarks)], kernels[landmarks]
+    expected = to_all.T @ np.linalg.solve(among, to_all)
+    np.testing.assert_allclose(features @ features.T, expected, atol=1e-6 * kernels.max())
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_ridge_is_kernel_ridge_of_sums_over_atoms(kind):
+    structures, alpha = several(), 1e-3
+    energies = np.random.default_rng(0).normal(size=len(structures))
+    transformer = clone(KINDS[kind]).set_params(n_landmarks=1000, displacement=0, normalize=None)
+    model = make_pipeline(transformer, Ridge(alpha, fit_intercept=False))
+    model.fit(structures[:9], energies[:9])
+    # The features were learned from the first nine: so is the kernel, of atoms they contain.
+    again = clone(transformer).fit(structures[:9])
+    kernels, of = dense_kernels(again, structures[:9])
+    sums = np.array([[kernels[np.ix_(of == i, of == j)].sum() for j in range(9)] for i in range(9)])
+    expected = sums @ np.linalg.solve(sums + alpha * np.eye(9), energies[:9])
+    np.testing.assert_allclose(model.predict(structures[:9]), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_landmarks_are_shared_out_in_proportion():
+    assert shares(np.array([10, 30, 60]), 10).tolist() == [1, 3, 6]
+    assert shares(np.array([1, 999]), 10).tolist() == [1, 10]
+    assert shares(np.array([5, 0, 5]), 7).tolist() == [4, 0, 3]
+    assert shares(np.array([5, 3]), 100).tolist() == [5, 3]
+
+
+@pytest.mark.parametrize("method", ["random", "farthest", "leverage"])
+def test_rare_atoms_become_landmarks(method):
+    """Of two clusters, a large and a small one: the methods differ in how they share them out."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(size=(490, 3)), 20 + 3 * rng.normal(size=(10, 3))])
+    kernel = GaussianKernel(2.0)
+    chosen = choose(y, 40, method, kernel, np.random.default_rng(1))
+    assert len(set(chosen)) == 40
+    n_rare = (chosen >= 490).sum()
+    assert (n_rare <= 3) if method == "random" else (n_rare >= 5)
+    # The farthest from the mean, the farthest from both, ...
+    if method == "farthest":
+        distances = np.linalg.norm(y, axis=1)
+        assert chosen[0] == np.argmax(distances)
+        assert chosen[1] == np.argmax(
+            np.minimum(distances, np.linalg.norm(y - y[chosen[0]], axis=1))
+        )
+
+
+def test_copies_supply_landmarks_that_the_structures_lack():
+    structures = several()
+    n_atoms = sum(map(len, structures))
+    own = AtomKernel(SMALL, n_atoms + 50, displacement=0, random_state=0).fit(structures)
+    assert own.n_landmarks_ == n_atoms
+    more = clone(own).set_params(displacement=0.1).fit(structures)
+    assert more.n_landmarks_ == n_atoms + 50
+    again = clone(more).fit(structures)
+    np.testing.assert_array_equal(again.transform(structures), more.transform(structures))
+
+
+def test_elements_without_atoms_have_no_landmarks():
+    pair = [CELLS["cubic"](), CELLS["triclinic"]()]
+    inner = clone(SMALL).set_params(elements=["Li", "O", "Si"])
+    transformer = AtomKernel(inner, 5, displacement=0, random_state=0).fit(pair)
+    assert set(transformer.feature_table_["center"]) == {"Li", "Si"}
+    atoms = CELLS["three_elements"]()
+    (values,) = transformer.transform_atoms([atoms])
+    oxygen = np.array(atoms.symbols) == "O"
+    assert not values[oxygen].any()
+    assert values[~oxygen].any(axis=1).all()
 
 
 # -- invariances and derivatives -----------------------------------------------------------------
@@ -191,7 +337,11 @@ def test_blocks_of_atoms_change_nothing(kind, monkeypatch):
 def test_single_precision(kind):
     """Of the features of the atoms and of the sums."""
     double = fitted(kind)
-    single = fitted(kind, dtype="float32", representation__dtype="float32")
+    single, evaluator = copy.copy(double), double._evaluator
+    single.dtype = "float32"
+    single._evaluator = replace(
+        evaluator, dtype="float32", inner=replace(evaluator.inner, dtype="float32")
+    )
     cotangents = np.random.default_rng(0).normal(size=(4, double.n_features_out_))
     expected, found = (t.transform(STRUCTURES) for t in (double, single))
     assert found.dtype == np.float32
@@ -233,6 +383,22 @@ def test_features_and_slopes_are_continuous_as_an_atom_enters_the_reach(kind):
 
 
 # -- parts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_features_of_some_elements_need_their_landmarks_only(kind):
+    whole = fitted(kind)
+    expected, names = whole.transform(STRUCTURES), whole.get_feature_names_out()
+    rng = np.random.default_rng(0)
+    silicon = np.flatnonzero(whole.feature_table_["center"] == "Si")
+    for columns in (rng.permutation(len(names))[:12], rng.permutation(silicon)[:3]):
+        part = whole.restrict(columns)
+        np.testing.assert_allclose(
+            part.transform(STRUCTURES), expected[:, columns], rtol=1e-9, atol=1e-12
+        )
+        assert part.get_feature_names_out().tolist() == names[columns].tolist()
+        check_derivatives(part, STRUCTURES[0], step=1e-4)
+    assert part._evaluator.n_functions == len(silicon)
 
 
 def test_some_products_need_their_factors_only():
@@ -323,3 +489,26 @@ def test_unions_and_searches_over_inner_parameters(embedded):
     atoms = structures[0].copy()
     atoms.calc = ScatteringCalculator(search)
     assert atoms.get_potential_energy() == pytest.approx(8 * energies[0], rel=1e-3)
+
+
+def test_kernels_learn_what_is_not_linear_and_drive_a_calculator(embedded):
+    structures, energies, forces = embedded
+    errors = {}
+    for name, features in {
+        "linear": AtomPolynomial(MODEL, 1, dtype="float64"),
+        "kernel": AtomKernel(MODEL, 100, random_state=0),
+    }.items():
+        model = EnergyForceRegressor(features, Ridge(1e-12), n_directions="all", random_state=0)
+        model.fit(structures[:7], energies[:7], forces=forces[:7])
+        difference = np.array(model.predict_forces(structures[7:])) - forces[7:]
+        errors[name] = np.abs(difference).max() / np.abs(forces[7:]).max()
+    assert errors["kernel"] < 0.02 < errors["linear"], errors
+    # Forces are the derivatives of the energies, at the default width too.
+    atoms = structures[7].copy()
+    atoms.calc = ScatteringCalculator(prune(model))
+    force, step, energy = atoms.get_forces()[3, 1], 1e-3, []
+    for sign in (1, -1):
+        atoms.positions[3, 1] += sign * step
+        energy.append(atoms.get_potential_energy())
+        atoms.positions[3, 1] -= sign * step
+    assert force == pytest.approx((energy[1] - energy[0]) / (2 * step), rel=1e-4)

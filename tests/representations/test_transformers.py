@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skwavelet import (
     AngularFeatures,
+    AtomKernel,
     AtomPolynomial,
     BaggedOLSEnsemble,
     PointScattering,
@@ -49,6 +50,23 @@ TRANSFORMERS = {
         3,
         normalize=None,
         dtype="float64",
+    ),
+    "atom kernel": AtomKernel(
+        PointScattering(2, 1, powers=(2,), **QUICK),
+        90,
+        kernel="polynomial",
+        width=0.3,
+        displacement=0.2,
+        random_state=0,
+        dtype="float32",
+    ),
+    "atom kernel float64": AtomKernel(
+        AngularFeatures(2, 1, powers=(1,), reach=4.0, dtype="float64"),
+        60,
+        width=0.5,
+        displacement=0.2,
+        normalize=None,
+        random_state=0,
     ),
 }
 """Unfitted and quick on small_set()."""
@@ -90,6 +108,18 @@ CHANGES = {
         "representation": PointScattering(1, 0, **QUICK),
         "degree": 1,
         "normalize": None,
+        "dtype": "float64",
+    },
+    "atom kernel": {
+        "representation": PointScattering(1, 0, **QUICK),
+        "n_landmarks": 30,
+        "kernel": "gaussian",
+        "width": 1.0,
+        "degree": 2,
+        "landmarks": "farthest",
+        "displacement": 0.1,
+        "normalize": None,
+        "random_state": 1,
         "dtype": "float64",
     },
 }

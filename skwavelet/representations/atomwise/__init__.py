@@ -4,6 +4,7 @@ Functions on plain arrays of the features that another representation computes; 
 positions and strain is left to that.
 """
 
+from skwavelet.representations.atomwise.kernel import AtomKernel
 from skwavelet.representations.atomwise.polynomial import AtomPolynomial
 
-__all__ = ["AtomPolynomial"]
+__all__ = ["AtomKernel", "AtomPolynomial"]

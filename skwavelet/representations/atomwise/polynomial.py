@@ -74,6 +74,7 @@ class AtomPolynomial(AtomwiseTransformer):
 
     See Also
     --------
+    AtomKernel : A kernel instead of products: more accurate, and not to be read.
     prune : Compute only the products that a model needs, and only their factors.
 
     Notes

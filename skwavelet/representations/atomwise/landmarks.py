@@ -1,0 +1,98 @@
+"""Which atoms become landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpstrf
+
+from skwavelet.representations.atomwise.kernels import Kernel
+
+# Vectors whose part outside the span of those before is smaller add rounding errors only. It is
+# relative to the largest k(z, z); at 1e-8 half of the landmarks of a molecule are lost.
+TOLERANCE = 1e-12
+
+
+def shares(counts: np.ndarray, total: int) -> np.ndarray:
+    """Share ``total`` out in proportion to counts: at least 1 where there is any, at most all."""
+    if counts.sum() <= total:
+        return counts
+    exact = total * counts / counts.sum()
+    whole = np.floor(exact).astype(int)
+    remainder = np.argsort(whole - exact, kind="stable")[: total - whole.sum()]
+    whole[remainder] += 1
+    return np.maximum(whole, np.minimum(counts, 1))
+
+
+def choose(
+    y: np.ndarray, size: int, method: str, kernel: Kernel, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the numbers of ``size`` of some atoms.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_atoms, F)
+    size : int
+    method : {"random", "farthest", "leverage"}
+    kernel : Kernel
+    rng : Generator
+    """
+    if size >= len(y):
+        return np.arange(len(y))
+    if method == "farthest":
+        return _farthest(y, size)
+    if method == "leverage":
+        scores = _leverage(y, size, kernel, rng)
+        return rng.choice(len(y), size, replace=False, p=scores / scores.sum())
+    return rng.choice(len(y), size, replace=False)
+
+
+def _farthest(y: np.ndarray, size: int) -> np.ndarray:
+    """Return atoms of which each is the farthest from the mean and from those before."""
+    squares = np.square(y).sum(axis=1)
+    distances = squares.copy()
+    chosen = np.empty(size, dtype=int)
+    for place in range(size):
+        chosen[place] = atom = int(np.argmax(distances))
+        np.minimum(distances, squares + squares[atom] - 2 * (y @ y[atom]), out=distances)
+    return chosen
+
+
+def _leverage(y: np.ndarray, size: int, kernel: Kernel, rng: np.random.Generator) -> np.ndarray:
+    """Return the leverage of atoms, up to a factor, estimated from ``size`` random ones.
+
+    It is what is left of k(y, y) in a regression on the random ones, with a penalty at which half
+    of them would do.
+    """
+    random = y[rng.choice(len(y), size, replace=False)]
+    gram = kernel.values(random, random)
+    _, mixing = whitening(gram)
+    gram[np.diag_indices_from(gram)] += mixing[len(mixing) // 2, len(mixing) // 2] ** -2
+    across = kernel.values(random, y)
+    explained = np.einsum("ma,ma->a", across, cho_solve(cho_factor(gram), across))
+    own = np.concatenate([kernel.values(row, row)[0] for row in y[:, None]])
+    return np.maximum(own - explained, 0)
+
+
+def whitening(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which landmarks to keep and what makes features of their kernels.
+
+    Cholesky factorization with pivots: of the landmarks that are left, the one farthest from the
+    span of those before comes next, and those within the span are left out.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (M, M)
+        Kernels among the landmarks.
+
+    Returns
+    -------
+    kept : ndarray of shape (r,)
+    mixing : ndarray of shape (r, r)
+        The transposed inverse of the lower factor of the kernels among those kept.
+    """
+    tolerance = TOLERANCE * gram.diagonal().max()
+    lower, pivots, rank, _ = dpstrf(gram, tol=tolerance, lower=1)
+    lower = np.tril(lower[:rank, :rank])
+    inverse = solve_triangular(lower, np.eye(rank), lower=True, check_finite=False)
+    return pivots[:rank] - 1, np.ascontiguousarray(inverse.T)
