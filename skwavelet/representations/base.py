@@ -51,6 +51,8 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
     """
 
     _evaluator: Evaluator
+    # Whether the evaluator looks at all pairs of close atoms, and refuses those too close.
+    _finds_neighbors = False
 
     def fit(self, X: Iterable[Atoms], y: Any = None) -> Self:
         """Learn elements, channels and resolution from structures.
@@ -300,7 +302,8 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         check_is_fitted(self)
         structures = check_structures(X)
         check_elements(structures, self._atomic_numbers, declared=self.elements is not None)
-        check_distances(structures)
+        if not self._finds_neighbors:
+            check_distances(structures)
         return structures
 
     def _shared_state(self, paths: Paths, powers: tuple[float, ...]) -> dict[str, Any]:
@@ -328,6 +331,8 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         # One batch is not worth a process.
         n_jobs = self.n_jobs if len(batches) > 1 else 1
         evaluator.check(structures, method, n_workers if len(batches) > 1 else 1)
+        if n_jobs is not None and len(batches) > 1:
+            evaluator.prepare(method)
         work = (joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches)
         with tqdm(
             total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose

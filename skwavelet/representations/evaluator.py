@@ -96,6 +96,9 @@ class Evaluator:
         """Return the two ends of the message that a structure needs too much: "needs", remedy."""
         return "needs", "use smaller structures"
 
+    def prepare(self, method: str) -> None:
+        """Do once what every process would do by itself: compile what a method needs."""
+
     def in_double(self) -> Self:
         """Return an evaluator whose energies are smooth enough for line searches.
 
@@ -281,6 +284,10 @@ class SelectedFeatures:
     def in_double(self) -> SelectedFeatures:
         """Return an evaluator whose energies are smooth enough for line searches."""
         return SelectedFeatures(self._evaluator.in_double(), self._columns, self._n_features)
+
+    def prepare(self, method: str) -> None:
+        """Do once what every process would do by itself: compile what a method needs."""
+        self._evaluator.prepare(method)
 
     def check(self, *arguments: Any) -> None:
         """Raise ``ValueError`` if a method would not fit into memory."""

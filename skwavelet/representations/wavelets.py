@@ -70,7 +70,7 @@ class SolidHarmonics:
         points = self.points
         values = np.empty((2 * l + 1, *points.shape[1:]), dtype=points.dtype)
         for m in range(l + 1):
-            scaled = self._vertical[l][m] * points.dtype.type(_norm(l, m))
+            scaled = self._vertical[l][m] * points.dtype.type(solid_harmonic_norm(l, m))
             np.multiply(scaled, self._cosines[m], out=values[l + m])
             if m:
                 np.multiply(scaled, self._sines[m], out=values[l - m])
@@ -87,7 +87,7 @@ class SolidHarmonics:
 
         gradients = np.zeros((3, 2 * l + 1, *x.shape), dtype=points.dtype)
         for m in range(l + 1):
-            norm = points.dtype.type(_norm(l, m))
+            norm = points.dtype.type(solid_harmonic_norm(l, m))
             # d/dx Pi_l^m = -x Pi_{l-1}^{m+1}, likewise y; d/dz Pi_l^m = (l + m) Pi_{l-1}^m.
             fall, rise = norm * lower(m + 1), norm * (l + m) * lower(m)
             derivative = m * norm * vertical[l][m]
@@ -104,7 +104,8 @@ class SolidHarmonics:
         return gradients
 
 
-def _norm(l: int, m: int) -> float:
+def solid_harmonic_norm(l: int, m: int) -> float:
+    """Return what makes r^(l-m) d^m P_l/du^m times Re or Im (x + iy)^m orthonormal, u = z/r."""
     return sqrt((2 if m else 1) * (2 * l + 1) / (4 * pi) * factorial(l - m) / factorial(l + m))
 
 

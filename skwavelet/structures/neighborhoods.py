@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from skwavelet.structures.boxes import bounding_cell
-from skwavelet.structures.checks import Structure, check_pairs
+from skwavelet.structures.checks import Structure, check_pairs, perpendicular_heights
 
 # Floats per block of neighbourhoods: the arrays of a block stay in a core's own cache.
 BLOCK_FLOATS = 2**18
@@ -144,6 +144,14 @@ def estimate_pairs(structure: Structure, reach: float) -> float:
     (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
     volume = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
     return n_atoms * n_atoms / volume * 4 / 3 * pi * reach**3
+
+
+def estimate_images(structure: Structure, reach: float) -> float:
+    """Estimate the number of atoms and images within a reach (Å) of the cell."""
+    if not structure.pbc.any():
+        return len(structure)
+    heights = perpendicular_heights(bounding_cell(structure))[structure.pbc]
+    return len(structure) * float(np.prod(1 + 2 * reach / heights))
 
 
 def describe_pairs(structure: Structure, reach: float) -> str:

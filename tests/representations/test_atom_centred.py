@@ -41,10 +41,13 @@ KINDS = {
     "point, all centers": PointScattering(
         **POINT, dtype="float64", centers="all", powers=(1.5, 3), normalize=None
     ),
+    "point, first order": PointScattering(
+        **POINT | {"order": 1, "channels": "auto"}, dtype="float64"
+    ),
     "gaussian angles": AngularFeatures(**ANGULAR, dtype="float64"),
     "legendre angles": AngularFeatures(**ANGULAR, dtype="float64", angles="legendre"),
 }
-MAIN = ["point", "gaussian angles", "legendre angles"]
+MAIN = ["point", "point, first order", "gaussian angles", "legendre angles"]
 
 
 def fitted(kind, **options):

@@ -12,6 +12,7 @@ from helpers.small_structures import CELLS
 from scipy.special import genlaguerre, sph_harm_y
 
 from skwavelet import PointScattering
+from skwavelet.structures.checks import check_structures
 
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
 
@@ -227,3 +228,63 @@ def test_too_many_neighbors_are_refused_before_they_fill_the_memory():
     scattering = PointScattering(beta=1000.0, reach=None).fit([molecule("H2O")])
     with pytest.raises(ValueError, match=r"Structure 0 has about .* smaller reach"):
         scattering.transform([bulk("O", "fcc", a=3.0)])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize("kept", [slice(None), slice(5, None, 7)])
+@pytest.mark.parametrize("options", [{}, {"centers": "all"}, {"powers": (2,), "max_l": 5}])
+def test_compiled_first_order_is_that_of_matrix_products(dtype, tolerance, kept, options):
+    """The second order is computed by NumPy, and the first order on the way to it."""
+    options = {"order": 1, "smoothing": 1e-4, "n": range(1, 7), "dtype": dtype} | options
+    first = fitted(**options)
+    columns = np.arange(first.n_features_out_)[kept]
+    evaluator = first.restrict(columns)._evaluator
+    atoms = CELLS["three_elements"]().repeat((2, 1, 1))
+    (structure,) = check_structures([atoms])
+    groups = evaluator._groups(structure)
+    cascade = evaluator._cascade(structure, groups)
+
+    def assert_close(compiled, expected):
+        error = np.abs(np.asarray(compiled, float) - expected).max()
+        assert error <= tolerance * np.abs(expected).max()
+
+    sums = cascade.sums()
+    assert_close(evaluator.group_sums(structure, groups), sums)
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=sums.shape)
+    compiled = evaluator.group_sums_vjp(structure, groups, weights)
+    for one, other in zip(compiled, cascade.vjp(weights), strict=True):
+        assert_close(one, other)
+    for n_directions in (2, 3 * len(atoms)):  # one by one, and from all rows
+        moves = rng.normal(size=(n_directions, len(atoms), 3))
+        strains = rng.normal(size=(n_directions, 3, 3))
+        for strain in (strains, 0 * strains):
+            compiled = evaluator.group_sums_jvp(structure, groups, moves, strain)
+            for one, other in zip(compiled, cascade.jvp(moves, strain), strict=True):
+                assert_close(one, other)
+
+
+def test_kernels_are_compiled_before_processes_start(monkeypatch):
+    prepared = []
+    monkeypatch.setattr(
+        "skwavelet.representations.point.evaluator.PointEvaluator.prepare",
+        lambda self, method: prepared.append(method),
+    )
+    structures = [CELLS["cubic"]()] * 4
+    scattering = fitted(order=1, n_jobs=2)
+    scattering.transform(structures)
+    scattering.jvp(structures, [np.zeros((1, 2, 3))] * 4)
+    assert prepared == ["values", "jvp"]
+    scattering.set_params(n_jobs=None).transform(structures)
+    assert len(prepared) == 2
+
+
+@pytest.mark.parametrize("method", ["values", "atom_values", "jvp", "vjp"])
+def test_preparation_runs_the_method(method):
+    fitted(order=1)._evaluator.prepare(method)
+
+
+def test_memory_of_the_first_order_does_not_grow_with_the_pairs():
+    (structure,) = check_structures([bulk("Si", cubic=True).repeat(20)])
+    first, second = (fitted(order=order, reach=6.0)._evaluator for order in (1, 2))
+    assert first.memory(structure) < 0.1 * second.memory(structure)

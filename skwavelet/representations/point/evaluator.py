@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
+from skwavelet.representations.atom_jacobian import AtomJacobian
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.representations.point.cascade import Bank, Cascade
+from skwavelet.representations.point.first_order import FirstOrder
+from skwavelet.representations.point.moments import Moments
 from skwavelet.representations.point.plan import make_plan
 from skwavelet.representations.point.powers import AtomPowers
 from skwavelet.representations.wavelets import wavelet_size
 from skwavelet.structures.checks import Structure
-from skwavelet.structures.neighborhoods import Neighborhoods, describe_pairs, estimate_pairs
+from skwavelet.structures.neighborhoods import (
+    Neighborhoods,
+    describe_pairs,
+    estimate_images,
+    estimate_pairs,
+)
 
 # Neighbour list, vectors, and their gradient in float64.
 BYTES_PER_PAIR = 250
+# Position, sorted and not, owner and shifts.
+BYTES_PER_IMAGE = 120
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,12 +50,30 @@ class PointEvaluator(AtomEvaluator):
 
     def memory(self, structure: Structure, method: str = "values") -> float:
         """Estimate the bytes that the neighbours of a structure take."""
-        return estimate_pairs(structure, max(self.bank.reaches)) * BYTES_PER_PAIR
+        n_pairs = estimate_pairs(structure, max(self.bank.reaches))
+        if self._first_order is None:
+            return n_pairs * BYTES_PER_PAIR
+        # Those of a few atoms at a time, and images within reach of the cell.
+        images = estimate_images(structure, max(self.bank.reaches))
+        n_features = len(self.columns[0]) if method == "jvp" else 0
+        largest = n_pairs / len(structure) * (1 + n_features)
+        return images * BYTES_PER_IMAGE + largest * BYTES_PER_PAIR
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""
         what = describe_pairs(structure, max(self.bank.reaches))
         return what, "use fewer scales or set a smaller reach"
+
+    def prepare(self, method: str) -> None:
+        """Compile the kernels of a method, which takes seconds on a new machine."""
+        element = np.array([self.elements[0]])
+        atom = Structure(0, element, np.zeros((1, 3)), np.eye(3), np.zeros(3, dtype=bool))
+        if "jvp" in method:
+            getattr(self, method)(atom, np.zeros((1, 1, 3)), np.zeros((1, 3, 3)))
+        elif method == "vjp":
+            self.vjp(atom, np.zeros(len(self.columns[0])))
+        else:
+            self.values(atom)
 
     @property
     def places(self) -> np.ndarray:
@@ -58,7 +87,10 @@ class PointEvaluator(AtomEvaluator):
 
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_maps, n_powers) over the atoms of every group."""
-        return self._cascade(structure, groups).sums()
+        first = self._first_order
+        if first is None:
+            return self._cascade(structure, groups).sums()
+        return self._spread(first.sums(structure, groups))
 
     def group_sums_jvp(
         self,
@@ -68,13 +100,89 @@ class PointEvaluator(AtomEvaluator):
         strains: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
-        return self._cascade(structure, groups).jvp(displacements, strains)
+        first = self._first_order
+        if first is None:
+            return self._cascade(structure, groups).jvp(displacements, strains)
+        sums, derivatives = first.jvp(structure, groups, displacements, strains)
+        return self._spread(sums), self._spread(derivatives)
 
     def group_sums_vjp(
         self, structure: Structure, groups: AtomGroups, weights: np.ndarray
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        return self._cascade(structure, groups).vjp(weights)
+        first = self._first_order
+        if first is None:
+            return self._cascade(structure, groups).vjp(weights)
+        sums, gradient, strain = first.vjp(structure, groups, weights[:, self._first_maps])
+        return self._spread(sums), gradient, strain
+
+    def atom_jacobian(self, structure: Structure) -> AtomJacobian:
+        """Return ``atom_values`` with their derivatives in every atom and in a strain."""
+        first = self._first_order
+        if first is None:
+            return super().atom_jacobian(structure)
+        jacobian = first.jacobian(structure)
+        shape = (len(self._first_maps), len(self.powers))
+        features, values, strain = (
+            self._spread(array.reshape(*array.shape[:-1], *shape))
+            for array in (jacobian.features, jacobian.values, jacobian.strain)
+        )
+        path, power = self.columns
+        has = self._has_feature(structure)
+        place = self.places[path], power
+        return AtomJacobian(
+            self._with_zero_order(structure, features[:, *place] * has),
+            jacobian.centers,
+            jacobian.atoms,
+            values[..., *place] * has[jacobian.centers, None],
+            strain[..., *place] * has[:, None, None],
+        )
+
+    @cached_property
+    def _first_maps(self) -> np.ndarray:
+        """The maps that are not of order zero, which have no moments."""
+        return np.unique(self.places[self.paths.order > 0])
+
+    @cached_property
+    def _first_order(self) -> FirstOrder | None:
+        """The compiled first order; None where there is a second one, or order zero alone."""
+        if self.paths.order.max() != 1:
+            return None
+        # Any path of each map.
+        path = np.unique(self.places, return_index=True)[1][self._first_maps]
+        wavelet, scale = self.paths.wavelet1[path], self.paths.scale1[path]
+        channel = self.paths.channel[path]
+        bank = self.bank
+        numbers = np.array(bank.wavelets)
+        # Radial parts by degree, then as they come.
+        radials, place = np.unique(
+            np.column_stack([numbers[wavelet, 1], wavelet, scale]), axis=0, return_inverse=True
+        )
+        moments = Moments(
+            degrees=radials[:, 0],
+            n=numbers[radials[:, 1], 0],
+            dilations=2.0 ** np.array(bank.scales)[radials[:, 2]],
+            reaches=np.array(bank.reaches)[radials[:, 2]],
+            beta=bank.beta,
+            dtype=np.dtype(self.dtype).name,
+        )
+        floors = self._floors()[0][channel, wavelet, scale]
+        tiny = np.finfo(self.dtype).tiny  # not zero for channels without weight
+        return FirstOrder(
+            moments,
+            channel,
+            np.ravel(place),
+            np.maximum(floors**2, tiny),
+            self.elements,
+            self.weights,
+            AtomPowers(self.powers),
+        )
+
+    def _spread(self, sums: np.ndarray) -> np.ndarray:
+        """Return sums (..., n_terms, n_powers) with zeros for the maps of order zero."""
+        spread = np.zeros((*sums.shape[:-2], self.n_terms, sums.shape[-1]), sums.dtype)
+        spread[..., self._first_maps, :] = sums
+        return spread
 
     def _cascade(self, structure: Structure, groups: AtomGroups) -> Cascade:
         return Cascade(

@@ -1,0 +1,46 @@
+"""Compilation of kernels, once for every machine and not once for every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+# Sums may be reordered and products be fused into them, but NaN and infinity stay what they are.
+FAST_MATH = {"contract", "reassoc", "nsz"}
+
+
+def compiled(function: Callable) -> Any:
+    """Compile a function at its first call, and keep the machine code on disk.
+
+    It runs without Python's global lock. Where no directory can be written to, it is compiled
+    anew in every process.
+
+    Parameters
+    ----------
+    function : callable
+        Loops over arrays.
+
+    Returns
+    -------
+    callable
+    """
+    options: dict[str, Any] = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
+    try:
+        dispatcher = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no directory to keep it in
+        return numba.njit(**options)(function)
+    files = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if files is not None:  # not where compilation is switched off
+        # Numba looks at the function's own file alone, but kernels call those of other files.
+        files._source_stamp = _newest()
+    return dispatcher
+
+
+def _newest() -> tuple[float, int]:
+    """Return the time of the last change of a kernel, and the size of all files with kernels."""
+    package = Path(__file__).parents[1]
+    files = [path.stat() for path in package.rglob("*kernels.py")]
+    return max(file.st_mtime for file in files), sum(file.st_size for file in files)

@@ -1,0 +1,236 @@
+"""Compiled moments of atoms' neighbourhoods, and their derivatives.
+
+The moments of an atom are the maps of its neighbours of every element apart,
+
+    A[e, q, m] = sum_{k of element e} R_q(r_k) S_lm(r_k),
+
+from which all first-order features and products of maps are made. They are stored with atoms as
+last axis, ``moments[e, t, atom]`` with t = first[l] + m n_l + q counted within the degree l.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skwavelet._utils.compiled import compiled
+from skwavelet.representations.point.wavelet_kernels import (
+    add_harmonic_gradients,
+    fill_harmonics,
+    fill_radials,
+)
+
+# Pairs that are worked on at a time: their wavelets stay in a core's own cache.
+CHUNK = 512
+
+
+@compiled
+def next_chunk(ends, first, room):
+    """Return the atom after ``first`` up to which pairs have ``room``."""
+    stop = first + 1
+    while stop < len(ends) - 1 and ends[stop + 1, -1] - ends[first, -1] <= room:
+        stop += 1
+    return stop
+
+
+@compiled
+def largest_chunk(ends, room):
+    """Return ``room``, or the number of pairs of one atom where that is larger."""
+    for row in range(len(ends) - 1):
+        room = max(room, ends[row + 1, -1] - ends[row, -1])
+    return room
+
+
+@compiled
+def take_pairs(vectors, start, stop, taken, squares):
+    """Copy a range of vectors to ``taken`` and write their squares; return their number."""
+    n_pairs = stop - start
+    here = np.uint64(start)
+    for axis in range(3):
+        for k in range(n_pairs):
+            taken[axis, k] = vectors[axis, here + np.uint64(k)]
+    for k in range(n_pairs):
+        squares[k] = taken[0, k] ** 2 + taken[1, k] ** 2 + taken[2, k] ** 2
+    return n_pairs
+
+
+@compiled
+def fill_moments(vectors, ends, radials, moments):
+    """Write the moments (n_elements, n_terms, n_atoms) of a block of pairs.
+
+    Parameters
+    ----------
+    vectors, ends : ndarray
+        See ``PairBlock``.
+    radials : Radials
+    moments : ndarray
+        Written.
+    """
+    dtype = moments.dtype
+    max_l = len(radials.bounds) - 2
+    room = largest_chunk(ends, CHUNK)
+    taken = np.empty((3, room), dtype)
+    squares = np.empty(room, dtype)
+    scratch = np.empty((3, room), dtype)
+    values = np.empty((len(radials.scale), room), dtype)
+    vertical = np.empty((len(radials.norms), room), dtype)
+    azimuth = np.empty((2, max_l + 1, room), dtype)
+    harmonics = np.empty(((max_l + 1) ** 2, room), dtype)
+    first = 0
+    while first < len(ends) - 1:
+        stop = next_chunk(ends, first, CHUNK)
+        n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
+        fill_radials(radials, squares, n_pairs, scratch, values, values, False)
+        fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
+        contract(radials.bounds, values, harmonics, ends, first, stop, moments)
+        first = stop
+
+
+@compiled
+def contract(bounds, values, harmonics, ends, first, stop, moments):
+    """Sum the products of radial parts and harmonics over the pairs of every atom and element."""
+    zero = values.dtype.type(0)
+    begin = offset = ends[first, -1]
+    for row in range(first, stop):
+        for kind in range(len(moments)):
+            # Unsigned: signed indices may be negative, and are not vectorized.
+            here = np.uint64(begin - offset)
+            n = ends[row + 1, kind] - begin
+            begin = ends[row + 1, kind]
+            t = 0
+            for l in range(len(bounds) - 1):
+                for line in range(l * l, (l + 1) ** 2):
+                    q = bounds[l]
+                    while q + 4 <= bounds[l + 1]:
+                        a = b = c = d = zero
+                        for k in range(n):
+                            p = here + np.uint64(k)
+                            y = harmonics[line, p]
+                            a += values[q, p] * y
+                            b += values[q + 1, p] * y
+                            c += values[q + 2, p] * y
+                            d += values[q + 3, p] * y
+                        moments[kind, t, row] = a
+                        moments[kind, t + 1, row] = b
+                        moments[kind, t + 2, row] = c
+                        moments[kind, t + 3, row] = d
+                        q += 4
+                        t += 4
+                    while q < bounds[l + 1]:
+                        a = zero
+                        for k in range(n):
+                            p = here + np.uint64(k)
+                            a += values[q, p] * harmonics[line, p]
+                        moments[kind, t, row] = a
+                        q += 1
+                        t += 1
+
+
+@compiled
+def add_gradients(vectors, neighbors, ends, radials, start, cotangents, gradient, strain):
+    """Add the gradients of ``(cotangents * moments).sum()`` of a block of pairs.
+
+    Parameters
+    ----------
+    vectors, neighbors, ends : ndarray
+        See ``PairBlock``.
+    radials : Radials
+    start : int
+        The first atom of the block.
+    cotangents : ndarray of shape (n_elements, n_terms, n_atoms)
+    gradient : ndarray of shape (N, 3)
+        In the positions of all atoms; added to.
+    strain : ndarray of shape (3, 3)
+        In a strain; added to.
+    """
+    dtype = cotangents.dtype
+    max_l = len(radials.bounds) - 2
+    n_radials = len(radials.scale)
+    room = largest_chunk(ends, CHUNK)
+    taken = np.empty((3, room), dtype)
+    squares = np.empty(room, dtype)
+    scratch = np.empty((3, room), dtype)
+    values = np.empty((n_radials, room), dtype)
+    slopes = np.empty((n_radials, room), dtype)
+    vertical = np.empty((len(radials.norms), room), dtype)
+    azimuth = np.empty((2, max_l + 1, room), dtype)
+    harmonics = np.empty(((max_l + 1) ** 2, room), dtype)
+    of_harmonics = np.empty(((max_l + 1) ** 2, room), dtype)
+    along = np.empty(room, dtype)
+    pull = np.empty((3, room), dtype)
+    first = 0
+    while first < len(ends) - 1:
+        stop = next_chunk(ends, first, CHUNK)
+        n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
+        fill_radials(radials, squares, n_pairs, scratch, values, slopes, True)
+        fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
+        expand(
+            radials.bounds, values, slopes, harmonics, ends, first, stop, cotangents,
+            of_harmonics, along,
+        )  # fmt: skip
+        for axis in range(3):
+            for k in range(n_pairs):
+                pull[axis, k] = (along[k] + along[k]) * taken[axis, k]
+        add_harmonic_gradients(
+            radials.norms, max_l, taken, n_pairs, vertical, azimuth, of_harmonics, pull
+        )
+        begin = offset = ends[first, -1]
+        for row in range(first, stop):
+            end = ends[row + 1, -1]
+            for axis in range(3):
+                total = 0.0
+                for k in range(begin, end):
+                    gradient[neighbors[k], axis] += pull[axis, k - offset]
+                    total += pull[axis, k - offset]
+                gradient[start + row, axis] -= total
+            begin = end
+        for a in range(3):
+            for b in range(3):
+                total = 0.0
+                for k in range(n_pairs):
+                    total += taken[a, k] * pull[b, k]
+                strain[a, b] += total
+        first = stop
+
+
+@compiled
+def expand(bounds, values, slopes, harmonics, ends, first, stop, cotangents, of_harmonics, along):
+    """Write the gradients for cotangents of the moments: in the harmonics, and in r^2.
+
+    Shapes ((max_l + 1)^2, n_room) and (n_room,).
+    """
+    begin = offset = ends[first, -1]
+    for row in range(first, stop):
+        for kind in range(len(cotangents)):
+            here = np.uint64(begin - offset)
+            n = ends[row + 1, kind] - begin
+            begin = ends[row + 1, kind]
+            for k in range(n):
+                along[here + np.uint64(k)] = 0
+            t = 0
+            for l in range(len(bounds) - 1):
+                for line in range(l * l, (l + 1) ** 2):
+                    for k in range(n):
+                        of_harmonics[line, here + np.uint64(k)] = 0
+                    q = bounds[l]
+                    while q + 3 <= bounds[l + 1]:
+                        a = cotangents[kind, t, row]
+                        b = cotangents[kind, t + 1, row]
+                        c = cotangents[kind, t + 2, row]
+                        for k in range(n):
+                            p = here + np.uint64(k)
+                            of_harmonics[line, p] += (
+                                a * values[q, p] + b * values[q + 1, p] + c * values[q + 2, p]
+                            )
+                            along[p] += harmonics[line, p] * (
+                                a * slopes[q, p] + b * slopes[q + 1, p] + c * slopes[q + 2, p]
+                            )
+                        q += 3
+                        t += 3
+                    while q < bounds[l + 1]:
+                        a = cotangents[kind, t, row]
+                        for k in range(n):
+                            p = here + np.uint64(k)
+                            of_harmonics[line, p] += a * values[q, p]
+                            along[p] += harmonics[line, p] * a * slopes[q, p]
+                        q += 1
+                        t += 1

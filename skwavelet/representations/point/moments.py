@@ -1,0 +1,124 @@
+"""Moments of atoms' neighbourhoods: which there are, and sweeps over the atoms of a structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import factorial
+from typing import Any
+
+import numpy as np
+
+from skwavelet.representations.point.filters import SWITCH_START
+from skwavelet.representations.point.moment_kernels import add_gradients, fill_moments
+from skwavelet.representations.point.wavelet_kernels import Radials
+from skwavelet.representations.wavelets import radial_coefficients, solid_harmonic_norm
+from skwavelet.structures.cell_list import PairBlock
+
+# exp(-t) stays exp(-87), the smallest number of single precision, beyond t = 87.
+LAST_DECAY = 87
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """The moments of some wavelets and scales.
+
+    Attributes
+    ----------
+    degrees : ndarray of shape (n_radials,)
+        Degree l of every radial part, in increasing order.
+    n : ndarray of shape (n_radials,)
+        Radial order of each.
+    dilations : ndarray of shape (n_radials,)
+        Factor 2^j of each.
+    reaches : ndarray of shape (n_radials,)
+        Distance (Å) at which each ends.
+    beta : float
+        Width of the wavelets (Å).
+    dtype : str
+    """
+
+    degrees: np.ndarray
+    n: np.ndarray
+    dilations: np.ndarray
+    reaches: np.ndarray
+    beta: float
+    dtype: str
+
+    @property
+    def reach(self) -> float:
+        """Largest distance (Å)."""
+        return float(self.reaches.max())
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Number of radial parts of every degree, of shape (max_l + 1,)."""
+        return np.bincount(self.degrees)
+
+    @cached_property
+    def terms(self) -> np.ndarray:
+        """Place of m = -l of every radial part among the moments of one element (n_radials,).
+
+        That of the next m is ``counts[l]`` further.
+        """
+        sizes = self.counts * (2 * np.arange(len(self.counts)) + 1)
+        first = np.cumsum(sizes) - sizes
+        within = np.arange(len(self.degrees)) - (np.cumsum(self.counts) - self.counts)[self.degrees]
+        return first[self.degrees] + within
+
+    @property
+    def n_terms(self) -> int:
+        """Number of moments of one element."""
+        return int((2 * self.degrees + 1).sum())
+
+    @cached_property
+    def radials(self) -> Radials:
+        """The radial parts in the form of the compiled kernels."""
+        bands, scale = np.unique(
+            np.column_stack([self.dilations, self.reaches]), axis=0, return_inverse=True
+        )
+        width = int((self.n - self.degrees).max())
+        coefficients = np.zeros((len(self.degrees), width))
+        for row, l, n, dilation in zip(
+            coefficients, self.degrees.tolist(), self.n.tolist(), self.dilations, strict=True
+        ):
+            row[: n - l] = radial_coefficients(n, l, self.beta) / dilation ** (3 + l)
+        max_l = len(self.counts) - 1
+        norms = [solid_harmonic_norm(l, m) for l in range(max_l + 1) for m in range(l + 1)]
+        terms = 15 if self.dtype == "float64" else 9
+        squares = bands[:, 1] ** 2
+
+        def cast(values: Any) -> np.ndarray:
+            return np.asarray(values, dtype=self.dtype)
+
+        return Radials(
+            half=cast(0.5 / (self.beta * bands[:, 0]) ** 2),
+            begin=cast(SWITCH_START * squares),
+            end=cast(squares),
+            scale=np.ravel(scale),
+            degree=self.n - self.degrees - 1,
+            coefficients=cast(coefficients),
+            bounds=np.concatenate([[0], np.cumsum(self.counts)]),
+            norms=cast(norms),
+            decays=cast(np.exp(-np.arange(LAST_DECAY + 1.0))),
+            series=cast([1 / factorial(k) for k in range(terms)][::-1]),
+        )
+
+    def values(self, pairs: PairBlock) -> np.ndarray:
+        """Return the moments (n_elements, n_terms, n_atoms) of the centres of some pairs."""
+        n_atoms, n_elements = len(pairs.ends) - 1, pairs.ends.shape[1]
+        moments = np.empty((n_elements, self.n_terms, n_atoms), self.dtype)
+        fill_moments(pairs.vectors, pairs.ends, self.radials, moments)
+        return moments
+
+    def add_vjp(
+        self, pairs: PairBlock, cotangents: np.ndarray, gradient: np.ndarray, strain: np.ndarray
+    ) -> None:
+        """Add the gradients of ``(cotangents * moments).sum()``.
+
+        Those in the positions of all atoms (N, 3), and in a strain (3, 3).
+        """
+        add_gradients(
+            pairs.vectors, pairs.neighbors, pairs.ends, self.radials, pairs.atoms.start,
+            cotangents, gradient, strain,
+        )  # fmt: skip
