@@ -3,5 +3,7 @@
 from importlib.util import find_spec
 
 collect_ignore_glob = []
+if find_spec("phonopy") is None:
+    collect_ignore_glob.append("skwavelet/properties/vibrations.py")
 if find_spec("torch") is None:
     collect_ignore_glob += ["skwavelet/neural/*.py", "tests/helpers/neural_checks.py"]

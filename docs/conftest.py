@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 collect_ignore_glob = ["*.py", "_build", "gallery"]
+if find_spec("phonopy") is None:
+    collect_ignore_glob.append("howto/properties.md")
 if find_spec("pymatgen") is None:
     collect_ignore_glob.append("howto/pymatgen.md")
 if find_spec("torch") is None:

@@ -2,13 +2,13 @@
 from . import datasets as datasets
 from . import energies as energies
 from . import inspection as inspection
+from . import properties as properties
 from .compression.budget import fit_to_budget as fit_to_budget
 from .compression.costs import FeatureCosts as FeatureCosts
 from .compression.pruning import prune as prune
 from .linear import BaggedOLSEnsemble as BaggedOLSEnsemble
 from .linear import FeatureScaler as FeatureScaler
 from .linear import GreedyOLSRegressor as GreedyOLSRegressor
-from .model_selection import RelaxationPathGroupKFold as RelaxationPathGroupKFold
 from .potentials.calculator import ScatteringCalculator as ScatteringCalculator
 from .potentials.extrapolation import AtomExtrapolationScore as AtomExtrapolationScore
 from .potentials.extrapolation import ExtrapolationScore as ExtrapolationScore
@@ -24,6 +24,7 @@ from .storage import FeatureStore as FeatureStore
 from .storage import featurize as featurize
 from .storage.models import load_model as load_model
 from .storage.models import save_model as save_model
+from .structures.folds import RelaxationPathGroupKFold as RelaxationPathGroupKFold
 from .structures.labels import labels_of as labels_of
 
 __all__: list[str]

@@ -11,7 +11,7 @@ from skwavelet.inspection._parity import ParityDisplay
 from skwavelet.inspection._path_energy import PathEnergyDisplay
 from skwavelet.inspection._reliability import ReliabilityDisplay
 from skwavelet.inspection._selection import SelectionDisplay
-from skwavelet.inspection.physics import barrier, bulk_modulus
+from skwavelet.properties.curves import barrier, bulk_modulus
 
 __all__ = [
     "EnergyVolumeDisplay",

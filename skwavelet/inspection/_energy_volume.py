@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
 from skwavelet.inspection._models import common_size, predictions_of_members
-from skwavelet.inspection.physics import Parabola, check_curve, fit_parabola
+from skwavelet.properties.curves import Parabola, check_curve, fit_parabola
 from skwavelet.structures.checks import as_atoms
 
 

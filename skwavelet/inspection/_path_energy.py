@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from skwavelet.inspection._drawing import Display, as_curves, draw_band
 from skwavelet.inspection._models import common_size, predictions_of_members, staged_predictions
-from skwavelet.inspection.physics import barrier
+from skwavelet.properties.curves import barrier
 from skwavelet.structures.checks import as_atoms
 
 

@@ -12,7 +12,7 @@ from skwavelet.linear._blocks import BlockwiseData
 from skwavelet.linear._regressor import GreedyOLSRegressor
 from skwavelet.linear._training import TrainingData, is_usable, n_groups, resolve_candidates
 from skwavelet.linear.path import greedy_path
-from skwavelet.model_selection import assign_folds
+from skwavelet.structures.folds import assign_folds
 
 _MAX_REDRAWS = 1000
 

@@ -18,8 +18,8 @@ from skwavelet.inspection import (
     PathEnergyDisplay,
     barrier,
 )
-from skwavelet.inspection.physics import fit_parabola
 from skwavelet.neural import AngularNetwork
+from skwavelet.properties.curves import fit_parabola
 
 networks = pytest.mark.parametrize("name", NETWORKS)
 

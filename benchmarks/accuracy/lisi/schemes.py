@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor
-from skwavelet.model_selection import assign_folds
+from skwavelet.structures.folds import assign_folds
 
 SEED = 0
 

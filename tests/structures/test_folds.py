@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor, RelaxationPathGroupKFold
 from skwavelet._utils.validation import check_groups
-from skwavelet.model_selection import assign_folds
+from skwavelet.structures.folds import assign_folds
 
 FORMULAS = ("LiSi", "Li2Si", "Li3Si2")
 
