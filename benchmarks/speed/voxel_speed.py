@@ -31,6 +31,7 @@ import pyfftw
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
+from skwavelet.representations.voxel.shifts import HALVES, OF_PARENTS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -61,7 +62,8 @@ def transforms_needed(scattering, atoms):
 
     First-order maps are linear in the channels: one set of maps per element and wavelet. Every
     modulus that has children goes to frequency once. Every second-order path has its own maps, on
-    the grid of its larger scale.
+    the grid of its larger scale. First-order maps with l = 0 are summed on eight shifted grids, two
+    of which go to frequency.
     """
     paths = scattering.feature_table_.drop(columns="q").drop_duplicates()
     step = scattering.scale_step
@@ -70,9 +72,9 @@ def transforms_needed(scattering, atoms):
     counts = {shape: np.zeros(2, dtype=int) for shape in shapes}
     n_elements = len(set(atoms.numbers))
     for _, _, l, j in unique(paths[paths["order"] > 0], ["n1", "l1", "j1"]):
-        counts[shapes[round(j / step)]][0] += n_elements * (2 * l + 1)
-    for _, _, _, _, j in unique(second, ["channel", "n1", "l1", "j1"]):
-        counts[shapes[round(j / step)]][1] += 1
+        counts[shapes[round(j / step)]][0] += n_elements * (2 * l + 1 if l else len(HALVES))
+    for _, _, _, l, j in unique(second, ["channel", "n1", "l1", "j1"]):
+        counts[shapes[round(j / step)]][1] += 1 if l else OF_PARENTS
     for path in second.itertuples():
         counts[shapes[round(max(path.j1, path.j2) / step)]][0] += 2 * path.l2 + 1
     assert len(first) == len(unique(first, ["channel", "n1", "l1", "j1"]))

@@ -45,9 +45,12 @@ def periodic_psi(points, cell, n, l, m, beta, j):
     return total
 
 
-def first_order(positions, weights, cell, shape, n, l, beta, j):
-    """sigma(rho * psi) on the grid, with rho a sum of weighted delta functions."""
-    points = grid_points(cell, shape)
+def first_order(positions, weights, cell, shape, n, l, beta, j, shift=(0, 0, 0)):
+    """sigma(rho * psi), with rho a sum of weighted delta functions, on the grid.
+
+    Or on the grid shifted by a part of a voxel along each axis.
+    """
+    points = grid_points(cell, shape) + np.divide(shift, shape) @ cell
     squares = 0
     for m in range(-l, l + 1):
         f = sum(
@@ -58,19 +61,24 @@ def first_order(positions, weights, cell, shape, n, l, beta, j):
     return np.sqrt(squares)
 
 
-def second_order(sigma, cell, n, l, beta, j):
-    """sigma(sigma * psi) on the grid of ``sigma``, by a double sum over voxels."""
-    shape = sigma.shape
-    voxel = abs(np.linalg.det(cell)) / sigma.size
+def second_order(sigmas, cell, n, l, beta, j):
+    """sigma(sigma * psi) on the grid, by a double sum over voxels.
+
+    ``sigmas`` are the values of one sigma on shifted grids, by shift: the sum is over all of them.
+    """
+    shape = next(iter(sigmas.values())).shape
+    voxel = abs(np.linalg.det(cell)) / np.prod(shape) / len(sigmas)
     differences = [(np.arange(k)[:, None] - np.arange(k)) % k for k in shape]
     squares = 0
     for m in range(-l, l + 1):
-        kernel = periodic_psi(grid_points(cell, shape), cell, n, l, m, beta, j)
-        f = np.empty(shape, dtype=complex)
-        for row in range(shape[0]):
-            block = kernel[differences[0][row]]  # all v0, then all differences of the others
-            block = block[:, differences[1]][..., differences[2]]  # v0, u1, v1, u2, v2
-            f[row] = voxel * np.einsum("abcde,ace->bd", block, sigma, optimize=True)
+        f = np.zeros(shape, dtype=complex)
+        for shift, sigma in sigmas.items():
+            points = grid_points(cell, shape) - np.divide(shift, shape) @ cell
+            kernel = periodic_psi(points, cell, n, l, m, beta, j)
+            for row in range(shape[0]):
+                block = kernel[differences[0][row]]  # all v0, then all differences of the others
+                block = block[:, differences[1]][..., differences[2]]  # v0, u1, v1, u2, v2
+                f[row] += voxel * np.einsum("abcde,ace->bd", block, sigma, optimize=True)
         squares = squares + abs(f) ** 2
     return np.sqrt(squares)
 

@@ -27,6 +27,7 @@ from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
 from skwavelet.representations.voxel.powers import PowerSums
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, samples, shift_spectra
 
 # First-order maps that are kept for the second order together.
 GROUP_BYTES = 2**26
@@ -39,7 +40,7 @@ class Table:
         self.arrays, self._parts = arrays, []
 
     def add(self, paths: np.ndarray, sums, factor: float, offset: np.ndarray | float = 0.0) -> None:
-        """Take in factor * sums - offset for the paths that are not -1."""
+        """Add factor * sums - offset to the paths that are not -1."""
         self._parts.append((paths, sums, factor, offset))
 
     def collect(self, n_structures: int, n_paths: int, n_powers: int) -> np.ndarray:
@@ -51,7 +52,7 @@ class Table:
             for paths, _, factor, offset in self._parts:
                 values = factor * sums[:, start : start + len(paths)] - offset
                 start += len(paths)
-                table[:, paths[paths >= 0]] = values[:, paths >= 0]
+                table[:, paths[paths >= 0]] += values[:, paths >= 0]
         return table
 
 
@@ -106,17 +107,23 @@ class Cascade:
         truncate(spectra, *shapes, kept)
         return kept
 
-    def _chunk(self, spectra, wavelet: int, scale: int, level: int, mix=None):
-        filters, shape = self.bank.on(scale, level, self.grid), self.grid.shapes[level]
+    def _chunk(
+        self, spectra, wavelet: int, scale: int, level: int, mix=None, shift: Shift = UNSHIFTED
+    ):
+        filters, shape = self.bank.on(scale, level, self.grid, shift), self.grid.shapes[level]
         psi = filters.spectrum(wavelet)
         if filters.large:
             return planes.PlaneChunk(self.arrays, spectra, psi, filters.phase(wavelet), shape)
         return Chunk(self.arrays, spectra, psi, shape, mix)
 
-    def _first_chunk(self, node: FirstNode, density, scale: int):
+    def _first_chunk(self, node: FirstNode, spectra, scale: int, shift: Shift = UNSHIFTED):
+        """Return the first-order maps of what ``_channels`` returns."""
         mix = None if self._mixes_early(node, scale) else self._mix(node)
-        spectra = self._channels(node, density, scale)
-        return self._chunk(spectra, node.wavelet, scale, scale, mix)
+        return self._chunk(spectra, node.wavelet, scale, scale, mix, shift)
+
+    def _samples(self, node: FirstNode, is_parent: bool):
+        degree = self.bank.wavelets[node.wavelet][1]
+        return samples(degree, is_feature=bool((node.paths >= 0).any()), is_parent=is_parent)
 
     def _mix(self, node: FirstNode):
         return self.arrays.asarray(self.mix[node.channels])
@@ -175,10 +182,12 @@ class Cascade:
     def _voxel(self, u) -> float:
         return self.grid.volume / math.prod(u.shape[2:])
 
-    def _integrate(self, table: Table, paths: np.ndarray, u, floor: np.ndarray) -> None:
+    def _integrate(
+        self, table: Table, paths: np.ndarray, u, floor: np.ndarray, weight: float = 1.0
+    ) -> None:
         """Take in the integrals of sigma^q over the box, without the floor's own."""
-        constant = self.grid.volume * floor[:, None] ** np.array(self.powers.powers)
-        table.add(paths, self.powers.sums(u), self._voxel(u), constant)
+        constant = weight * self.grid.volume * floor[:, None] ** np.array(self.powers.powers)
+        table.add(paths, self.powers.sums(u), weight * self._voxel(u), constant)
 
     def _write_spectra(self, maps, spectra, floor: np.ndarray | None = None) -> None:
         """Write the Fourier coefficients of maps (S, B, grid), or of the modulus if of u."""
@@ -213,7 +222,8 @@ class Cascade:
         """
         channel, wavelet, scale = first
         node = FirstNode(wavelet, np.array([channel]), np.array([-1]), slice(0, 1))
-        chunk = self._first_chunk(node, self._truncated(density, 0, scale), scale)
+        spectra = self._channels(node, self._truncated(density, 0, scale), scale)
+        chunk = self._first_chunk(node, spectra, scale)
         if second is not None:
             level = max(scale, second[1])
             floor = self._first_floor(node, scale)
@@ -270,31 +280,50 @@ class Cascade:
         return integrals, moved
 
     def _forward_first(self, scale_node, X, dX, strains, table, derivatives):
-        scale = scale_node.scale
-        bank = self.bank.on(scale, scale, self.grid)
-        shape = (len(X), scale_node.n_parents if scale_node.second else 0, *X.shape[2:])
+        scale, is_parent = scale_node.scale, bool(scale_node.second)
+        shape = (len(X), scale_node.n_parents if is_parent else 0, *X.shape[2:])
         parents = self.arrays.buffer("parents", shape, spectra=True)
         moving = [self.arrays.empty(shape, spectra=True) for _ in dX]
         for node in scale_node.first:
-            chunk = self._first_chunk(node, X, scale)
-            floor = self._first_floor(node, scale)
-            u = self._raised(chunk.squared_modulus(), floor)
-            self._integrate(table, node.paths, u, floor)
-            if not dX:
-                del chunk  # Its filters and spectra make room for the parents.
-            if scale_node.second:
-                self._write_spectra(u, parents[:, node.rows], floor)
-            slopes = self.powers.slopes(u) if dX else []
-            for direction, (tangent, strain) in enumerate(zip(dX, strains, strict=True)):
-                psi_tangent = None if strain is None else bank.strained(node.wavelet, strain)
-                moved = self._channels(node, tangent, scale, "moved channels")
-                du = chunk.push(moved, psi_tangent)
-                pushed = self.powers.pushed(slopes, du)
-                derivatives[direction].add(node.paths, pushed, self._voxel(u))
-                if scale_node.second:
-                    du /= 2 * self.powers.modulus(u)
-                    self._write_spectra(du, moving[direction][:, node.rows])
+            floor, spectra = self._first_floor(node, scale), self._channels(node, X, scale)
+            for sample in self._samples(node, is_parent):
+                bank = self.bank.on(scale, scale, self.grid, sample.shift)
+                chunk = self._first_chunk(node, spectra, scale, sample.shift)
+                u = self._raised(chunk.squared_modulus(), floor)
+                if sample.of_sums:
+                    self._integrate(table, node.paths, u, floor, sample.of_sums)
+                if not dX:
+                    del chunk  # Its filters and spectra make room for the parents.
+                self._write_parents(u, parents[:, node.rows], sample, floor)
+                slopes = self.powers.slopes(u) if dX else []
+                for direction, (tangent, strain) in enumerate(zip(dX, strains, strict=True)):
+                    psi_tangent = None if strain is None else bank.strained(node.wavelet, strain)
+                    moved = self._channels(node, tangent, scale, "moved channels")
+                    du = chunk.push(moved, psi_tangent)
+                    if sample.of_sums:
+                        pushed = self.powers.pushed(slopes, du)
+                        factor = sample.of_sums * self._voxel(u)
+                        derivatives[direction].add(node.paths, pushed, factor)
+                    if sample.of_parents:
+                        du /= 2 * self.powers.modulus(u)
+                        self._write_parents(du, moving[direction][:, node.rows], sample)
         return parents, moving
+
+    def _write_parents(self, maps, parents, sample, floor: np.ndarray | None = None) -> None:
+        """Add the coefficients of one sample to those of the parents, or begin with them."""
+        if not sample.of_parents:
+            return
+        if sample.of_parents == 1:
+            self._write_spectra(maps, parents, floor)
+            return
+        spectra = self.arrays.buffer("sample", parents.shape, spectra=True)
+        self._write_spectra(maps, spectra, floor)
+        shift_spectra(self.arrays, spectra, maps.shape[2:], sample.shift.back)
+        spectra *= sample.of_parents
+        if sample.shift == UNSHIFTED:
+            parents[...] = spectra
+        else:
+            parents += spectra
 
     def _forward_second(self, node, level, Y, dY, strains, floors, table, derivatives) -> None:
         bank = self.bank.on(node.scale, level, self.grid)
@@ -374,18 +403,32 @@ class Cascade:
         return bank.strain_gradient(node.wavelet, filter_gradient)
 
     def _reverse_first(self, scale, node, X, cotangents, above, gradient) -> np.ndarray:
-        chunk = self._first_chunk(node, X, scale)
-        u = self._raised(chunk.squared_modulus(), self._first_floor(node, scale))
+        spectra, floor = self._channels(node, X, scale), self._first_floor(node, scale)
         weights = cotangents[:, node.paths] * (node.paths >= 0)[:, None]
-        slope = self.powers.slope(u, self._voxel(u) * weights)
-        if above.shape[1]:
-            through = self._parent_maps(above, self.grid.shapes[scale])
-            through /= 2 * self.powers.modulus(u)
-            slope += through
-        pulled, filters = chunk.pull(slope)
+        total: Any = 0
+        strain_gradient = np.zeros((len(X), 3, 3))
+        for sample in self._samples(node, is_parent=bool(above.shape[1])):
+            chunk = self._first_chunk(node, spectra, scale, sample.shift)
+            u = self._raised(chunk.squared_modulus(), floor)
+            slope = self.powers.slope(u, sample.of_sums * self._voxel(u) * weights)
+            if sample.of_parents:
+                through = self._sample_maps(above, self.grid.shapes[scale], sample)
+                through /= 2 * self.powers.modulus(u)
+                slope += through
+            pulled, filters = chunk.pull(slope)
+            total = pulled + total
+            bank = self.bank.on(scale, scale, self.grid, sample.shift)
+            strain_gradient += bank.strain_gradient(node.wavelet, filters)
         if self._mixes_early(node, scale):
             mix = self.arrays.asarray(self.mix[node.channels].T.astype(np.complex128))
-            flat = pulled.reshape(*pulled.shape[:2], -1)
-            pulled = self.arrays.xp.matmul(mix, flat).reshape(gradient.shape)
-        gradient += pulled
-        return self.bank.on(scale, scale, self.grid).strain_gradient(node.wavelet, filters)
+            flat = total.reshape(*total.shape[:2], -1)
+            total = self.arrays.xp.matmul(mix, flat).reshape(gradient.shape)
+        gradient += total
+        return strain_gradient
+
+    def _sample_maps(self, cotangent, shape: tuple[int, int, int], sample):
+        """Apply the adjoint of ``_write_parents``."""
+        if sample.of_parents != 1:
+            cotangent = cotangent * sample.of_parents
+            shift_spectra(self.arrays, cotangent, shape, sample.shift.back)
+        return self._parent_maps(cotangent, shape)

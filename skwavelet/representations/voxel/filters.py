@@ -14,6 +14,7 @@ import numpy as np
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.fft import Array, Arrays, half, spread
 from skwavelet.representations.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, shift_spectra
 from skwavelet.representations.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
 # Filters and their gradients that are kept for the next structure of the same cell.
@@ -60,6 +61,8 @@ class Filters:
         Box (Å).
     arrays : Arrays
         Where the filters go.
+    shift : Shift
+        Of the grid on which their maps are sampled.
     """
 
     def __init__(
@@ -70,9 +73,10 @@ class Filters:
         shape: tuple[int, int, int],
         cell: np.ndarray,
         arrays: Arrays,
+        shift: Shift = UNSHIFTED,
     ):
         self.wavelets, self.beta, self.scale = wavelets, beta, scale
-        self.shape, self.cell, self.arrays = shape, cell, arrays
+        self.shape, self.cell, self.arrays, self.shift = shape, cell, arrays, shift
         # Large filters are made plane by plane and as real numbers.
         self.large = arrays.streams(shape)
 
@@ -97,17 +101,37 @@ class Filters:
         return reciprocal_vectors(self.shape, cell, self.arrays.dtype, planes)
 
     def spectrum(self, which: int):
-        """Return psi^_nlm (2l + 1, half grid) of one (n, l); real, without its phase, if large."""
+        """Return psi^_nlm (2l + 1, half grid) of one (n, l); without its phase (-i)^l if large.
+
+        Large ones are real, unless they are shifted.
+        """
         shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
+        shifted = self.shift != UNSHIFTED
         if self.large:
             # Until the next parents need it, there is no room to keep it.
-            return self._write(which, self.arrays.buffer("filters", shape))
+            values = self._write(which, self.arrays.buffer("filters", shape, spectra=shifted))
+            self._shift(values)
+            return values
 
         def make():
+            if shifted:
+                values = self.arrays.empty(shape, spectra=True)
+                values[...] = self._unshifted.spectrum(which)
+                self._shift(values)
+                return values
             values = np.empty(shape, dtype=np.result_type(self.arrays.dtype, np.complex64))
             return self.arrays.asarray(self._write(which, values))
 
-        return self._cached("spectrum", which, make, 2 * shape[0])
+        return self._cached(f"spectrum {self.shift.halves}", which, make, 2 * shape[0])
+
+    @property
+    def _unshifted(self) -> Filters:
+        return Filters(
+            self.wavelets, self.beta, self.scale, self.shape, self.cell, self.arrays, UNSHIFTED
+        )
+
+    def _shift(self, spectra: Array) -> None:
+        shift_spectra(self.arrays, spectra, self.shape, self.shift)
 
     def _write(self, which: int, values: np.ndarray) -> np.ndarray:
         n, l = self.wavelets[which]
@@ -151,7 +175,8 @@ class Filters:
         A strain turns G into (1 - eps) G.
         """
         arrays, count = self.arrays, 2 * self.wavelets[which][1] + 1
-        result = arrays.empty((len(strains), count, *half(self.shape)), spectra=not self.large)
+        phased = not self.large or self.shift != UNSHIFTED
+        result = arrays.empty((len(strains), count, *half(self.shape)), spectra=phased)
         factors = arrays.asarray(-strains)
         for planes, points, gradients in self._gradients(which):
             motion = arrays.xp.matmul(factors, points.reshape(3, -1))
@@ -159,14 +184,16 @@ class Filters:
             change = arrays.empty((len(strains), count, *points.shape[1:]))
             arrays.sum_products(motion, gradients[None], 1, change)
             result[:, :, planes] = change if self.large else self.phase(which) * change
+        self._shift(result)
         return result
 
     def strain_gradient(self, which: int, cotangent) -> np.ndarray:
         """Return the strain gradients (S, 3, 3) of Re sum_G cotangent psi^ over the full lattice.
 
-        ``cotangent`` is that of filters with their phase, (S, 2l + 1, half grid).
+        ``cotangent`` is that of filters with their phase, (S, 2l + 1, half grid). Overwrites it.
         """
         arrays, count = self.arrays, len(cotangent)
+        self._shift(cotangent)
         total = np.zeros((count, 3, 3))
         weights = arrays.asarray(pair_weights(self.shape, arrays.dtype))
         for planes, points, gradients in self._gradients(which):
@@ -187,10 +214,10 @@ class Bank:
     beta: float
     arrays: Arrays
 
-    def on(self, scale: int, level: int, grid: Grid) -> Filters:
+    def on(self, scale: int, level: int, grid: Grid, shift: Shift = UNSHIFTED) -> Filters:
         """Return the filters of scale number ``scale`` on the grid of scale number ``level``.
 
         Structures of one cell share them.
         """
-        shape = grid.shapes[level]
-        return Filters(self.wavelets, self.beta, self.scales[scale], shape, grid.cell, self.arrays)
+        shape, j = grid.shapes[level], self.scales[scale]
+        return Filters(self.wavelets, self.beta, j, shape, grid.cell, self.arrays, shift)

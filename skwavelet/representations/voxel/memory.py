@@ -42,21 +42,21 @@ def peak_memory(
     if arrays.streams(shape):
         # Half spectra count as one grid: densities; of one channel its spectrum, the
         # half-transformed one, the squared modulus and the parent; the real filters of one
-        # wavelet; coarser copies.
-        maps = n_elements + 4 + 0.5 * (order == 2) + widest / 2
+        # wavelet; coarser copies; the parent on a shifted grid.
+        maps = n_elements + 4 + 1.5 * (order == 2) + widest / 2
         if method == "jvp":
             # Densities, spectra, a second transform, du, slopes, filters along strains.
             maps += n_elements + 1 + 1 + 1 + 4 + 2 * (order == 2) + widest / 2
         if method == "vjp":
             # Cotangents of the above, and slopes.
-            maps += 2 * n_elements + 2 + 2 + 2 * (order == 2) + 2 * widest
+            maps += 2 * n_elements + 2 + 2 + 3 * (order == 2) + 2 * widest
         return FIXED_BYTES + maps * grid
     parents = n_channels * len(degrees) if order == 2 else 0
     maps = (
         n_filters + 6  # complex filters, their frequencies and radial parts
         + 3 * n_elements  # densities and outer products
         + widest * (2 * n_elements + n_channels)  # transforms and mixed maps
-        + 5 * n_channels  # squared modulus and its roots
+        + 6 * n_channels  # squared modulus and its roots, parents on a shifted grid
         + parents
     )  # fmt: skip
     factor = {"values": 1, "jvp": 3, "vjp": 3}[method]

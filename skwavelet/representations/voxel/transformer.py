@@ -131,7 +131,9 @@ class VoxelScattering(ScatteringTransformer):
     -----
     The modulus has a kink where a map vanishes, which makes gradients of the features depend on
     where the voxels lie. A larger ``smoothing``, 0.01 to 0.1, gives smooth forces, and features
-    that differ from the dissertation's but describe structures as well.
+    that differ from the dissertation's but describe structures as well. For the same reason the
+    powers of first-order maps with l = 0, which vanish on whole surfaces, are summed at half the
+    spacing.
 
     A structure that is not periodic in some direction is surrounded by vacuum there, as wide as
     the widest wavelet asks for.

@@ -1,6 +1,7 @@
 """Values of voxel features: brute force, closed forms, counts, normalizations, molecules."""
 
 import warnings
+from itertools import product
 from math import gamma, pi
 
 import numpy as np
@@ -58,9 +59,16 @@ def by_definition(dtype):
 
 
 def compare(table, features, first, seconds, tolerance):
-    sigma = first_order(POSITIONS, WEIGHTS, CELL, SHAPE, *first[:2], BETA, first[2])
-    maps = {(): sigma} | {
-        path: second_order(sigma, CELL, *path[:2], BETA, path[2]) for path in seconds
+    # Maps with l = 0 are sampled at half the spacing, before a second layer on the voxels and
+    # their centres; all others on the voxels.
+    corners = list(product((0, 0.5), repeat=3)) if first[1] == 0 else [(0, 0, 0)]
+    sigmas = {
+        shift: first_order(POSITIONS, WEIGHTS, CELL, SHAPE, *first[:2], BETA, first[2], shift)
+        for shift in corners
+    }
+    parents = {shift: sigmas[shift] for shift in {corners[0], corners[-1]}}
+    maps = {(): np.stack(list(sigmas.values()))} | {
+        path: second_order(parents, CELL, *path[:2], BETA, path[2]) for path in seconds
     }
     for path, values in maps.items():
         columns = {"n1": first[0], "l1": first[1], "j1": first[2], "order": 1}

@@ -1,0 +1,79 @@
+"""Shifted grids, on which maps are sampled again where a sum over voxels is too coarse.
+
+A map with l = 0 changes its sign along whole surfaces, where |f| has a kink that the voxels do not
+resolve: nearly all of the discretization error of the features is there. The powers of such maps
+are summed over the eight grids that are shifted by halves of a voxel, which is a grid of half the
+spacing, but one transform of the same size after another. Their moduli are sampled on two of them
+before a second wavelet smoothes them.
+
+A shift by d multiplies coefficients by exp(i G.d), where G.d does not change when the box is
+strained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skwavelet.representations.voxel.fft import Array, Arrays
+from skwavelet.representations.voxel.grid import orders
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A shift of the grid, in half voxels along each axis."""
+
+    halves: tuple[int, int, int]
+
+    @property
+    def back(self) -> Shift:
+        """The opposite shift."""
+        a, b, c = self.halves
+        return Shift((-a, -b, -c))
+
+
+UNSHIFTED = Shift((0, 0, 0))
+# The first two together are a body-centred lattice.
+HALVES = (
+    UNSHIFTED,
+    *map(Shift, ((1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (0, 0, 1), (0, 1, 0), (1, 0, 0))),
+)
+# How many of them parents are sampled on.
+OF_PARENTS = 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One shifted grid, with its weight in the sums of powers and in the parents."""
+
+    shift: Shift
+    of_sums: float
+    of_parents: float
+
+
+def samples(degree: int, *, is_feature: bool, is_parent: bool) -> Iterator[Sample]:
+    """Yield the grids on which first-order maps of a degree l are sampled."""
+    if degree > 0:
+        yield Sample(UNSHIFTED, float(is_feature), float(is_parent))
+        return
+    for place, shift in enumerate(HALVES):
+        of_sums = is_feature / len(HALVES)
+        of_parents = (is_parent and place < OF_PARENTS) / OF_PARENTS
+        if of_sums or of_parents:
+            yield Sample(shift, of_sums, of_parents)
+
+
+def shift_spectra(
+    arrays: Arrays, spectra: Array, shape: tuple[int, int, int], shift: Shift
+) -> None:
+    """Turn coefficients (..., half grid) of maps, in place, into those of the shifted maps."""
+    if shift == UNSHIFTED:
+        return
+    angles = [
+        np.pi * half / length * h
+        for half, length, h in zip(shift.halves, shape, orders(shape), strict=True)
+    ]
+    spectra *= arrays.asarray(np.exp(1j * (angles[0][:, None] + angles[1]))[:, :, None])
+    spectra *= arrays.asarray(np.exp(1j * angles[2]))
