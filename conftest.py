@@ -7,3 +7,5 @@ if find_spec("phonopy") is None:
     collect_ignore_glob.append("skwavelet/properties/vibrations.py")
 if find_spec("torch") is None:
     collect_ignore_glob += ["skwavelet/neural/*.py", "tests/helpers/neural_checks.py"]
+if not (find_spec("lammps") and find_spec("mpi4py")):
+    collect_ignore_glob += ["skwavelet/lammps.py"]

@@ -3,13 +3,13 @@ from . import datasets as datasets
 from . import energies as energies
 from . import inspection as inspection
 from . import properties as properties
-from .compression.budget import fit_to_budget as fit_to_budget
-from .compression.costs import FeatureCosts as FeatureCosts
-from .compression.pruning import prune as prune
 from .linear import BaggedOLSEnsemble as BaggedOLSEnsemble
 from .linear import FeatureScaler as FeatureScaler
 from .linear import GreedyOLSRegressor as GreedyOLSRegressor
 from .potentials.calculator import ScatteringCalculator as ScatteringCalculator
+from .potentials.compression.budget import fit_to_budget as fit_to_budget
+from .potentials.compression.costs import FeatureCosts as FeatureCosts
+from .potentials.compression.pruning import prune as prune
 from .potentials.extrapolation import AtomExtrapolationScore as AtomExtrapolationScore
 from .potentials.extrapolation import ExtrapolationScore as ExtrapolationScore
 from .potentials.regressor import EnergyForceRegressor as EnergyForceRegressor

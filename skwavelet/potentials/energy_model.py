@@ -31,6 +31,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet.linear.calibration import SpreadCalibration, unbiased_std
+from skwavelet.potentials.atom_energies import AtomEnergies
 from skwavelet.potentials.linear_chain import (
     BaseSearchCV,
     LinearChain,
@@ -153,6 +154,16 @@ class EnergyModel(ABC):
             eV/atom.
         """
         return self.calibrations.energy(unbiased_std(values[:, 1:]))
+
+    def of_atoms(self) -> AtomEnergies:
+        """Return the energies of the atoms, whose sum is the energy.
+
+        Raises
+        ------
+        TypeError
+            If the energy is no sum over atoms, or its terms are not known here; it says why.
+        """
+        raise TypeError(f"{type(self).__name__} does not say what the energies of atoms are.")
 
     def keep_grid(self, atoms: Atoms) -> EnergyModel:
         """Return the model with the discretization of one structure, where it has any."""
@@ -310,6 +321,12 @@ class LinearEnergyModel(EnergyModel):
         """Return calibrated standard deviations, eV/atom."""
         units = self._units(X)
         return super().energy_std(X, values * units[:, None]) / units
+
+    def of_atoms(self) -> AtomEnergies:
+        """Return the energies of the atoms."""
+        if self.totals:
+            raise TypeError("A model of total energies has no energies of atoms: fit eV/atom.")
+        return AtomEnergies.of(self.chain)
 
     def _units(self, X: Sequence[Atoms]) -> np.ndarray:
         """Return what the outputs of the chain are to be divided by."""

@@ -73,7 +73,7 @@ class LinearChain:
         return replace(self, leaves=tuple(function(leaf) for leaf in self.leaves))
 
     @cached_property
-    def _in_double(self) -> tuple[Any, ...]:
+    def leaves_in_double(self) -> tuple[Any, ...]:
         """The representations as energies need them; force training does not."""
         return tuple(leaf.in_double() for leaf in self.leaves)
 
@@ -81,7 +81,7 @@ class LinearChain:
         """Return the outputs, of shape (n_structures, n_outputs), in float64."""
         return self.offset + sum(
             np.asarray(leaf.transform(X)) @ matrix
-            for leaf, matrix in zip(self._in_double, self.matrices, strict=True)
+            for leaf, matrix in zip(self.leaves_in_double, self.matrices, strict=True)
         )
 
     def jvp(
@@ -116,7 +116,7 @@ class LinearChain:
             Outputs, gradient with respect to the positions and to a homogeneous strain.
         """
         results: list[tuple[Any, Any, Any]] = [(self.offset, 0.0, 0.0)] * len(X)
-        for leaf, matrix in zip(self._in_double, self.matrices, strict=True):
+        for leaf, matrix in zip(self.leaves_in_double, self.matrices, strict=True):
             triples = leaf.value_and_vjp(X, cotangents @ matrix.T)
             results = [
                 (value + features @ matrix, gradient + g, strain + s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,11 @@ class AtomEvaluator(Evaluator):
         """Number of terms of an atom, times powers: paths whatever their centre."""
         raise NotImplementedError
 
+    @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the terms of an atom."""
+        raise NotImplementedError
+
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_terms, n_powers) over the atoms of every group."""
         raise NotImplementedError
@@ -113,6 +118,23 @@ class AtomEvaluator(Evaluator):
         by_group[group, term] = weights[summed]
         sums, gradient, strain = self.group_sums_vjp(structure, groups, by_group)
         return self._by_path(sums), gradient, strain
+
+    def partial_vjp(self, structure: Structure, cotangent: np.ndarray, n_atoms: int) -> Gradients:
+        """Return the sums over the first atoms only, and the gradients of ``cotangent @ sums``.
+
+        The other atoms are their neighbours. Shapes (n_features,), (N, 3) and (3, 3).
+        """
+        groups = self._groups(structure)
+        others = np.arange(len(structure)) >= n_atoms
+        halves = AtomGroups(groups.of + groups.count * others, 2 * groups.count)
+        by_path = np.zeros((len(self.paths), len(self.powers)))
+        np.add.at(by_path, self.columns, cotangent)
+        weights = np.zeros((halves.count, self.n_terms, len(self.powers)))
+        summed, group, term = self._summed
+        weights[group, term] = by_path[summed]
+        sums, gradient, strain = self.group_sums_vjp(structure, halves, weights)
+        zero = self._zero_order(replace(structure, numbers=structure.numbers[:n_atoms]))
+        return (self._by_path(sums) + zero)[self.columns], gradient, strain
 
     # -- every atom --------------------------------------------------------------------------
 

@@ -180,7 +180,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         """
         structures = self._check(X)
         directions = check_directions(structures, displacements, strains)
-        return _in_order(self._map("jvp", structures, directions), len(structures))
+        return in_order(self._map("jvp", structures, directions), len(structures))
 
     def vjp(
         self, X: Iterable[Atoms], cotangents: np.ndarray
@@ -229,7 +229,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         if not np.isfinite(cotangents).all():
             raise ValueError("cotangents holds NaN or infinite values; repair them.")
         rows = [(cotangent,) for cotangent in cotangents]
-        return _in_order(self._map("vjp", structures, rows), len(structures))
+        return in_order(self._map("vjp", structures, rows), len(structures))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features, made from the rows of ``feature_table_``.
@@ -365,35 +365,12 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         return tags
 
 
-class AtomFeaturesMixin(StructureTransformer):
-    """What transformers add whose features are sums over atoms.
-
-    Their evaluators are instances of ``AtomEvaluator``.
-    """
-
-    def transform_atoms(self, X: Iterable[Atoms]) -> list[np.ndarray]:
-        """Compute the features of every atom, before they are summed.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-
-        Returns
-        -------
-        list of ndarray of shape (N, n_features)
-            One array per structure, in the order of its atoms. Whatever ``normalize``, these are
-            the terms of the sums themselves (0 where an atom is not of the feature's element):
-            their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.
-        """
-        structures = self._check(X)
-        return _in_order(self._map("atom_values", structures), len(structures))
-
-
 def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:
     return [(index, method(structure, *arguments)) for index, structure, arguments in batch]
 
 
-def _in_order(results: Iterator[tuple[int, Any]], length: int) -> list:
+def in_order(results: Iterator[tuple[int, Any]], length: int) -> list:
+    """Return the results of ``_map`` in the order of the structures."""
     ordered = [None] * length
     for index, result in results:
         ordered[index] = result

@@ -306,6 +306,17 @@ class SelectedFeatures:
         values, gradient, strain = self._evaluator.vjp(structure, self._whole(cotangent))
         return values[self._columns], gradient, strain
 
+    @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the terms of an atom."""
+        return self._evaluator.interaction_range
+
+    def partial_vjp(self, structure: Structure, cotangent: np.ndarray, n_atoms: int) -> Gradients:
+        """Return the sums over the first atoms only, and the gradients of ``cotangent @ sums``."""
+        whole = self._whole(cotangent)
+        sums, gradient, strain = self._evaluator.partial_vjp(structure, whole, n_atoms)
+        return sums[self._columns], gradient, strain
+
     def atom_values(self, structure: Structure) -> np.ndarray:
         """Return what every atom adds to the sums, of shape (N, n_features)."""
         return self._evaluator.atom_values(structure)[:, self._columns]

@@ -80,6 +80,11 @@ class AngularEvaluator(AtomEvaluator):
         return describe_pairs(structure, self.radial.reach), "set a smaller reach"
 
     @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the terms of an atom."""
+        return self.radial.reach
+
+    @property
     def places(self) -> np.ndarray:
         """Place of every path among the terms of an atom, of shape (n_paths,)."""
         paths, n_channels, n_radial = self.paths, self.weights.shape[1], len(self.radial.centers)

@@ -14,7 +14,8 @@ import pandas as pd
 from skwavelet._utils.validation import Interval, StrOptions, check_powers
 from skwavelet.representations.angular.evaluator import AngularEvaluator, AngularPaths
 from skwavelet.representations.angular.radial import RadialBasis
-from skwavelet.representations.base import AtomFeaturesMixin, StructureTransformer
+from skwavelet.representations.atom_features import AtomFeaturesMixin
+from skwavelet.representations.base import StructureTransformer
 from skwavelet.representations.channels import ChannelSpec
 from skwavelet.structures.checks import Structure
 

@@ -13,8 +13,8 @@ from sklearn.base import clone
 
 from skwavelet._utils.validation import HasMethods, StrOptions, check_columns, check_parameters
 from skwavelet.representations.atom_evaluator import AtomEvaluator
+from skwavelet.representations.atom_features import AtomFeaturesMixin
 from skwavelet.representations.atomwise.evaluator import AtomwiseEvaluator
-from skwavelet.representations.base import AtomFeaturesMixin
 from skwavelet.representations.paths import Paths
 from skwavelet.representations.point import PointScattering
 from skwavelet.structures.checks import as_atoms

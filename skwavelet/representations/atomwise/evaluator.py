@@ -72,6 +72,11 @@ class AtomwiseEvaluator(AtomEvaluator):
     # -- sweeps ------------------------------------------------------------------------------
 
     @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the terms of an atom."""
+        return self.inner.interaction_range
+
+    @property
     def places(self) -> np.ndarray:
         """Place of every path among the terms: its own."""
         return np.arange(len(self.paths))

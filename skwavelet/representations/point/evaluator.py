@@ -70,10 +70,18 @@ class PointEvaluator(AtomEvaluator):
         atom = Structure(0, element, np.zeros((1, 3)), np.eye(3), np.zeros(3, dtype=bool))
         if "jvp" in method:
             getattr(self, method)(atom, np.zeros((1, 1, 3)), np.zeros((1, 3, 3)))
-        elif method == "vjp":
+        elif method.endswith("vjp"):
             self.vjp(atom, np.zeros(len(self.columns[0])))
         else:
             self.values(atom)
+
+    @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the terms of an atom.
+
+        Terms of second order are made of moduli at the neighbours, which have neighbours.
+        """
+        return max(1, int(self.paths.order.max(initial=1))) * float(max(self.bank.reaches))
 
     @property
     def places(self) -> np.ndarray:

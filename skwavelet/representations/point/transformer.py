@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from skwavelet._utils.validation import Interval, StrOptions, check_powers
-from skwavelet.representations.base import AtomFeaturesMixin
+from skwavelet.representations.atom_features import AtomFeaturesMixin
 from skwavelet.representations.channels import ChannelSpec
 from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.representations.point.cascade import Bank

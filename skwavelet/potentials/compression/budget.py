@@ -13,10 +13,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from skwavelet._utils.validation import check_row_vector
-from skwavelet.compression.costs import FeatureCosts
-from skwavelet.compression.pruning import prune
 from skwavelet.linear.design import build_design
 from skwavelet.linear.greedy import GreedySteps
+from skwavelet.potentials.compression.costs import FeatureCosts
+from skwavelet.potentials.compression.pruning import prune
 from skwavelet.potentials.energy_model import split_model
 from skwavelet.potentials.linear_chain import unwrapped
 from skwavelet.representations.voxel import VoxelScattering

@@ -40,7 +40,7 @@ from skwavelet import (
     fit_to_budget,
     prune,
 )
-from skwavelet.compression.budget import features_in_budget
+from skwavelet.potentials.compression.budget import features_in_budget
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.representations.base import StructureTransformer
 

