@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import threadpoolctl
-from ase import Atoms
-from ase.build import molecule
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from helpers.analytic_potentials import Keating
+from sklearn.linear_model import Ridge
 
 from skwavelet import PointScattering
 from skwavelet.datasets import LISI_STEPS, load_lisi, load_lisi_task
@@ -27,7 +30,13 @@ sys.path.insert(0, str(BENCHMARKS))
 from common import cache as caching  # noqa: E402
 from common.cache import Cache  # noqa: E402
 from common.command import about, arguments, pages, scripts  # noqa: E402
-from common.data import lisi_home, qm7, rmd17_parts  # noqa: E402
+from common.data import (  # noqa: E402
+    lisi_home,
+    mlearn_reference,
+    mlearn_stress,
+    qm7,
+    rmd17_parts,
+)
 from common.data import mlearn as read_mlearn  # noqa: E402
 from common.table import Table, table  # noqa: E402
 
@@ -60,6 +69,70 @@ def test_scripts_import(name, isolated):
         if error.name.split(".")[0] not in OPTIONAL:
             raise
         pytest.skip(f"{error.name} is not installed")
+
+
+def test_labels_of_mlearn_tell_elastic_constants(tmp_path):
+    """Cells strained as the set strains them (Green's strain), with VASP's stresses."""
+    model = Keating(3.0, 0.9, 5.43)
+    crystal = bulk("Si", a=5.43, cubic=True)
+    structures, stresses = [], []
+
+    def add(description, strain, group="Elastic"):
+        atoms = crystal.copy()
+        values, axes = np.linalg.eigh(np.eye(3) + 2 * strain)
+        atoms.set_cell(atoms.cell.array @ (axes * np.sqrt(values)) @ axes.T, scale_atoms=True)
+        atoms.info = {"description": description, "group": group, "split": "train"}
+        atoms.calc = model
+        stresses.append(atoms.get_stress())
+        atoms.info["virial_stress_raw"] = -stresses[-1][[0, 1, 2, 5, 3, 4]] / (0.1 * units.GPa)
+        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        structures.append(atoms)
+
+    add("Ground state crystal", np.zeros((3, 3)))
+    add("Si_surface_mp/Si_mp-149_(1_1_1)", np.zeros((3, 3)), "Surface")
+    for size in (-0.1, -0.02, -0.01, 0.01, 0.02, 0.1):
+        for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
+            strain = np.zeros((3, 3))
+            strain[i, j] = strain[j, i] = size
+            add(f"Si 1x1x1 cell, mode 0, strain {size}", strain)
+    (tmp_path / "mlearn").mkdir()
+    write(tmp_path / "mlearn" / "Si.extxyz", structures, format="extxyz")
+    found = mlearn_reference(tmp_path, "Si")
+    c11, c12, _, clamped = model.constants()
+    np.testing.assert_allclose(found.elastic, (c11, c12, clamped), rtol=0.01)
+    assert found.lattice_constant == pytest.approx(5.43)
+    assert list(found.slabs) == ["(1_1_1)"]
+    np.testing.assert_allclose([mlearn_stress(a) for a in structures], stresses, atol=1e-12)
+
+
+def test_penalties_are_chosen_in_folds_of_structures(isolated):
+    """The model is scikit-learn's, and the penalty that of a search over the same folds."""
+    fold_ridge = runpy.run_path(str(BENCHMARKS / "accuracy" / "properties.py"))["FoldRidge"]
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 4)
+    X = rng.normal(size=(120, 8)) * 10.0 ** -np.arange(8)
+    y, weight = X @ rng.normal(size=8) + 0.1 * rng.normal(size=120), rng.uniform(0.1, 1, 120)
+    alphas = (1e-8, 1e-4, 1e-2, 1.0)
+    model = fold_ridge(alphas).fit(X, y, sample_weight=weight, groups=groups)
+    size = (weight @ X**2).mean()
+
+    def fitted(alpha, rows):
+        ridge = Ridge(alpha * size, fit_intercept=False)
+        return ridge.fit(X[rows], y[rows], sample_weight=weight[rows])
+
+    fold = np.random.default_rng(0).integers(5, size=30)[groups]
+    errors = [
+        sum(
+            weight[held] @ (y[held] - fitted(alpha, ~held).predict(X[held])) ** 2
+            for held in (fold == number for number in range(5))
+        )
+        for alpha in alphas
+    ]
+    np.testing.assert_allclose(model.errors_, errors, rtol=1e-6)
+    assert model.alpha_ == alphas[int(np.argmin(errors))]
+    everything = fitted(model.alpha_, np.full(120, True))
+    np.testing.assert_allclose(model.coef_, everything.coef_, rtol=1e-6)
 
 
 def test_list_shows_every_script_with_cost_and_pages():
