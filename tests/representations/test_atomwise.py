@@ -350,7 +350,9 @@ def test_single_precision(kind):
         single.vjp(STRUCTURES, cotangents), double.vjp(STRUCTURES, cotangents), strict=True
     ):
         for a, b in zip(one, other, strict=True):
-            assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)
+            # Features of landmarks are differences of kernels, of random weights here.
+            tolerance = 1e-3 if "kernel" in kind else 1e-4
+            assert np.linalg.norm(a - b) <= tolerance * np.linalg.norm(b)
     # Energies are computed in double precision throughout.
     precise = single.in_double().transform(STRUCTURES)
     assert precise.dtype == np.float64

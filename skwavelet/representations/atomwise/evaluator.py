@@ -48,8 +48,10 @@ class AtomwiseEvaluator(AtomEvaluator):
         """Return the derivatives (R, T) for those (R, F) of the features x (F,) of one atom."""
         raise NotImplementedError
 
-    def functions_vjp(self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the gradients (n_atoms, F) of ``(weights * functions).sum()``."""
+    def functions_vjp(
+        self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the functions and the gradients (n_atoms, F) of ``(weights * f).sum()``."""
         raise NotImplementedError
 
     def needed(self, columns: np.ndarray) -> np.ndarray:
@@ -114,12 +116,13 @@ class AtomwiseEvaluator(AtomEvaluator):
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
         x = self._features(structure)
         kinds, of_functions = self.kinds(structure), self.unmix(weights[..., 0])
-        cotangents = np.zeros(x.shape)
+        cotangents, sums = np.empty(x.shape), np.zeros((groups.count, self.n_functions))
         for atoms in self._blocks(len(structure)):
             part = of_functions[groups.of[atoms]]
-            cotangents[atoms] = self.functions_vjp(kinds[atoms], x[atoms], part)
+            functions, cotangents[atoms] = self.functions_vjp(kinds[atoms], x[atoms], part)
+            groups.add(atoms, functions, sums)
         _, gradient, strain = self.inner.atom_vjp(structure, cotangents)
-        return self._finished(self._sums(structure, groups, x), groups), gradient, strain
+        return self._finished(sums, groups), gradient, strain
 
     # -- other ------------------------------------------------------------------------------
 

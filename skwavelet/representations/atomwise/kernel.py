@@ -61,7 +61,7 @@ class AtomKernel(AtomwiseTransformer):
     landmarks : {"random", "farthest", "leverage"}, default="random"
         Which atoms become landmarks: random ones; each the farthest from those before; or random
         ones that are the likelier the less others stand for them.
-    displacement : float, default=0.05
+    displacement : float, default=0.1
         If X has fewer atoms than ``n_landmarks``, the others come from copies of its structures
         whose atoms are displaced at random, by this standard deviation (Å) along every axis. 0
         for none.
@@ -137,7 +137,7 @@ class AtomKernel(AtomwiseTransformer):
         width: float = 10.0,
         degree: int = 3,
         landmarks: str = "random",
-        displacement: float = 0.05,
+        displacement: float = 0.1,
         normalize: str | None = "atoms",
         random_state: int | np.random.RandomState | None = None,
         dtype: str = "float64",
@@ -197,7 +197,7 @@ class AtomKernel(AtomwiseTransformer):
         y = (atoms[:, columns] - mean) / scale
         kernel = self._kernel(max(1, len(columns)))
         vectors = y[choose(y, size, self.landmarks, kernel, rng)]
-        kept, mixing = whitening(kernel.values(vectors, vectors))
+        kept, mixing = whitening(kernel.between(vectors, vectors))
         return Landmarks(columns, mean, scale, vectors[kept], mixing, kernel)
 
     def _kernel(self, n_features: int) -> Kernel:

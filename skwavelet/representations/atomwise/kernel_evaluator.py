@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
+from scipy.linalg.blas import dtrmm
 
 from skwavelet.representations.atomwise.evaluator import AtomwiseEvaluator
-from skwavelet.representations.atomwise.kernels import Kernel
+from skwavelet.representations.atomwise.kernels import Kernel, Slopes
 from skwavelet.representations.paths import Paths
 
 
@@ -38,9 +40,32 @@ class Landmarks:
     mixing: np.ndarray
     kernel: Kernel
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def squared(self) -> np.ndarray:
+        """Squared lengths of the landmarks."""
+        return np.square(self.vectors).sum(axis=1)
+
     def standardized(self, x: np.ndarray) -> np.ndarray:
         """Return y (n_atoms, F) of features of ``inner``."""
         return (x[:, self.columns] - self.mean) / self.scale
+
+    def values(self, y: np.ndarray) -> np.ndarray:
+        """Return the kernels (n_atoms, M) with the landmarks."""
+        return self.kernel.values(y @ self.vectors.T, np.square(y).sum(axis=1), self.squared)
+
+    def slopes(self, y: np.ndarray) -> Slopes:
+        """Return the kernels and what their gradients are made of."""
+        return self.kernel.slopes(y @ self.vectors.T, np.square(y).sum(axis=1), self.squared)
+
+    def mix(self, kernels: np.ndarray) -> np.ndarray:
+        """Return the features (n, n_features) for kernels (n, M)."""
+        if self.mixing.shape[0] != self.mixing.shape[1]:
+            return kernels @ self.mixing
+        # The triangle takes half of the operations; BLAS has the transposed of NumPy's arrays.
+        return dtrmm(1.0, self.mixing.T, np.ascontiguousarray(kernels).T, lower=1).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +148,7 @@ class KernelEvaluator(AtomwiseEvaluator):
         """Return the kernels (n_atoms, M) with all landmarks, 0 with those of other elements."""
         values = np.zeros((len(x), self.n_functions))
         for atoms, part, marks in self._by_element(kinds):
-            y = marks.standardized(x[atoms])
-            values[atoms, part] = marks.kernel.values(y, marks.vectors)
+            values[atoms, part] = marks.values(marks.standardized(x[atoms]))
         return values
 
     def functions_jvp(self, kind: int, x: np.ndarray, derivatives: np.ndarray) -> np.ndarray:
@@ -133,29 +157,31 @@ class KernelEvaluator(AtomwiseEvaluator):
         for _, part, marks in self._by_element(np.array([kind])):
             y = marks.standardized(x[None])
             dy = derivatives[:, marks.columns] / marks.scale
-            slopes = marks.kernel.slopes(y, marks.vectors)
+            slopes = marks.slopes(y)
             products = np.matmul(dy, marks.vectors.T, out=along[:, part])
             products *= slopes.along_z
             products -= (dy @ y[0])[:, None] * slopes.along_y
         return along
 
-    def functions_vjp(self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the gradients (n_atoms, F) of ``(weights * kernels).sum()``."""
-        gradients = np.zeros(x.shape)
+    def functions_vjp(
+        self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kernels and the gradients (n_atoms, F) of ``(weights * kernels).sum()``."""
+        values, gradients = np.zeros((len(x), self.n_functions)), np.zeros(x.shape)
         for atoms, part, marks in self._by_element(kinds):
             y = marks.standardized(x[atoms])
-            slopes = marks.kernel.slopes(y, marks.vectors)
+            values[atoms, part], along_z, along_y = marks.slopes(y)
             of_kernels = weights[atoms, part]
-            gradient = (of_kernels * slopes.along_z) @ marks.vectors
-            gradient -= (of_kernels * slopes.along_y).sum(axis=1)[:, None] * y
+            gradient = (of_kernels * along_z) @ marks.vectors
+            gradient -= (of_kernels * along_y).sum(axis=1)[:, None] * y
             gradients[np.ix_(atoms, marks.columns)] = gradient / marks.scale
-        return gradients
+        return values, gradients
 
     def mix(self, functions: np.ndarray) -> np.ndarray:
         """Return the features (..., n_features) for kernels (..., M)."""
-        parts = np.split(functions, self._ends[:-1], axis=-1)
-        mixed = [part @ marks.mixing for part, marks in zip(parts, self.landmarks, strict=True)]
-        return np.concatenate(mixed, axis=-1)
+        rows = np.split(functions.reshape(-1, functions.shape[-1]), self._ends[:-1], axis=1)
+        mixed = [marks.mix(part) for marks, part in zip(self.landmarks, rows, strict=True)]
+        return np.hstack(mixed).reshape(*functions.shape[:-1], -1)
 
     def unmix(self, weights: np.ndarray) -> np.ndarray:
         """Return weights (..., M) of the kernels for those (..., n_features) of the features."""

@@ -65,12 +65,12 @@ def _leverage(y: np.ndarray, size: int, kernel: Kernel, rng: np.random.Generator
     of them would do.
     """
     random = y[rng.choice(len(y), size, replace=False)]
-    gram = kernel.values(random, random)
+    gram = kernel.between(random, random)
     _, mixing = whitening(gram)
     gram[np.diag_indices_from(gram)] += mixing[len(mixing) // 2, len(mixing) // 2] ** -2
-    across = kernel.values(random, y)
+    across = kernel.between(random, y)
     explained = np.einsum("ma,ma->a", across, cho_solve(cho_factor(gram), across))
-    own = np.concatenate([kernel.values(row, row)[0] for row in y[:, None]])
+    own = np.concatenate([kernel.between(row, row)[0] for row in y[:, None]])
     return np.maximum(own - explained, 0)
 
 

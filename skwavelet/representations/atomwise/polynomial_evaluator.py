@@ -89,12 +89,14 @@ class PolynomialEvaluator(AtomwiseEvaluator):
             along[:, has] += derivatives[:, self.paths.factors[place][has]] * slope[0, has]
         return along
 
-    def functions_vjp(self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return the gradients (n_atoms, F) of ``(weights * products).sum()``."""
+    def functions_vjp(
+        self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the products and the gradients (n_atoms, F) of ``(weights * products).sum()``."""
         gradients = np.zeros(x.shape)
         for slope, spread in zip(self._slopes(x), self._spreads, strict=True):
             gradients += (weights * slope) @ spread
-        return gradients
+        return self.functions(kinds, x), gradients
 
     # -- parts -------------------------------------------------------------------------------
 
