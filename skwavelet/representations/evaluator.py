@@ -317,9 +317,9 @@ class SelectedFeatures:
         sums, gradient, strain = self._evaluator.partial_vjp(structure, whole, n_atoms)
         return sums[self._columns], gradient, strain
 
-    def atom_values(self, structure: Structure) -> np.ndarray:
+    def atom_values(self, *arguments: Any) -> np.ndarray:
         """Return what every atom adds to the sums, of shape (N, n_features)."""
-        return self._evaluator.atom_values(structure)[:, self._columns]
+        return self._evaluator.atom_values(*arguments)[:, self._columns]
 
     def atom_jvp(self, *arguments: Any) -> np.ndarray:
         """Return derivatives of ``atom_values``, of shape (n_directions, N, n_features)."""

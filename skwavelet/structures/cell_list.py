@@ -52,9 +52,14 @@ class PairBlock:
 
 
 def pair_blocks(
-    structure: Structure, elements: Sequence[int], reach: float, dtype: str, room: int
+    structure: Structure,
+    elements: Sequence[int],
+    reach: float,
+    dtype: str,
+    room: int,
+    n_centers: int,
 ) -> Iterator[PairBlock]:
-    """Yield the pairs of all atoms with their neighbours, some atoms at a time.
+    """Yield the pairs of the first atoms with their neighbours, some atoms at a time.
 
     An atom is no neighbour of itself, but its periodic images are.
 
@@ -69,6 +74,8 @@ def pair_blocks(
         Of the vectors.
     room : int
         Pairs in a block, more where one atom has more.
+    n_centers : int
+        How many atoms have pairs; those behind them are neighbours only.
 
     Raises
     ------
@@ -76,11 +83,11 @@ def pair_blocks(
         If two atoms are closer than chemistry allows.
     """
     bins = make_bins(structure, elements, reach)
-    start, n_atoms = 0, len(structure)
-    while start < n_atoms:
+    start = 0
+    while start < n_centers:
         vectors, neighbors = np.empty((3, room), dtype), np.empty(room, np.int64)
         # No atom fits without a place for its pairs, but atoms without pairs need none.
-        stop = min(n_atoms, start + room)
+        stop = min(n_centers, start + room)
         ends = np.zeros((stop - start + 1, len(elements)), np.int64)
         found = np.empty(room, np.int64)
         count = fill_pairs(bins, reach, start, stop, vectors, neighbors, ends, found)

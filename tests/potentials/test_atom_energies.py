@@ -18,7 +18,7 @@ from skwavelet import (
     prune,
 )
 from skwavelet.potentials.energy_model import energy_model
-from skwavelet.representations.atomwise import AtomPolynomial
+from skwavelet.representations.atomwise import AtomKernel, AtomPolynomial
 
 FEATURES = {
     "point": PointScattering((1, 2), 1, n_scales=2, reach=3.5, dtype="float64"),
@@ -26,6 +26,16 @@ FEATURES = {
     "angular": AngularFeatures(3, 3, reach=3.5, dtype="float64"),
     "polynomial": AtomPolynomial(
         PointScattering((1, 2), 1, n_scales=1, reach=3.5, powers=(1,), dtype="float64"),
+        dtype="float64",
+    ),
+    "kernel": AtomKernel(
+        PointScattering((1, 2), 1, n_scales=1, reach=3.5, powers=(2,), dtype="float64"),
+        n_landmarks=20,
+        random_state=0,
+    ),
+    # Of features whose sweeps do not take the first atoms only.
+    "second polynomial": AtomPolynomial(
+        PointScattering(2, 0, n_scales=1, reach=3.5, order=2, powers=(1,), dtype="float64"),
         dtype="float64",
     ),
 }

@@ -79,6 +79,11 @@ class AtomwiseEvaluator(AtomEvaluator):
         return self.inner.interaction_range
 
     @property
+    def leading(self) -> bool:
+        """Whether sweeps take groups of the first atoms only."""
+        return True
+
+    @property
     def places(self) -> np.ndarray:
         """Place of every path among the terms: its own."""
         return np.arange(len(self.paths))
@@ -90,7 +95,7 @@ class AtomwiseEvaluator(AtomEvaluator):
 
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_terms, 1) over the atoms of every group."""
-        x = self._features(structure)
+        x = self._features(structure, len(groups.of))
         return self._finished(self._sums(structure, groups, x), groups)
 
     def group_sums_jvp(
@@ -114,10 +119,10 @@ class AtomwiseEvaluator(AtomEvaluator):
         self, structure: Structure, groups: AtomGroups, weights: np.ndarray
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        x = self._features(structure)
+        x = self._features(structure, len(groups.of))
         kinds, of_functions = self.kinds(structure), self.unmix(weights[..., 0])
         cotangents, sums = np.empty(x.shape), np.zeros((groups.count, self.n_functions))
-        for atoms in self._blocks(len(structure)):
+        for atoms in self._blocks(len(x)):
             part = of_functions[groups.of[atoms]]
             functions, cotangents[atoms] = self.functions_vjp(kinds[atoms], x[atoms], part)
             groups.add(atoms, functions, sums)
@@ -154,16 +159,16 @@ class AtomwiseEvaluator(AtomEvaluator):
             for atom in range(len(structure))
             if len(rows := np.flatnonzero(derivatives[:, atom].any(axis=1)))
         )
-        return self._features(structure), parts
+        return self._features(structure, len(structure)), parts
 
-    def _features(self, structure: Structure) -> np.ndarray:
-        """Return the features x (N, F) of all atoms."""
-        return self.inner.atom_values(structure).astype(np.float64)
+    def _features(self, structure: Structure, n_atoms: int) -> np.ndarray:
+        """Return the features x (n_atoms, F) of the first atoms."""
+        return self.inner.atom_values(structure, n_atoms).astype(np.float64)
 
     def _sums(self, structure: Structure, groups: AtomGroups, x: np.ndarray) -> np.ndarray:
         kinds = self.kinds(structure)
         sums = np.zeros((groups.count, self.n_functions))
-        for atoms in self._blocks(len(structure)):
+        for atoms in self._blocks(len(x)):
             groups.add(atoms, self.functions(kinds[atoms], x[atoms]), sums)
         return sums
 

@@ -84,6 +84,11 @@ class PointEvaluator(AtomEvaluator):
         return max(1, int(self.paths.order.max(initial=1))) * float(max(self.bank.reaches))
 
     @property
+    def leading(self) -> bool:
+        """Whether sweeps take groups of the first atoms only: the compiled ones do."""
+        return self._first_order is not None
+
+    @property
     def places(self) -> np.ndarray:
         """Map of every path, of shape (n_paths,)."""
         return make_plan(self.paths)[1]

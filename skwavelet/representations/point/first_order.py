@@ -77,7 +77,7 @@ class FirstOrder:
     def sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_maps, n_powers) over the atoms of every group."""
         sums = self._zeros(groups)
-        for pairs, _, squared in self._blocks(structure):
+        for pairs, _, squared in self._blocks(structure, len(groups.of)):
             self._add(groups, pairs.atoms, squared, sums)
         return sums
 
@@ -87,7 +87,7 @@ class FirstOrder:
         gradient, strain = np.zeros((len(structure), 3)), np.zeros((3, 3))
         # Powers first and groups last, as the squared moduli have their atoms.
         weights = weights.transpose(2, 1, 0).astype(self.moments.dtype)
-        for pairs, moments, squared in self._blocks(structure):
+        for pairs, moments, squared in self._blocks(structure, len(groups.of)):
             self._add(groups, pairs.atoms, squared, sums)
             members = groups.of[pairs.atoms]
             of_squared = sum(
@@ -162,7 +162,7 @@ class FirstOrder:
 
     def _pairs(self, structure: Structure) -> Iterator[PairDerivatives]:
         """Yield the derivatives of squared moduli in the vectors to neighbours."""
-        for pairs, moments, squared in self._blocks(structure):
+        for pairs, moments, squared in self._blocks(structure, len(structure)):
             jacobian = np.empty((len(pairs.neighbors), 3, len(self._maps)), self.moments.dtype)
             square_jacobian(
                 pairs.vectors, pairs.ends, self.moments.radials, moments, self._weights,
@@ -170,10 +170,13 @@ class FirstOrder:
             )  # fmt: skip
             yield PairDerivatives(pairs, squared, jacobian)
 
-    def _blocks(self, structure: Structure) -> Iterator[tuple[PairBlock, np.ndarray, np.ndarray]]:
+    def _blocks(
+        self, structure: Structure, n_centers: int
+    ) -> Iterator[tuple[PairBlock, np.ndarray, np.ndarray]]:
         """Yield pairs, moments of their centres, and squared moduli (n_maps, n_atoms)."""
         moments = self.moments
-        for pairs in pair_blocks(structure, self.elements, moments.reach, moments.dtype, PAIRS):
+        kind = self.elements, moments.reach, moments.dtype
+        for pairs in pair_blocks(structure, *kind, PAIRS, n_centers):
             values = moments.values(pairs)
             squared = np.empty((len(self._maps), values.shape[2]), moments.dtype)
             square(values, self._weights, self._maps, self._floors, squared)
