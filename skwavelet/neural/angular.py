@@ -18,6 +18,7 @@ from skwavelet.neural.layers import GaussianAngularLayer
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.structures.checks import Structure, smallest_distance
+from skwavelet.structures.outliers import check_outliers
 
 _N_ANGULAR = {"legendre": 4, "gaussian": 10}
 
@@ -249,6 +250,7 @@ class AngularNetwork(NetworkRegressor):
         self.cutoff_ = float(self.cutoff)
         self._check_pooling(structures)
         smallest = smallest_distance(structures)
+        check_outliers(structures, "add more that have it if it is meant")
         # Every radial Gaussian lies between the closest atoms and the cutoff.
         self._start = smallest if smallest < self.cutoff_ else 0.1 * self.cutoff_
         self._nodes = self._numbers_of_nodes(max(map(len, structures)))

@@ -18,6 +18,7 @@ from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.representations.point.filters import natural_reach, scales_to_reach, wavelet_maximum
 from skwavelet.representations.scattering import learn_beta, wavelet_orders
 from skwavelet.structures.checks import Structure, smallest_distance
+from skwavelet.structures.outliers import check_outliers
 
 # Where a wavelet has fallen to this part of its maximum it needs no wider scale to reach on.
 _TOLERANCE = 1e-3
@@ -180,6 +181,7 @@ class PointScatteringNetwork(NetworkRegressor):
             raise ValueError(f"powers must be numbers of at least 1, not {self.powers!r}.")
         if self.beta is None:
             self.beta_ = learn_beta(2 * smallest_distance(structures), self.overlap)
+            check_outliers(structures, "set beta by hand if it is meant")
         else:
             self.beta_ = float(self.beta)
         natural = natural_reach(self._orders, self.beta_, _TOLERANCE)

@@ -40,6 +40,7 @@ from skwavelet.structures.checks import (
     smallest_distance,
 )
 from skwavelet.structures.directions import check_directions
+from skwavelet.structures.outliers import check_outliers
 
 
 class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, BaseEstimator):
@@ -81,6 +82,9 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
             elements = check_symbols(self.elements)
             check_elements(structures, elements, declared=True)
         self.min_distance_ = smallest_distance(structures)
+        if getattr(self, "beta", None) is None:
+            given = "set beta by hand" if hasattr(self, "beta") else "add more that have it"
+            check_outliers(structures, f"{given} if it is meant")
         self.elements_ = [chemical_symbols[z] for z in elements]
         self.channels_ = channel_weights(self.channels, elements)
         self._atomic_numbers = tuple(elements)

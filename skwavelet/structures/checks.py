@@ -251,6 +251,16 @@ def check_symbols(elements: Iterable[str]) -> list[int]:
 
 def check_distances(structures: Sequence[Structure]) -> None:
     """Raise ``ValueError`` for the first structure with atoms closer than chemistry allows."""
+    for structure in close_structures(structures, CLOSEST):
+        cutoff = 2 * CLOSEST * covalent_radii[list(structure.elements)].max()
+        check_pairs(structure, *structure.neighbors(float(cutoff), "ijd"))
+
+
+def close_structures(structures: Sequence[Structure], limit: float) -> list[Structure]:
+    """Return the structures that may have atoms closer than ``limit`` times their bond length.
+
+    In order; only small molecules are left out, whose pairs are faster to look at than to search.
+    """
     by_size: dict[int, list[Structure]] = {}
     searched = []
     for structure in structures:
@@ -263,19 +273,17 @@ def check_distances(structures: Sequence[Structure]) -> None:
         step = max(1, 2**15 // size**2)
         for start in range(0, len(molecules), step):
             some = molecules[start : start + step]
-            searched += [some[place] for place in _suspicious(some)]
-    for structure in sorted(searched, key=lambda structure: structure.index):
-        cutoff = 2 * CLOSEST * covalent_radii[list(structure.elements)].max()
-        check_pairs(structure, *structure.neighbors(float(cutoff), "ijd"))
+            searched += [some[place] for place in _suspicious(some, limit)]
+    return sorted(searched, key=lambda structure: structure.index)
 
 
-def _suspicious(molecules: Sequence[Structure]) -> np.ndarray:
+def _suspicious(molecules: Sequence[Structure], limit: float) -> np.ndarray:
     """Return the places of molecules of one size with atoms about too close."""
     positions = np.stack([structure.positions for structure in molecules], axis=-1)
     radii = covalent_radii[np.stack([structure.numbers for structure in molecules], axis=-1)]
     i, j = np.triu_indices(len(positions), 1)
     squares = np.square(positions[i] - positions[j]).sum(axis=1)
-    bounds = np.square((1 + 1e-6) * CLOSEST * (radii[i] + radii[j]))
+    bounds = np.square((1 + 1e-6) * limit * (radii[i] + radii[j]))
     return np.flatnonzero((squares < bounds).any(axis=0))
 
 
