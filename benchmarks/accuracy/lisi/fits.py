@@ -154,7 +154,7 @@ class Protocol:
         return -(derivatives[unseen] @ coef), reference
 
 
-def pressure_frames(paths):
-    """Return the last frame of every fourth path."""
+def pressure_frames(paths, every=4):
+    """Return the last frame of every fourth path, or of more."""
     _, last = np.unique(paths.parents[::-1], return_index=True)
-    return np.sort(len(paths) - 1 - last)[::4]
+    return np.sort(len(paths) - 1 - last)[::every]
