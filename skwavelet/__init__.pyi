@@ -6,6 +6,7 @@ from . import properties as properties
 from .linear import BaggedOLSEnsemble as BaggedOLSEnsemble
 from .linear import FeatureScaler as FeatureScaler
 from .linear import GreedyOLSRegressor as GreedyOLSRegressor
+from .potentials.active_learning import ActiveLearner as ActiveLearner
 from .potentials.calculator import ScatteringCalculator as ScatteringCalculator
 from .potentials.compression.budget import fit_to_budget as fit_to_budget
 from .potentials.compression.costs import FeatureCosts as FeatureCosts

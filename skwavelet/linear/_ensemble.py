@@ -31,6 +31,7 @@ from skwavelet.linear._training import (
     linear_prediction,
     n_groups,
 )
+from skwavelet.linear._updating import UpdateMixin
 from skwavelet.linear.calibration import (
     fit_calibration,
     mean_and_spread,
@@ -40,7 +41,9 @@ from skwavelet.linear.calibration import (
 from skwavelet.linear.intervals import OutOfBagIntervals
 
 
-class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
+class BaggedOLSEnsemble(
+    UpdateMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator
+):
     """Average of sparse linear models, each greedy on a bootstrap sample of the groups.
 
     Every model draws groups (relaxation paths, say) with repetition, compares a few random
@@ -96,6 +99,8 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
     calibration_ : SpreadCalibration
         ``floor`` (units of y) and ``factor`` from spread to standard deviation, by which errors out
         of bag are as large as predicted: std² = floor² + (factor · spread)².
+    n_updates_ : int
+        Number of calls of `update` since `fit`.
     feature_importances_ : ndarray of shape (n_features,)
         Mean over the models of the absolute weight, times the standard deviation of the feature
         on the training rows, divided by its sum.
@@ -240,8 +245,8 @@ class BaggedOLSEnsemble(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEst
                 progress.update()
 
         self.estimators_ = [fitted[i][0] for i in range(self.n_estimators)]
-        self.coef_ = np.mean([model.coef_ for model in self.estimators_], axis=0)
-        self.intercept_ = float(np.mean([model.intercept_ for model in self.estimators_]))
+        self._entropy, self.n_updates_ = entropy.tolist(), 0
+        self._average()
         left_out = np.column_stack([fitted[i][1] for i in range(self.n_estimators)])
         self.oob_prediction_, self.oob_spread_ = self._out_of_bag(data, left_out)
         self._calibrate(data, left_out)

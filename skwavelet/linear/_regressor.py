@@ -228,6 +228,28 @@ class GreedyOLSRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEs
         self._path_factor = weights.factor
         self._path_projection = weights.projection
 
+    def _add_rows(
+        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray, intercept_column: np.ndarray
+    ) -> None:
+        """Estimate the weights of the selected features from more rows too."""
+        matrix = X[:, self._path_support] - np.outer(intercept_column, self._path_center)
+        matrix /= self._path_scale
+        n_intercept = len(self._path_factor) - len(self._path_support)
+        if n_intercept:
+            matrix = np.column_stack([intercept_column, matrix])
+        root = np.sqrt(weight)
+        weights = PrefixWeights(self._path_factor, self._path_projection).with_rows(
+            root[:, None] * matrix, root * y
+        )
+        self._path_factor, self._path_projection = weights.factor, weights.projection
+        size = self.n_features_selected_
+        solved = weights.solve(size + n_intercept)
+        self.coef_ = np.zeros_like(self.coef_)
+        self.coef_[self.support_] = solved[n_intercept:] / self._path_scale[:size]
+        if n_intercept:
+            center = self._path_center[:size]
+            self.intercept_ = float(solved[0] - self.coef_[self.support_] @ center)
+
     # Built on demand: skops cannot store a DataFrame.
     @property
     def path_(self) -> pd.DataFrame:

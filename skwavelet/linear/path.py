@@ -127,6 +127,24 @@ class PrefixWeights:
         """Weights of the first k columns of the matrix."""
         return solve_triangular(self.factor[:k, :k], self.projection[:k])
 
+    def with_rows(self, matrix, y):
+        """Return the solutions with more rows, as if they had been there from the beginning.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_rows, k)
+            Of the same columns, times the square roots of the weights.
+        y : ndarray of shape (n_rows,)
+            Targets, likewise.
+
+        Returns
+        -------
+        PrefixWeights
+        """
+        # The factor and the projection have all that the earlier rows say about the weights.
+        known = np.column_stack([self.factor, self.projection])
+        return _factorized(np.vstack([known, np.column_stack([matrix, y])]))
+
     def predictions(self, matrix):
         """Yield predictions on new rows, of shape (n_rows, k), of prefixes 1, 2, ..., k."""
         # One triangular recursion maps the orthonormal columns to the new rows; a longer
@@ -155,7 +173,12 @@ def prefix_weights(design, y, weight, support):
     rows = weight > 0
     root = np.sqrt(weight[rows])
     matrix = np.column_stack([design.matrix(support)[rows], y[rows]])
+    return _factorized(root[:, None] * matrix)
+
+
+def _factorized(matrix):
+    """Return the solutions of a weighted matrix with the targets as last column."""
     # The last column of the triangular factor is the projection of the targets.
-    factor = np.asarray(np.linalg.qr(root[:, None] * matrix, mode="r"))
+    factor = np.asarray(np.linalg.qr(matrix, mode="r"))
     k = matrix.shape[1] - 1
     return PrefixWeights(np.ascontiguousarray(factor[:k, :k]), factor[:k, k].copy())

@@ -41,10 +41,13 @@ from skwavelet.potentials.rows import (
     fit_rows,
 )
 from skwavelet.potentials.uncertainty import main_deviations, out_of_bag_calibrations
+from skwavelet.potentials.updating import UpdateMixin
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
-class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
+class EnergyForceRegressor(
+    UpdateMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator
+):
     """A linear model of structures trained on energies, forces and stresses.
 
     The energy per atom is linear in the features of a structure, so that forces and stresses are
@@ -226,6 +229,8 @@ class EnergyForceRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, Base
         chain = feature_chain(self.features_)
         rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng, weight)
         self.n_rows_ = len(rows.targets)
+        self._row_factors = rows.factors(self.force_weight, self.stress_weight)
+        self._update_seed = int(rng.integers(2**31))
         self.regressor_ = fit_rows(
             self.regressor, rows, groups, self.force_weight, self.stress_weight
         )

@@ -67,13 +67,20 @@ class Rows:
         squared force error + stress_weight * mean squared stress error), where the rows of a
         sketch stand for all components on average, and a structure of weight 2 counts as two.
         """
+        return self.weigh(self.factors(force_weight, stress_weight))
+
+    def factors(self, force_weight: float, stress_weight: float) -> np.ndarray:
+        """Return what the weight of a structure is multiplied by in rows of each kind."""
         n_structures = self.n_components[ENERGY]
-        factors = (1.0, force_weight, stress_weight)
-        per_kind = [
-            factor * n_structures / count if count else 0.0
-            for factor, count in zip(factors, self.n_components, strict=True)
-        ]
-        return np.array(per_kind)[self.kind] * self.structure_weight[self.structure]
+        weights = (1.0, force_weight, stress_weight)
+        return np.array([
+            weight * n_structures / count if count else 0.0
+            for weight, count in zip(weights, self.n_components, strict=True)
+        ])  # fmt: skip
+
+    def weigh(self, factors: np.ndarray) -> np.ndarray:
+        """Return weights (n_rows,) from `factors`, those of other rows maybe."""
+        return factors[self.kind] * self.structure_weight[self.structure]
 
 
 def check_forces(forces: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray | None]:

@@ -1,0 +1,87 @@
+"""More structures for a fitted potential, without a fit from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
+from skwavelet.potentials.linear_chain import feature_chain
+from skwavelet.potentials.rows import ENERGY, build_rows, check_forces, check_stress
+from skwavelet.structures.checks import as_atoms, check_structures
+
+
+class UpdateMixin:
+    """What `EnergyForceRegressor` adds to learn from more structures."""
+
+    force_weight: float
+    stress_weight: float
+    n_directions: int | str
+    features_: Any
+    regressor_: Any
+    n_rows_: int
+    _row_factors: np.ndarray
+    _update_seed: int
+
+    def update(
+        self,
+        X: Sequence[Atoms],
+        y: ArrayLike,
+        forces: Sequence[np.ndarray | None] | None = None,
+        stress: Sequence[np.ndarray | None] | None = None,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from more structures, with the features that are selected already.
+
+        Only the rows of the new structures are computed; see `BaggedOLSEnsemble.update`. Rows have
+        the weights that such rows had in `fit`. Calibrations and extrapolation scores stay
+        those of the last `fit`.
+
+        Parameters
+        ----------
+        X, y, forces, stress, groups, sample_weight
+            As in `fit`, of the new structures. Their groups are new ones.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If the linear model has no ``update``: use `BaggedOLSEnsemble`.
+        ValueError
+            As in `fit`.
+        """
+        check_is_fitted(self)
+        if not hasattr(self.regressor_, "update"):
+            raise TypeError(
+                f"{type(self.regressor_).__name__} cannot be updated: use BaggedOLSEnsemble()."
+            )
+        X = as_atoms(X)
+        check_structures(X)
+        y = check_row_vector(y, len(X), "y")
+        groups = check_groups(groups, len(X))
+        forces, stress = check_forces(forces, X), check_stress(stress, X)
+        weight = check_sample_weight(sample_weight, len(X))
+        rng = np.random.default_rng([self._update_seed, self.n_rows_])
+        chain, features = feature_chain(self.features_), np.asarray(self.features_.transform(X))
+        rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng, weight)
+        factors = self._row_factors
+        new = rows.factors(self.force_weight, self.stress_weight)
+        self._row_factors = np.where(factors > 0, factors, new)  # of kinds without labels in fit
+        self.regressor_.update(
+            rows.design,
+            rows.targets,
+            groups=groups[rows.structure],
+            sample_weight=rows.weigh(self._row_factors),
+            intercept_column=rows.kind == ENERGY,
+        )
+        self.n_rows_ += len(rows.targets)
+        return self
