@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
-from helpers.analytic_potentials import Changed, DoubleWell, Keating, springs
+from helpers.analytic_potentials import Changed, DoubleWell, Keating, Pairs, springs
 from sklearn.linear_model import Ridge
 
 from skwavelet import properties
@@ -220,6 +220,32 @@ def test_stress_that_is_not_finite():
 
     spoiled = Changed(SPRINGS, spoil=no_stress)
     assert "not finite" in error_of("elastic_tensor", crystal(), spoiled)
+
+
+def test_what_becomes_no_number_on_the_way():
+    """The optimizers and the dynamics stop where energy or forces are lost."""
+
+    def no_number(calculator):
+        calculator.results["energy"] = np.nan
+        calculator.results["forces"][:] = np.nan
+
+    message = error_of("relaxed", crystal(3.4), Changed(SPRINGS, spoil=no_number, after=2))
+    assert "forces or stresses that are not finite" in message
+    message = error_of("energy_drift", crystal(), Changed(SPRINGS, spoil=no_number, after=3))
+    assert "not finite after 3 steps" in message
+    ends = Atoms("H", [[-1.1, 0.1, 0]]), Atoms("H", [[0.9, 0, 0]])
+    with pytest.raises(PropertyError, match="energies that are not finite"):
+        # Two relaxations come first.
+        properties.barrier(*ends, Changed(DoubleWell(), spoil=no_number, after=25))
+
+
+def test_a_crystal_at_a_maximum_has_no_equation_of_state():
+    """Springs that push: the lattice is stationary, and its energy falls either way."""
+    pushing = Pairs(
+        lambda r: -5.0 * (r - LENGTH) ** 2, lambda r: -10.0 * (r - LENGTH), 1.3 * LENGTH
+    )
+    message = error_of("equation_of_state", crystal(), pushing)
+    assert "no minimum" in message.lower()
 
 
 def test_wrong_arguments():
