@@ -18,12 +18,12 @@ matters to C44, which therefore stands there twice. The labels know no vacancy a
 and no phonons.
 
 Surface energies are those of the two slabs of the set, relaxed by the model. Drift and stability
-are of dynamics of cells of at least 10 Å.
+are of dynamics of cells of at least 10 Å: --duration picoseconds of it.
 
 Penalties are those of least error in five folds of the training structures, whose energies and
 forces count as in the fit.
 
-Cost: 15 min; --quick 40 s. Needs phonopy; pypolymlp is left out where it is not installed.
+Cost: 10 min; --quick 30 s. Needs phonopy; pypolymlp is left out where it is not installed.
 """
 
 import sys
@@ -363,7 +363,7 @@ def main():
         elements=("Si", "Li"),
         only=(),
         directions=24,
-        duration=20.0,
+        duration=5.0,
     )
     if options.quick:
         options.only = options.only or QUICK
