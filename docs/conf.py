@@ -108,6 +108,7 @@ sphinx_gallery_conf = {
             "plot_calculator.py",
             "plot_diffusion_barrier.py",
             "plot_bulk_modulus.py",
+            "plot_trust.py",
             "plot_uncertainty.py",
             "plot_neural_ethanol.py",
             "plot_neural_filters.py",
