@@ -28,6 +28,7 @@ from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
 from skwavelet.representations.voxel.powers import PowerSums
 from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, samples, shift_spectra
+from skwavelet.representations.voxel.transfer import Transfer
 
 # First-order maps that are kept for the second order together.
 GROUP_BYTES = 2**26
@@ -98,14 +99,27 @@ class Cascade:
                 size = max(1, GROUP_BYTES // (self.arrays.dtype.itemsize * math.prod(shape)))
             yield from node.split(size)
 
-    def _truncated(self, spectra, fine: int, coarse: int):
-        """Restrict half spectra on the grid of a scale to that of a coarser one."""
+    def _density(self, densities: dict[int, Array], scale: int):
+        """Return the coefficients of densities on the grid of a scale."""
+        return densities[scale] if self.grid.has_boxes else self._moved(densities[0], 0, scale)
+
+    def _moved(self, spectra, fine: int, coarse: int):
+        """Move half spectra on the grid of a scale to that of a coarser one."""
         shapes = self.grid.shapes[fine], self.grid.shapes[coarse]
+        if self.grid.has_boxes and fine != coarse:
+            return Transfer(self.arrays, self.grid, fine, coarse).apply(spectra)
         if shapes[0] == shapes[1]:
             return spectra
         kept = self.arrays.empty((*spectra.shape[:-3], *half(shapes[1])), spectra=True)
         truncate(spectra, *shapes, kept)
         return kept
+
+    def _move_back(self, total, cotangent, fine: int, coarse: int) -> None:
+        """Add the adjoint of ``_moved`` of cotangents on the grid of the coarser scale."""
+        if self.grid.has_boxes and fine != coarse:
+            total += Transfer(self.arrays, self.grid, fine, coarse).adjoint(cotangent)
+        else:
+            add_embedded(total, cotangent, self.grid.shapes[fine], self.grid.shapes[coarse])
 
     def _chunk(
         self, spectra, wavelet: int, scale: int, level: int, mix=None, shift: Shift = UNSHIFTED
@@ -179,15 +193,16 @@ class Cascade:
         u += self.arrays.asarray(floor**2)[:, None, None, None]
         return u
 
-    def _voxel(self, u) -> float:
-        return self.grid.volume / math.prod(u.shape[2:])
+    def _voxel(self, level: int) -> float:
+        return self.grid.volumes[level] / math.prod(self.grid.shapes[level])
 
     def _integrate(
-        self, table: Table, paths: np.ndarray, u, floor: np.ndarray, weight: float = 1.0
+        self, table: Table, paths: np.ndarray, u, floor: np.ndarray, level: int, weight: float = 1.0
     ) -> None:
         """Take in the integrals of sigma^q over the box, without the floor's own."""
-        constant = weight * self.grid.volume * floor[:, None] ** np.array(self.powers.powers)
-        table.add(paths, self.powers.sums(u), weight * self._voxel(u), constant)
+        constant = floor[:, None] ** np.array(self.powers.powers)
+        constant *= weight * self.grid.volumes[level]
+        table.add(paths, self.powers.sums(u), weight * self._voxel(level), constant)
 
     def _write_spectra(self, maps, spectra, floor: np.ndarray | None = None) -> None:
         """Write the Fourier coefficients of maps (S, B, grid), or of the modulus if of u."""
@@ -214,7 +229,10 @@ class Cascade:
         return maps
 
     def maps(
-        self, density: Array, first: tuple[int, int, int], second: tuple[int, int] | None
+        self,
+        densities: dict[int, Array],
+        first: tuple[int, int, int],
+        second: tuple[int, int] | None,
     ) -> np.ndarray:
         """Return the equivariant maps (2l + 1, grid) of one path of the first structure.
 
@@ -222,7 +240,7 @@ class Cascade:
         """
         channel, wavelet, scale = first
         node = FirstNode(wavelet, np.array([channel]), np.array([-1]), slice(0, 1))
-        spectra = self._channels(node, self._truncated(density, 0, scale), scale)
+        spectra = self._channels(node, self._density(densities, scale), scale)
         chunk = self._first_chunk(node, spectra, scale)
         if second is not None:
             level = max(scale, second[1])
@@ -230,22 +248,26 @@ class Cascade:
             u = self._raised(chunk.squared_modulus(), floor)
             parents = self.arrays.empty((*u.shape[:2], *half(u.shape[2:])), spectra=True)
             self._write_spectra(u, parents, floor)
-            parents = self._truncated(parents, scale, level)
+            parents = self._moved(parents, scale, level)
             chunk = self._chunk(parents, second[0], second[1], level)
         return np.array(self.arrays.host(chunk.maps[0, 0]))
 
     # -- forward, with tangents --------------------------------------------------------------
 
     def forward(
-        self, density: Array, tangents: list | None = None, strains: np.ndarray | None = None
+        self,
+        densities: dict[int, Array],
+        tangents: list[dict[int, Array]] | None = None,
+        strains: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute the integrals, and their derivatives along directions.
 
         Parameters
         ----------
-        density : array of shape (S, E, half grid)
-            Coefficients rho^(G) / V of the elements' densities on the base grid.
-        tangents : sequence of D arrays of shape (S, E, half grid), optional
+        densities : dict of arrays of shape (S, E, half grid)
+            Coefficients rho^(G) / V of the elements' densities, by scale: on the base grid only
+            where all scales have one box.
+        tangents : sequence of D such dicts, optional
             Their derivatives along every direction.
         strains : ndarray of shape (D, S, 3, 3), optional
             Strain of the box along every direction; no strain if None.
@@ -260,16 +282,17 @@ class Cascade:
         along: Any = [None] * len(tangents) if strains is None else strains
         for scale_node in self._nodes():
             scale = scale_node.scale
-            X = self._truncated(density, 0, scale)
-            dX = [self._truncated(t, 0, scale) for t in tangents]
+            X = self._density(densities, scale)
+            dX = [self._density(t, scale) for t in tangents]
             parents, moving = self._forward_first(scale_node, X, dX, along, table, derivatives)
             floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
-                Y = self._truncated(parents, scale, level)
-                dY = [self._truncated(t, scale, level) for t in moving]
+                Y = self._moved(parents, scale, level)
+                dY = [self._moved(t, scale, level) for t in moving]
                 for node in nodes:
                     self._forward_second(node, level, Y, dY, along, floors, table, derivatives)
-        shape = len(density), self.n_paths, len(self.powers.powers)
+        count = len(next(iter(densities.values())))
+        shape = count, self.n_paths, len(self.powers.powers)
         self.arrays.release()
         integrals = table.collect(*shape)
         moved = np.zeros((len(tangents), *shape))
@@ -291,7 +314,7 @@ class Cascade:
                 chunk = self._first_chunk(node, spectra, scale, sample.shift)
                 u = self._raised(chunk.squared_modulus(), floor)
                 if sample.of_sums:
-                    self._integrate(table, node.paths, u, floor, sample.of_sums)
+                    self._integrate(table, node.paths, u, floor, scale, sample.of_sums)
                 if not dX:
                     del chunk  # Its filters and spectra make room for the parents.
                 self._write_parents(u, parents[:, node.rows], sample, floor)
@@ -302,7 +325,7 @@ class Cascade:
                     du = chunk.push(moved, psi_tangent)
                     if sample.of_sums:
                         pushed = self.powers.pushed(slopes, du)
-                        factor = sample.of_sums * self._voxel(u)
+                        factor = sample.of_sums * self._voxel(scale)
                         derivatives[direction].add(node.paths, pushed, factor)
                     if sample.of_parents:
                         du /= 2 * self.powers.modulus(u)
@@ -333,69 +356,72 @@ class Cascade:
         ]
         for chunk, part, rows in self._second_chunks(node, level, Y):
             u = self._raised(chunk.squared_modulus(), floors[part])
-            self._integrate(table, node.paths[part], u, floors[part])
+            self._integrate(table, node.paths[part], u, floors[part], level)
             slopes = self.powers.slopes(u) if dY else []
             for direction, psi_tangent in enumerate(psi_tangents):
                 du = chunk.push(dY[direction][:, rows], psi_tangent)
                 pushed = self.powers.pushed(slopes, du)
-                derivatives[direction].add(node.paths[part], pushed, self._voxel(u))
+                derivatives[direction].add(node.paths[part], pushed, self._voxel(level))
 
     # -- reverse -----------------------------------------------------------------------------
 
     def reverse(
-        self, density: Array, cotangents: np.ndarray
-    ) -> tuple[np.ndarray, Array, np.ndarray]:
+        self, densities: dict[int, Array], cotangents: np.ndarray
+    ) -> tuple[np.ndarray, dict[int, Array], np.ndarray]:
         """Compute the integrals and the gradients of sum(cotangents * integrals).
 
         Parameters
         ----------
-        density : array of shape (S, E, half grid)
-            Coefficients rho^(G) / V of the elements' densities on the base grid.
+        densities : dict of arrays of shape (S, E, half grid)
+            As for ``forward``.
         cotangents : ndarray of shape (S, n_paths, n_powers)
 
         Returns
         -------
         integrals : ndarray of shape (S, n_paths, n_powers)
-        density_gradient : array of shape (S, E, half grid)
-            Cotangent of ``density``: d / d density_G over the full lattice.
+        gradients : dict of arrays of shape (S, E, half grid)
+            Cotangents of ``densities``: d / d density_G over the full lattice.
         strain_gradient : ndarray of shape (S, 3, 3)
-            At fixed ``density``: through the filters and the volume of the integrals.
+            At fixed ``densities``: through the filters and the volume of the integrals.
         """
         table = Table(self.arrays)
-        density_gradient = self.arrays.zeros(density.shape, spectra=True)
-        strain_gradient = np.zeros((len(density), 3, 3))
+        gradients = {
+            scale: self.arrays.zeros(density.shape, spectra=True)
+            for scale, density in densities.items()
+        }
+        strain_gradient = np.zeros((len(cotangents), 3, 3))
         for scale_node in self._nodes():
             scale = scale_node.scale
-            X = self._truncated(density, 0, scale)
+            X = self._density(densities, scale)
             parents, _ = self._forward_first(scale_node, X, [], [], table, [])
             above = self.arrays.zeros(parents.shape, spectra=True)
             floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
-                Y = self._truncated(parents, scale, level)
+                Y = self._moved(parents, scale, level)
                 gradient = self.arrays.zeros(Y.shape, spectra=True)
                 for node in nodes:
                     strain_gradient += self._reverse_second(
                         node, level, Y, cotangents, floors, table, gradient
                     )
-                add_embedded(above, gradient, self.grid.shapes[scale], self.grid.shapes[level])
+                self._move_back(above, gradient, scale, level)
             gradient = self.arrays.zeros(X.shape, spectra=True)
             for parent in scale_node.first:
                 strain_gradient += self._reverse_first(
                     scale, parent, X, cotangents, above[:, parent.rows], gradient
                 )
-            shapes = self.grid.shapes[0], self.grid.shapes[scale]
-            add_embedded(density_gradient, gradient, *shapes)
+            origin = scale if self.grid.has_boxes else 0
+            self._move_back(gradients[origin], gradient, origin, scale)
         self.arrays.release()
         integrals = table.collect(*cotangents.shape)
         strain_gradient += np.eye(3) * (cotangents * integrals).sum(axis=(1, 2))[:, None, None]
-        return integrals, density_gradient, strain_gradient
+        return integrals, gradients, strain_gradient
 
     def _reverse_second(self, node, level, Y, cotangents, floors, table, gradient) -> np.ndarray:
         floors, filter_gradient = floors[node.wavelet, node.rows], 0
         for chunk, part, rows in self._second_chunks(node, level, Y):
             u = self._raised(chunk.squared_modulus(), floors[part])
-            self._integrate(table, node.paths[part], u, floors[part])
-            slope = self.powers.slope(u, self._voxel(u) * cotangents[:, node.paths[part]])
+            self._integrate(table, node.paths[part], u, floors[part], level)
+            slope = self.powers.slope(u, self._voxel(level) * cotangents[:, node.paths[part]])
             pulled, filters = chunk.pull(slope)
             gradient[:, rows] += pulled
             filter_gradient = filters + filter_gradient
@@ -410,7 +436,7 @@ class Cascade:
         for sample in self._samples(node, is_parent=bool(above.shape[1])):
             chunk = self._first_chunk(node, spectra, scale, sample.shift)
             u = self._raised(chunk.squared_modulus(), floor)
-            slope = self.powers.slope(u, sample.of_sums * self._voxel(u) * weights)
+            slope = self.powers.slope(u, sample.of_sums * self._voxel(scale) * weights)
             if sample.of_parents:
                 through = self._sample_maps(above, self.grid.shapes[scale], sample)
                 through /= 2 * self.powers.modulus(u)

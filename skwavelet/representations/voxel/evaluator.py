@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from skwavelet.representations.evaluator import Evaluator, Gradients
 from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.representations.voxel.cascade import Cascade
 from skwavelet.representations.voxel.density import pair_weights
-from skwavelet.representations.voxel.fft import Arrays, half
+from skwavelet.representations.voxel.fft import Array, Arrays, half
 from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import Grid, Layout, make_grid
 from skwavelet.representations.voxel.memory import peak_memory
@@ -33,8 +34,8 @@ class VoxelEvaluator(Evaluator):
         Wavelets and scales.
     spacings : tuple of float
         Voxel size of every scale (Å).
-    padding : float
-        Vacuum in non-periodic directions (Å).
+    padding : tuple of float
+        Vacuum in non-periodic directions for every scale (Å).
     smoothing : float
         Floor of the modulus relative to the map of one atom.
     tolerance : float
@@ -46,7 +47,7 @@ class VoxelEvaluator(Evaluator):
     paths: ScatteringPaths
     bank: Bank
     spacings: tuple[float, ...]
-    padding: float
+    padding: tuple[float, ...]
     smoothing: float
     tolerance: float
     layout: Layout | None = None
@@ -59,7 +60,7 @@ class VoxelEvaluator(Evaluator):
         """Estimate the bytes that a method of one structure takes at its peak."""
         return peak_memory(
             self.bank.arrays,
-            self.grid(structure).shapes[0],
+            max(self.grid(structure).shapes, key=prod),
             degrees=[l for _, l in self.bank.wavelets],
             n_elements=len(structure.elements),
             n_channels=self.weights.shape[1],
@@ -73,7 +74,7 @@ class VoxelEvaluator(Evaluator):
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return the grid of a structure, and how to have a smaller one."""
-        shape = " x ".join(map(str, self.grid(structure).shapes[0]))
+        shape = " x ".join(map(str, max(self.grid(structure).shapes, key=prod)))
         return f"needs a grid of {shape} voxels and about", (
             f"increase spacing (now {self.spacings[0]:.3g} Å), use fewer channels or a smaller cell"
         )
@@ -91,14 +92,13 @@ class VoxelEvaluator(Evaluator):
 
     def together(self, structure: Structure) -> tuple:
         """Return a key that is equal for structures that can be computed together."""
-        grid = self.grid(structure)
-        return structure.elements, structure.pbc.tobytes(), grid.shapes, grid.cell.tobytes()
+        return structure.elements, *self.grid(structure).key
 
     def all_sums(self, structures: list[Structure]) -> list[np.ndarray]:
         """Return the integrals (S, n_paths, n_powers) of structures of one key ``together``."""
         grid = self.grid(structures[0])
-        densities = self._densities(structures, grid)
         cascade = self._cascade(structures[0], grid)
+        densities = self._densities(structures, grid)
         return list(cascade.forward(self._coefficients(densities, grid))[0])
 
     def all_sums_jvp(
@@ -108,34 +108,33 @@ class VoxelEvaluator(Evaluator):
         strains: list[np.ndarray],
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return integrals and their derivatives along as many directions for every structure."""
-        grid, arrays = self.grid(structures[0]), self.bank.arrays
-        inverse = np.linalg.inv(grid.cell)
+        grid = self.grid(structures[0])
+        cascade = self._cascade(structures[0], grid)
         densities = self._densities(structures, grid)
-        density = self._coefficients(densities, grid)
-        boxes, moving = [], []
-        for structure, moved, strain, row in zip(
-            structures, displacements, strains, densities, strict=True
-        ):
+        coefficients = self._coefficients(densities, grid)
+        boxes, moves = [], []
+        for structure, moved, strain in zip(structures, displacements, strains, strict=True):
             boxes.append(box_strain(structure, strain))
-            moves = (moved + structure.positions @ (strain - boxes[-1])) @ inverse
-            moving.append(
-                [
-                    element.tangents(moves[:, members])
-                    for element, members in zip(row, self._members(structure), strict=True)
-                ]
-            )
+            moves.append(moved + structure.positions @ (strain - boxes[-1]))
         box = np.stack(boxes, axis=1)
         traces = np.trace(box, axis1=2, axis2=3)
-        along = []
-        for direction, trace in enumerate(traces):
-            rows = [[element[direction] for element in row] for row in moving]
-            stacked = arrays.stack(rows)
-            stacked /= grid.volume
-            stacked -= arrays.asarray(trace)[:, None, None, None, None] * density
-            along.append(stacked)
-        integrals, derivatives = self._cascade(structures[0], grid).forward(
-            density, along, box if box.any() else None
-        )
+        along: list[dict] = [{} for _ in traces]
+        for scale, rows in densities.items():
+            inverse = np.linalg.inv(grid.cells[scale])
+            moving = [
+                [
+                    element.tangents((move @ inverse)[:, members])
+                    for element, members in zip(row, self._members(structure), strict=True)
+                ]
+                for structure, move, row in zip(structures, moves, rows, strict=True)
+            ]
+            for direction, trace in enumerate(traces):
+                stacked = self.bank.arrays.stack([[e[direction] for e in row] for row in moving])
+                stacked /= grid.volumes[scale]
+                trace = self.bank.arrays.asarray(trace)[:, None, None, None, None]
+                stacked -= trace * coefficients[scale]
+                along[direction][scale] = stacked
+        integrals, derivatives = cascade.forward(coefficients, along, box if box.any() else None)
         return [(sums, derivatives[:, i]) for i, sums in enumerate(integrals)]
 
     def all_sums_vjp(
@@ -143,17 +142,21 @@ class VoxelEvaluator(Evaluator):
     ) -> list[Gradients]:
         """Return integrals and gradients of structures of one key ``together``."""
         grid, arrays = self.grid(structures[0]), self.bank.arrays
-        densities = self._densities(structures, grid)
-        density = self._coefficients(densities, grid)
         cascade = self._cascade(structures[0], grid)
-        integrals, of_density, strains = cascade.reverse(density, np.stack(weights))
-        pairing = arrays.host(self._pairing(of_density, density, grid))
+        densities = self._densities(structures, grid)
+        coefficients = self._coefficients(densities, grid)
+        integrals, of_densities, strains = cascade.reverse(coefficients, np.stack(weights))
+        gradients = [np.zeros((len(structure), 3)) for structure in structures]
+        pairing = np.zeros(len(structures))
+        for scale, rows in densities.items():
+            of_density = of_densities[scale]
+            pairing += arrays.host(self._pairing(of_density, coefficients[scale], scale, grid))
+            inverse = np.linalg.inv(grid.cells[scale]).T / grid.volumes[scale]
+            for i, structure in enumerate(structures):
+                for e, members in enumerate(self._members(structure)):
+                    gradients[i][members] += rows[i][e].gradient(of_density[i, e]) @ inverse
         results = []
-        for i, structure in enumerate(structures):
-            gradient = np.zeros((len(structure), 3))
-            for e, members in enumerate(self._members(structure)):
-                gradient[members] = densities[i][e].gradient(of_density[i, e])
-            gradient = gradient @ np.linalg.inv(grid.cell).T / grid.volume
+        for i, (structure, gradient) in enumerate(zip(structures, gradients, strict=True)):
             virial = structure.positions.T @ gradient
             strain = strains[i] - np.eye(3) * pairing[i] - virial
             strain = box_strain_transpose(structure, strain) + virial
@@ -165,8 +168,8 @@ class VoxelEvaluator(Evaluator):
     ) -> np.ndarray:
         """Return the equivariant maps of one path, along the vectors of the cell."""
         grid = make_grid(structure, self.spacings, self.padding, reduce=False)
-        density = self._coefficients(self._densities([structure], grid), grid)
-        return self._cascade(structure, grid).maps(density, first, second)
+        densities = self._coefficients(self._densities([structure], grid), grid)
+        return self._cascade(structure, grid).maps(densities, first, second)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -176,31 +179,40 @@ class VoxelEvaluator(Evaluator):
     def _rows(self, structure: Structure) -> list[int]:
         return [self.elements.index(z) for z in structure.elements]
 
-    def _densities(self, structures: list[Structure], grid: Grid) -> list[list]:
-        """Return the density of every element of every structure."""
-        inverse = np.linalg.inv(grid.cell)
-        return [
-            [
-                make_density(
-                    self.bank.arrays,
-                    structure.positions[members] @ inverse,
-                    grid.shapes[0],
-                    self.tolerance,
-                )
-                for members in self._members(structure)
-            ]
-            for structure in structures
-        ]
+    def _densities(self, structures: list[Structure], grid: Grid) -> dict[int, list[list]]:
+        """Return the density of every element of every structure, by scale.
 
-    def _coefficients(self, densities: list[list], grid: Grid):
-        """Return the coefficients rho^(G) / V, of shape (S, E, half grid)."""
-        arrays = self.bank.arrays
-        shape = len(densities), len(densities[0]), *half(grid.shapes[0])
-        coefficients = arrays.empty(shape, spectra=True)
-        for i, row in enumerate(densities):
-            for e, density in enumerate(row):
-                density.write(coefficients[i, e])
-        coefficients /= grid.volume
+        On the base grid only where all scales have one box.
+        """
+        first = self.paths.scale1[self.paths.order > 0]
+        scales = np.unique(first).tolist() if grid.has_boxes else [0]
+        densities = {}
+        for scale in scales or [0]:
+            inverse = np.linalg.inv(grid.cells[scale])
+            densities[scale] = [
+                [
+                    make_density(
+                        self.bank.arrays,
+                        structure.positions[members] @ inverse,
+                        grid.shapes[scale],
+                        self.tolerance,
+                    )
+                    for members in self._members(structure)
+                ]
+                for structure in structures
+            ]
+        return densities
+
+    def _coefficients(self, densities: dict[int, list[list]], grid: Grid) -> dict[int, Array]:
+        """Return the coefficients rho^(G) / V, of shape (S, E, half grid), by scale."""
+        coefficients = {}
+        for scale, rows in densities.items():
+            shape = len(rows), len(rows[0]), *half(grid.shapes[scale])
+            values = coefficients[scale] = self.bank.arrays.empty(shape, spectra=True)
+            for i, row in enumerate(rows):
+                for e, density in enumerate(row):
+                    density.write(values[i, e])
+            values /= grid.volumes[scale]
         return coefficients
 
     def _cascade(self, structure: Structure, grid: Grid) -> Cascade:
@@ -230,9 +242,9 @@ class VoxelEvaluator(Evaluator):
         gains = np.array([spectrum_peak(n, l, bank.beta)[1] for n, l in bank.wavelets])
         return floors, gains
 
-    def _pairing(self, a, b, grid: Grid):
+    def _pairing(self, a, b, scale: int, grid: Grid):
         """Return Re sum_G a b (S,) over the full lattice."""
         arrays = self.bank.arrays
-        weights = arrays.asarray(pair_weights(grid.shapes[0], arrays.dtype))
+        weights = arrays.asarray(pair_weights(grid.shapes[scale], arrays.dtype))
         products = (a.real * b.real - a.imag * b.imag) * weights
         return arrays.xp.sum(products.reshape(len(a), -1), axis=-1, dtype=arrays.xp.float64)

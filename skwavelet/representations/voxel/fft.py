@@ -272,6 +272,10 @@ class NumpyArrays:
             np.conjugate(spectra[row], out=work.spectra[0])
             out[row] = work.inverse()[0]
 
+    def complex(self, maps: np.ndarray) -> np.ndarray:
+        """Return maps as complex numbers, for products with those."""
+        return maps  # matmul does it
+
     def cbrt(self, values: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Write cube roots to ``out``."""
         return np.cbrt(values, out=out)

@@ -220,4 +220,4 @@ class Bank:
         Structures of one cell share them.
         """
         shape, j = grid.shapes[level], self.scales[scale]
-        return Filters(self.wavelets, self.beta, j, shape, grid.cell, self.arrays, shift)
+        return Filters(self.wavelets, self.beta, j, shape, grid.cells[level], self.arrays, shift)

@@ -49,29 +49,56 @@ class Grid:
 
     Attributes
     ----------
-    cell : ndarray of shape (3, 3)
-        Rows are the box vectors (Å); vacuum-padded where the structure is not periodic.
+    cells : tuple of ndarray of shape (3, 3)
+        Box of every scale: rows are its vectors (Å), vacuum-padded where the structure is not
+        periodic, as the wavelets of the scale need it.
     layout : Layout
+    pbc : tuple of bool
+        Which of them are periods.
+    center : tuple of float
+        Where the middle of the atoms is along the others (Å).
     """
 
-    cell: np.ndarray
+    cells: tuple[np.ndarray, ...]
     layout: Layout
+    pbc: tuple[bool, ...]
+    center: tuple[float, ...]
 
     @property
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Number of points along each vector, for every scale; the first is the base grid."""
         return self.layout.shapes
 
-    @cached_property
+    @property
+    def cell(self) -> np.ndarray:
+        """Box of the first scale."""
+        return self.cells[0]
+
+    @property
     def volume(self) -> float:
-        """Volume of the box (Å^3)."""
-        return float(abs(np.linalg.det(self.cell)))
+        """Volume of the box of the first scale (Å^3)."""
+        return self.volumes[0]
+
+    @cached_property
+    def volumes(self) -> tuple[float, ...]:
+        """Volume of the box of every scale (Å^3)."""
+        return tuple(float(abs(np.linalg.det(cell))) for cell in self.cells)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether every scale has a box of its own; else all have the cell."""
+        return not all(self.pbc)
+
+    @property
+    def key(self) -> tuple:
+        """What structures have in common that are computed together."""
+        return self.shapes, self.pbc, self.center, *(cell.tobytes() for cell in self.cells)
 
 
 def make_grid(
     structure: Structure,
     spacings: tuple[float, ...],
-    padding: float,
+    padding: float | Sequence[float],
     layout: Layout | None = None,
     *,
     reduce: bool = True,
@@ -83,8 +110,9 @@ def make_grid(
     structure : Structure
     spacings : tuple of float
         Largest voxel size of every scale (Å), base first.
-    padding : float
-        Vacuum (Å) between periodic repetitions of a direction that is not periodic.
+    padding : float or sequence of float
+        Vacuum (Å) between periodic repetitions of a direction that is not periodic, for all scales
+        or for each.
     layout : Layout, optional
         To keep instead of the structure's own.
     reduce : bool
@@ -95,20 +123,25 @@ def make_grid(
     if layout is not None:
         basis = np.array(layout.basis)
     cell = basis @ cell
-    lengths = np.linalg.norm(cell, axis=1)
-    # Whole voxels of vacuum: the box does not follow every small motion of the atoms, so that
-    # derivatives at a fixed box are those of the features.
-    extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + padding
-    lengths[~pbc] = extents[~pbc]
+    lengths, along = np.linalg.norm(cell, axis=1), structure.positions @ np.linalg.inv(cell)
+    paddings = np.broadcast_to(padding, len(spacings))
+    shapes, cells = [] if layout is None else list(layout.shapes), []
+    for level, (spacing, vacuum) in enumerate(zip(spacings, paddings, strict=True)):
+        extents = np.where(pbc, lengths, np.ptp(along, axis=0) + vacuum)
+        if layout is None:
+            points = _fast(extents, spacing)
+            fewest = np.where(pbc, np.minimum(points, shapes[0] if shapes else points), points)
+            shapes.append(tuple(fewest.tolist()))
+        # Whole voxels of vacuum: the box does not follow every small motion of the atoms, so that
+        # derivatives at a fixed box are those of the features.
+        box = cell.copy()
+        box[~pbc] *= (np.array(shapes[level])[~pbc] * spacing)[:, None]
+        cells.append(box)
     if layout is None:
-        base = _fast(lengths, spacings[0])
-        lengths[~pbc] = np.array(base)[~pbc] * spacings[0]
-        coarse = [_fast(lengths, spacing) for spacing in spacings[1:]]
-        shapes = (base, *(tuple(np.minimum(c, base).tolist()) for c in coarse))
-        layout = Layout(tuple(map(tuple, basis.tolist())), shapes)
-    points = np.array(layout.shapes[0])
-    cell[~pbc] *= (points[~pbc] * spacings[0])[:, None]
-    return Grid(cell, layout)
+        layout = Layout(tuple(map(tuple, basis.tolist())), tuple(shapes))
+    middle = (along.min(axis=0) + along.max(axis=0)) / 2
+    center = np.where(pbc, 0.0, spacings[0] * np.round(middle / spacings[0]))
+    return Grid(tuple(cells), layout, tuple(pbc.tolist()), tuple(center.tolist()))
 
 
 def _reduction(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:

@@ -181,6 +181,10 @@ class TorchArrays:
         conjugates = spectra.conj().resolve_conj()
         out[...] = self.torch.fft.irfftn(conjugates, s=out.shape[-3:], dim=axes, norm="forward")
 
+    def complex(self, maps: Any) -> Any:
+        """Return maps as complex numbers, for products with those."""
+        return maps.to(self._type(spectra=True))
+
     def cbrt(self, values: Any, out: Any) -> Any:
         """Write cube roots of positive values to ``out``."""
         return self.torch.pow(values, 1 / 3, out=out)

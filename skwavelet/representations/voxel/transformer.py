@@ -23,7 +23,7 @@ from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import learn_spacing
 from skwavelet.structures.checks import Structure
 
-# Vacuum between periodic images of a molecule, in widths of the widest wavelet, by order: the
+# Vacuum between periodic images of a molecule, in widths of the wavelets of a scale, by order: the
 # second layer spreads the maps again.
 PADDING_WIDTHS = (8.0, 8.0, 12.0)
 # Error of the coefficients of many atoms, by non-uniform FFT, relative to ``aliasing``: far below
@@ -135,8 +135,8 @@ class VoxelScattering(ScatteringTransformer):
     powers of first-order maps with l = 0, which vanish on whole surfaces, are summed at half the
     spacing.
 
-    A structure that is not periodic in some direction is surrounded by vacuum there, as wide as
-    the widest wavelet asks for.
+    A structure that is not periodic in some direction is surrounded by vacuum there. Every scale
+    has a box of its own, as wide as its wavelets ask for.
 
     References
     ----------
@@ -347,7 +347,7 @@ class VoxelScattering(ScatteringTransformer):
             **self._shared_state(paths, powers),
             bank=Bank(wavelets, scales, self.beta_, NumpyArrays(np.dtype(self.dtype))),
             spacings=tuple(spacings),
-            padding=PADDING_WIDTHS[self.order] * self.beta_ * 2.0 ** scales[-1],
+            padding=tuple(PADDING_WIDTHS[self.order] * self.beta_ * 2.0**j for j in scales),
             smoothing=self.smoothing,
             tolerance=DENSITY_TOLERANCE * self.aliasing,
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from helpers.brute_force import first_order, integral, second_order
-from helpers.small_structures import CELLS, cubic, molecule, slab, triclinic
+from helpers.small_structures import CELLS, cubic, molecule, triclinic
 
 from skwavelet import VoxelScattering
 from skwavelet.representations.voxel import transformer as transformer_module
@@ -353,17 +353,47 @@ def test_vacuum_padding(cell, monkeypatch):
     assert np.median(deviation[second]) <= 2e-3
 
 
-@pytest.mark.parametrize("cell", ["molecule", "slab"])
-def test_vacuum_equals_a_large_periodic_box(cell):
-    """The same box, given as a periodic cell, is the same computation."""
-    atoms = {"molecule": molecule, "slab": slab}[cell]()
-    transformer = fitted(atoms)
+def in_one_box(transformer, atoms):
+    """The structure in the widest of its boxes, given as a periodic cell."""
     (structure,) = transformer._check([atoms])
     boxed = atoms.copy()
-    boxed.cell, boxed.pbc = transformer._evaluator.grid(structure).cell, True
+    boxed.cell, boxed.pbc = transformer._evaluator.grid(structure).cells[-1], True
+    return boxed
+
+
+@pytest.mark.parametrize("cell", ["molecule", "slab", "wire"])
+def test_vacuum_equals_a_large_periodic_box(cell):
+    """The same box, given as a periodic cell, is the same computation."""
+    atoms = CELLS[cell]()
+    transformer = fitted(atoms, n_scales=1)
     np.testing.assert_allclose(
-        transformer.transform([boxed]), transformer.transform([atoms]), rtol=1e-9
+        transformer.transform([in_one_box(transformer, atoms)]),
+        transformer.transform([atoms]),
+        rtol=1e-9,
     )
+
+
+@pytest.mark.parametrize("cell", ["molecule", "slab", "wire"])
+def test_a_box_per_scale_is_one_large_box(cell):
+    """Each scale in a box of its own width, and maps moved between them: what all see in one box.
+
+    To what the vacuum of a scale cuts off, and the discretization.
+    """
+    atoms = CELLS[cell]()
+    transformer = fitted(
+        atoms, n=3, max_l=1, beta=0.4, n_scales=3, spacing=0.2, oversampling=2, channels="valence"
+    )
+    (structure,) = transformer._check([atoms])
+    grid = transformer._evaluator.grid(structure)
+    volumes = np.array(grid.volumes)
+    assert (volumes[1:] > 1.3 * volumes[:-1]).all()
+    one = in_one_box(transformer, atoms)
+    deviation = relative(*transformer.transform([atoms, one]).astype(float))
+    table = transformer.feature_table_
+    first = (table["order"] == 1).to_numpy()
+    assert deviation[first].max() <= 2e-3
+    assert np.median(deviation[~first]) <= 1e-3
+    assert deviation[~first].max() <= 3e-2
 
 
 def test_distant_molecules_add_up():

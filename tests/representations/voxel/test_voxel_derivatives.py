@@ -47,7 +47,8 @@ def test_derivatives_in_every_cell(cell):
 @pytest.mark.parametrize("cell", ["triclinic", "slab"])
 def test_derivatives_of_every_kind_of_feature(cell, variant):
     atoms = CELLS[cell]()
-    check_derivatives(fitted(atoms, **VARIANTS[variant]), atoms)
+    # A map nearly vanishes at a voxel of the slab: the error of differences falls as step^6.
+    check_derivatives(fitted(atoms, **VARIANTS[variant]), atoms, step=1e-5)
 
 
 def test_zero_order_features_are_constant():
