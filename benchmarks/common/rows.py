@@ -122,9 +122,11 @@ class RowsRidge:
     rows : Rows
     held : ndarray of int
         Structures that are left out at first, to choose weights and penalty with.
+    scaled : bool
+        Whether features are divided; those of kernels have their scale.
     """
 
-    def __init__(self, rows, held):
+    def __init__(self, rows, held, scaled=True):
         self.rows = rows
         self.held = np.isin(rows.structure, held)
         moving = rows.kind != ENERGY
@@ -135,6 +137,8 @@ class RowsRidge:
             largest = np.maximum(largest, size.max(axis=0))
         rms = np.sqrt(square / moving.sum())
         self.scale = np.where(rms > 0, largest**2 / np.where(rms > 0, rms, 1), np.inf)
+        if not scaled:
+            self.scale = np.ones_like(rms)
         energies = rows.kind == ENERGY
         self.center = rows.design[energies].mean(axis=0, dtype=np.float64)
         self.level = rows.targets[energies].mean()

@@ -259,6 +259,26 @@ def test_rare_atoms_become_landmarks(method):
         )
 
 
+def test_landmarks_are_chosen_as_asked():
+    structures = several()
+    found = [
+        AtomKernel(SMALL, 10, landmarks=method, random_state=0)
+        .fit(structures)
+        .transform(structures)
+        for method in ("random", "farthest", "leverage")
+    ]
+    assert len({features.tobytes() for features in found}) == 3
+
+
+def test_same_atoms_are_one_landmark():
+    """A crystal has one atom, whatever its cell; the other landmarks come from copies."""
+    crystals = [bulk("Si", cubic=True, a=a) * (n, 1, 1) for a in (5.4, 5.5) for n in (1, 2)]
+    inner = PointScattering((1, 2), 1, powers=(2,), centers="all", dtype="float64")
+    own = AtomKernel(inner, 20, displacement=0, width=1.0).fit(crystals)
+    assert own.n_landmarks_ == 2
+    assert AtomKernel(inner, 20, random_state=0, width=1.0).fit(crystals).n_landmarks_ > 10
+
+
 def test_copies_supply_landmarks_that_the_structures_lack():
     structures = several()
     n_atoms = sum(map(len, structures))

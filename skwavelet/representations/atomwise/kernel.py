@@ -18,11 +18,8 @@ from skwavelet.representations.atomwise.kernel_evaluator import (
     Landmarks,
 )
 from skwavelet.representations.atomwise.kernels import GaussianKernel, Kernel, PolynomialKernel
-from skwavelet.representations.atomwise.landmarks import choose, shares, whitening
+from skwavelet.representations.atomwise.landmarks import Candidates, choose, shares, whitening
 from skwavelet.representations.point import PointScattering
-
-# Features that vary less than this part of their size do not vary but for rounding.
-CONSTANT = 1e-5
 
 
 class AtomKernel(AtomwiseTransformer):
@@ -62,9 +59,9 @@ class AtomKernel(AtomwiseTransformer):
         Which atoms become landmarks: random ones; each the farthest from those before; or random
         ones that are the likelier the less others stand for them.
     displacement : float, default=0.1
-        If X has fewer atoms than ``n_landmarks``, the others come from copies of its structures
-        whose atoms are displaced at random, by this standard deviation (Å) along every axis. 0
-        for none.
+        If X has fewer different atoms than ``n_landmarks``, the others come from copies of its
+        structures, whose atoms are displaced at random by this standard deviation (Å) along every
+        axis. 0 for none.
     normalize : {"atoms"} or None, default="atoms"
         Divide by the number of atoms, or not. That of the representation has no effect.
     random_state : int, RandomState instance or None, default=None
@@ -162,15 +159,17 @@ class AtomKernel(AtomwiseTransformer):
 
     def _learn_functions(self, X: list[Atoms]) -> None:
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
-        # Landmarks do not depend on the order of the structures.
-        atoms = [_sorted(x) for x in self._atoms_by_element(X)]
-        missing = self.n_landmarks - sum(map(len, atoms))
+        atoms = self._atoms_by_element(X)
+        candidates = [Candidates.of(x) for x in atoms]
+        missing = self.n_landmarks - sum(len(c.vectors) for c in candidates)
         if missing > 0 and self.displacement > 0:
             more = self._displaced(X, missing, rng)
-            atoms = [np.concatenate(parts) for parts in zip(atoms, more, strict=True)]
-        sizes = shares(np.array([len(x) for x in atoms]), self.n_landmarks)
+            candidates = [
+                Candidates.of(np.concatenate(parts)) for parts in zip(atoms, more, strict=True)
+            ]
+        sizes = shares(np.array([len(c.vectors) for c in candidates]), self.n_landmarks)
         learned = tuple(
-            self._learn_landmarks(x, size, rng) for x, size in zip(atoms, sizes, strict=True)
+            self._learn_landmarks(c, size, rng) for c, size in zip(candidates, sizes, strict=True)
         )
         counts = [marks.mixing.shape[1] for marks in learned]
         self.n_landmarks_ = sum(counts)
@@ -184,21 +183,18 @@ class AtomKernel(AtomwiseTransformer):
             **self._state_of_evaluator(LandmarkPaths.of(element, place)), landmarks=learned
         )
 
-    def _learn_landmarks(self, atoms: np.ndarray, size: int, rng: np.random.Generator) -> Landmarks:
-        """Return the landmarks of an element whose atoms have features (n_atoms, F)."""
-        if not len(atoms):
-            empty = np.zeros(0)
-            return Landmarks(
-                empty.astype(int), empty, empty, np.zeros((0, 0)), np.zeros((0, 0)), self._kernel(1)
-            )
-        mean, scale = atoms.mean(axis=0), atoms.std(axis=0)
-        columns = np.flatnonzero(scale > CONSTANT * np.abs(atoms).max(axis=0))
-        mean, scale = mean[columns], scale[columns]
-        y = (atoms[:, columns] - mean) / scale
-        kernel = self._kernel(max(1, len(columns)))
+    def _learn_landmarks(
+        self, candidates: Candidates, size: int, rng: np.random.Generator
+    ) -> Landmarks:
+        """Return the landmarks of an element."""
+        standard = candidates.columns, candidates.mean, candidates.scale
+        kernel = self._kernel(max(1, len(candidates.columns)))
+        y = candidates.vectors
         vectors = y[choose(y, size, self.landmarks, kernel, rng)]
+        if not len(vectors):
+            return Landmarks(*standard, vectors, np.zeros((0, 0)), kernel)
         kept, mixing = whitening(kernel.between(vectors, vectors))
-        return Landmarks(columns, mean, scale, vectors[kept], mixing, kernel)
+        return Landmarks(*standard, vectors[kept], mixing, kernel)
 
     def _kernel(self, n_features: int) -> Kernel:
         gaussian = self.kernel == "gaussian"
@@ -225,7 +221,3 @@ class AtomKernel(AtomwiseTransformer):
     def _feature_names(self) -> list[str]:
         table = self.feature_table_
         return [f"{s}_landmark{k}" for s, k in zip(table["center"], table["landmark"], strict=True)]
-
-
-def _sorted(x: np.ndarray) -> np.ndarray:
-    return x[np.lexsort(x.T[::-1])] if x.size else x

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.linalg.lapack import dpstrf
@@ -11,6 +13,46 @@ from skwavelet.representations.atomwise.kernels import Kernel
 # Vectors whose part outside the span of those before is smaller add rounding errors only. It is
 # relative to the largest k(z, z); at 1e-8 half of the landmarks of a molecule are lost.
 TOLERANCE = 1e-12
+# Features that vary less than this part of their size do not vary but for rounding.
+CONSTANT = 1e-5
+# Atoms are the same if all of their features, in standard deviations, are: those of a crystal are.
+SAME = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Atoms of one element of which some become landmarks, each but once.
+
+    Attributes
+    ----------
+    columns : ndarray of shape (F,)
+        Features that vary.
+    mean, scale : ndarray of shape (F,)
+        Of these, over all atoms.
+    vectors : ndarray of shape (n_candidates, F)
+        (x - mean) / scale of the atoms that differ, in an order of their own.
+    """
+
+    columns: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+    vectors: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Candidates:
+        """Return the candidates among atoms with features x (n_atoms, n_features)."""
+        if not len(x):
+            return cls(np.zeros(0, dtype=int), np.zeros(0), np.zeros(0), np.zeros((0, 0)))
+        # What is learned does not depend on the order of the atoms, not even by rounding.
+        x = x[np.lexsort(x.T[::-1])]
+        mean, scale = x.mean(axis=0), x.std(axis=0)
+        columns = np.flatnonzero(scale > CONSTANT * np.abs(x).max(axis=0))
+        mean, scale = mean[columns], scale[columns]
+        vectors = (x[:, columns] - mean) / scale
+        if not len(columns):
+            return cls(columns, mean, scale, vectors[:1])
+        first = np.unique(np.round(vectors / SAME), axis=0, return_index=True)[1]
+        return cls(columns, mean, scale, vectors[first])
 
 
 def shares(counts: np.ndarray, total: int) -> np.ndarray:
