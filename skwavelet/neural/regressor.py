@@ -35,7 +35,7 @@ from skwavelet.neural.graph import Graph, build_graph, collate
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.neural.training import Labelled, Settings, Trainer
 from skwavelet.potentials.energy_model import EnergyModel, energy_model
-from skwavelet.potentials.rows import check_forces, check_stress_is_defined
+from skwavelet.potentials.label_checks import check_forces, check_stress_is_defined
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 
 # Parameters that do not change what is learned.

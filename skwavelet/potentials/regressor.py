@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.linear_model import Ridge
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -31,15 +32,9 @@ from skwavelet.potentials.energy_model import (
     split_model,
 )
 from skwavelet.potentials.extrapolation import ExtrapolationScore
+from skwavelet.potentials.label_checks import check_forces, check_stress, check_stress_is_defined
 from skwavelet.potentials.linear_chain import check_representations, feature_chain, used_features
-from skwavelet.potentials.rows import (
-    FORCE,
-    build_rows,
-    check_forces,
-    check_stress,
-    check_stress_is_defined,
-    fit_rows,
-)
+from skwavelet.potentials.rows import FORCE, build_rows, fit_rows
 from skwavelet.potentials.uncertainty import main_deviations, out_of_bag_calibrations
 from skwavelet.potentials.updating import UpdateMixin
 from skwavelet.structures.checks import as_atoms, check_structures
@@ -86,7 +81,9 @@ class EnergyForceRegressor(
         Directions per structure along which forces are used: orthonormal random ones of all
         atoms at once, or all 3 N. At most 6 of them, likewise, serve the stress. Memory: every
         direction is a row of n_features numbers (float32 where the features are), of which a
-        linear model makes a copy in float64.
+        linear model makes a copy in float64. `sklearn.linear_model.Ridge` sees only sums of
+        squares, so that for it many rows (256 MiB) are added up as they come, and take the memory
+        of n_features² numbers.
     random_state : int, RandomState instance or None, default=None
         Draws the directions.
 
@@ -227,8 +224,12 @@ class EnergyForceRegressor(
         else:  # a FrozenEstimator
             features = np.asarray(self.features_.transform(X))
         chain = feature_chain(self.features_)
-        rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng, weight)
-        self.n_rows_ = len(rows.targets)
+        # Ridge sees nothing of its rows but sums of squares.
+        condense = type(self.regressor) is Ridge
+        rows = build_rows(
+            chain, X, y, features, forces, stress, self.n_directions, rng, weight, condense
+        )
+        self.n_rows_ = len(rows)
         self._row_factors = rows.factors(self.force_weight, self.stress_weight)
         self._update_seed = int(rng.integers(2**31))
         self.regressor_ = fit_rows(

@@ -17,17 +17,22 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_strain
+from scipy.linalg import eigh
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from skwavelet._utils.memory import available_memory
 from skwavelet.potentials.linear_chain import LinearChain
-from skwavelet.structures.checks import Structure
 
 # Derivatives are taken for so many structures at a time.
 _BATCH = 256
-ENERGY, FORCE, STRESS = range(3)
+# ... and Gram matrices grow by so many rows.
+_BATCH_ROWS = 4096
+# Rows that take more bytes than this, in float64, are condensed where that changes nothing.
+LARGE = 2**28
+# Deviations from the mean of the energy rows have the weight of energies, and no intercept.
+ENERGY, FORCE, STRESS, DEVIATION = range(4)
 
 # Strains along which stress has components xx, yy, zz, yz, xz, xy (Voigt).
 VOIGT_STRAINS = voigt_6_to_full_3x3_strain(np.eye(6)) - np.eye(3)
@@ -40,17 +45,19 @@ class Rows:
     Attributes
     ----------
     design : ndarray of shape (n_rows, n_features)
-        Energy rows first, one per structure.
+        Energy rows first, one per structure; of `condensed` rows one, the mean.
     targets : ndarray of shape (n_rows,)
     structure : ndarray of shape (n_rows,)
         Number of the structure that a row comes from.
     kind : ndarray of shape (n_rows,)
-        ``ENERGY``, ``FORCE`` or ``STRESS``.
+        ``ENERGY``, ``FORCE``, ``STRESS``, or ``DEVIATION`` of energies from their mean.
     structure_weight : ndarray of shape (n_structures,)
         Weight of every structure.
     n_components : tuple of float
         Number of labels of each kind, of which the rows may be a random sketch, each counted with
         the weight of its structure.
+    n_condensed : int
+        How many rows these stand for, if they stand for others; see ``len``.
     """
 
     design: np.ndarray
@@ -58,7 +65,11 @@ class Rows:
     structure: np.ndarray
     kind: np.ndarray
     structure_weight: np.ndarray
-    n_components: tuple[float, float, float]
+    n_components: tuple[float, ...]
+    n_condensed: int = 0
+
+    def __len__(self) -> int:
+        return self.n_condensed or len(self.targets)
 
     def weights(self, force_weight: float, stress_weight: float) -> np.ndarray:
         """Return weights (n_rows,) of the squared errors.
@@ -72,83 +83,16 @@ class Rows:
     def factors(self, force_weight: float, stress_weight: float) -> np.ndarray:
         """Return what the weight of a structure is multiplied by in rows of each kind."""
         n_structures = self.n_components[ENERGY]
-        weights = (1.0, force_weight, stress_weight)
+        weights = (1.0, force_weight, stress_weight, 1.0)
+        counts = (*self.n_components, n_structures)
         return np.array([
             weight * n_structures / count if count else 0.0
-            for weight, count in zip(weights, self.n_components, strict=True)
+            for weight, count in zip(weights, counts, strict=True)
         ])  # fmt: skip
 
     def weigh(self, factors: np.ndarray) -> np.ndarray:
         """Return weights (n_rows,) from `factors`, those of other rows maybe."""
         return factors[self.kind] * self.structure_weight[self.structure]
-
-
-def check_forces(forces: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray | None]:
-    """Return one array (N, 3) per structure, or None where forces are missing.
-
-    Missing are entries that are None or NaN throughout.
-
-    Raises
-    ------
-    ValueError
-        If the number of entries, a shape or a value is wrong.
-    """
-    return _check_labels(forces, [(len(atoms), 3) for atoms in X], "forces", "(n_atoms, 3)")
-
-
-def check_stress(stress: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray | None]:
-    """Return one array (6,) per structure, or None where the stress is missing."""
-    checked = _check_labels(stress, [(6,)] * len(X), "stress", "(6,) in Voigt order")
-    for index, (atoms, value) in enumerate(zip(X, checked, strict=True)):
-        if value is not None and not atoms.pbc.all():
-            raise ValueError(
-                f"stress[{index}] is given, but structure {index} is not periodic in all "
-                "directions and has no stress; pass None for it."
-            )
-    return checked
-
-
-def check_stress_is_defined(structures: Sequence[Structure]) -> None:
-    """Raise ``ValueError`` for the first structure that has no stress, as no volume is its own."""
-    for structure in structures:
-        if not structure.pbc.all():
-            raise ValueError(
-                f"Structure {structure.index} is not periodic in all directions and has no stress; "
-                "leave it out."
-            )
-
-
-def _check_labels(
-    labels: Any, shapes: Sequence[tuple[int, ...]], name: str, described: str
-) -> list[np.ndarray | None]:
-    if labels is None:
-        return [None] * len(shapes)
-    if not hasattr(labels, "__len__") or len(labels) != len(shapes):
-        got = len(labels) if hasattr(labels, "__len__") else type(labels).__name__
-        raise ValueError(
-            f"{name} must hold one entry (an array or None) per structure, {len(shapes)} in all; "
-            f"got {got}."
-        )
-    checked: list[np.ndarray | None] = []
-    for index, (label, shape) in enumerate(zip(labels, shapes, strict=True)):
-        if label is None:
-            checked.append(None)
-            continue
-        label = np.asarray(label, dtype=np.float64)
-        if label.shape != shape and not (label.size and np.isnan(label).all()):
-            raise ValueError(
-                f"{name}[{index}] must have shape {described}, here {shape}; got {label.shape}."
-            )
-        if np.isnan(label).all():
-            checked.append(None)
-            continue
-        if not np.isfinite(label).all():
-            raise ValueError(
-                f"{name}[{index}] holds NaN or infinite values; repair them, or pass None if the "
-                f"structure has no {name}."
-            )
-        checked.append(label)
-    return checked
 
 
 def random_directions(
@@ -176,6 +120,7 @@ def build_rows(
     n_directions: int | str,
     rng: np.random.Generator,
     structure_weight: np.ndarray,
+    condense: bool = False,
 ) -> Rows:
     """Compute the rows of energies, forces and stresses.
 
@@ -194,6 +139,9 @@ def build_rows(
         Directions per structure: so many for the forces, and at most 6 for the stress.
     rng : Generator
     structure_weight : ndarray of shape (n_structures,)
+    condense : bool, default=False
+        Whether fewer rows with the same sums of squares will do, in place of too many: about
+        three times as many as there are features.
 
     Returns
     -------
@@ -204,53 +152,152 @@ def build_rows(
     ValueError
         If the rows do not fit into memory.
     """
-    moves, strains, factors, labelled = [], [], [], []
-    targets, structure, kind = [y], [np.arange(len(X))], [np.full(len(X), ENERGY)]
-    for index, (atoms, force, virial) in enumerate(zip(X, forces, stress, strict=True)):
-        if force is None and virial is None:
-            continue
+    labels = list(zip(forces, stress, strict=True))
+    labelled = [i for i, pair in enumerate(labels) if any(label is not None for label in pair)]
+    n_rows = len(X) + sum(_n_rows(label, n_directions) for pair in labels for label in pair)
+    n_components = (
+        float(structure_weight.sum()),
+        *(
+            sum(w * v.size for w, v in zip(structure_weight, some, strict=True) if v is not None)
+            for some in (forces, stress)
+        ),
+    )
+    rows: _Collected | _Condensed
+    n_batch = _BATCH
+    if condense and n_rows * features.shape[1] * 8 > LARGE and n_rows > features.shape[1]:
+        rows = _Condensed(features, y, structure_weight)
+        per_structure = 8 * n_rows / len(X) * features.shape[1]
+        n_batch = int(np.clip(LARGE / 8 / per_structure, 1, _BATCH))
+    else:
+        _check_memory(n_rows, features)
+        rows = _Collected(features, y, n_rows)
+    for start in range(0, len(labelled), n_batch):
+        batch = labelled[start : start + n_batch]
+        directions = [_Directions.of(X[i], *labels[i], n_directions, rng) for i in batch]
+        tangents = chain.jvp(
+            [X[i] for i in batch],
+            [one.displacements for one in directions],
+            [one.strains for one in directions],
+        )
+        design = [one.factors[:, None] * t for one, t in zip(directions, tangents, strict=True)]
+        rows.add(
+            np.concatenate(design),
+            np.concatenate([one.targets for one in directions]),
+            np.repeat(batch, [len(one.targets) for one in directions]),
+            np.concatenate([one.kind for one in directions]),
+        )
+    return rows.finished(structure_weight, n_components)
+
+
+def _n_rows(label: np.ndarray | None, n_directions: int | str) -> int:
+    if label is None:
+        return 0
+    return label.size if isinstance(n_directions, str) else min(label.size, n_directions)
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """Directions of one structure, the labels along them, and what derivatives are times."""
+
+    displacements: np.ndarray
+    strains: np.ndarray
+    targets: np.ndarray
+    factors: np.ndarray
+    kind: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        atoms: Atoms,
+        force: np.ndarray | None,
+        stress: np.ndarray | None,
+        n_directions: int | str,
+        rng: np.random.Generator,
+    ) -> _Directions:
         n_atoms = len(atoms)
-        move, strain = np.zeros((0, n_atoms, 3)), np.zeros((0, 3, 3))
+        moves, strains, targets = np.zeros((0, n_atoms, 3)), np.zeros((0, 3, 3)), []
         if force is not None:
             along = random_directions(force.size, n_directions, rng)
             targets.append(along @ force.ravel())
-            move = along.reshape(-1, n_atoms, 3)
-        if virial is not None:
+            moves = along.reshape(-1, n_atoms, 3)
+        if stress is not None:
             along = random_directions(6, n_directions, rng)
-            targets.append(along @ virial)
-            strain = np.einsum("dk,kab->dab", along, VOIGT_STRAINS)
-        n_moves, n_strains = len(move), len(strain)
-        moves.append(np.concatenate([move, np.zeros((n_strains, n_atoms, 3))]))
-        strains.append(np.concatenate([np.zeros((n_moves, 3, 3)), strain]))
-        volume = atoms.get_volume() if n_strains else 1.0
-        factors.append(np.repeat([-float(n_atoms), n_atoms / volume], [n_moves, n_strains]))
-        kind.append(np.repeat([FORCE, STRESS], [n_moves, n_strains]))
-        structure.append(np.full(n_moves + n_strains, index))
-        labelled.append(index)
-    n_rows = sum(map(len, targets))
-    _check_memory(n_rows, features)
-    design = np.empty((n_rows, features.shape[1]), dtype=features.dtype)
-    design[: len(X)] = features
-    row = len(X)
-    for start in range(0, len(labelled), _BATCH):
-        part = slice(start, start + _BATCH)
-        structures = [X[index] for index in labelled[part]]
-        tangents = chain.jvp(structures, moves[part], strains[part])
-        for tangent, factor in zip(tangents, factors[part], strict=True):
-            design[row : row + len(factor)] = factor[:, None] * tangent
-            row += len(factor)
-    n_forces, n_stresses = (
-        sum(w * v.size for w, v in zip(structure_weight, labels, strict=True) if v is not None)
-        for labels in (forces, stress)
-    )
-    return Rows(
-        design,
-        np.concatenate(targets),
-        np.concatenate(structure),
-        np.concatenate(kind),
-        structure_weight,
-        (float(structure_weight.sum()), n_forces, n_stresses),
-    )
+            targets.append(along @ stress)
+            strains = np.einsum("dk,kab->dab", along, VOIGT_STRAINS)
+        counts = [len(moves), len(strains)]
+        volume = atoms.get_volume() if len(strains) else 1.0
+        return cls(
+            np.concatenate([moves, np.zeros((len(strains), n_atoms, 3))]),
+            np.concatenate([np.zeros((len(moves), 3, 3)), strains]),
+            np.concatenate(targets),
+            np.repeat([-float(n_atoms), n_atoms / volume], counts),
+            np.repeat([FORCE, STRESS], counts),
+        )
+
+
+class _Collected:
+    """All rows as they are."""
+
+    def __init__(self, features: np.ndarray, y: np.ndarray, n_rows: int):
+        self.design = np.empty((n_rows, features.shape[1]), dtype=features.dtype)
+        self.design[: len(y)] = features
+        self.targets, self.structure = [y], [np.arange(len(y))]
+        self.kind = [np.full(len(y), ENERGY)]
+
+    def add(self, design: np.ndarray, targets: Any, structure: Any, kind: Any) -> None:
+        start = sum(map(len, self.targets))
+        self.design[start : start + len(design)] = design
+        self.targets.append(targets)
+        self.structure.append(structure)
+        self.kind.append(kind)
+
+    def finished(self, weight: np.ndarray, n_components: Any) -> Rows:
+        targets, structure, kind = map(np.concatenate, (self.targets, self.structure, self.kind))
+        return Rows(self.design, targets, structure, kind, weight, n_components)
+
+
+class _Condensed:
+    """Rows of the same sums of squares, whatever the weights of model and kind.
+
+    With A the rows of a kind and their targets, times the roots of the weights of structures, the
+    rows of any R with R^T R = A^T A stand for them, such as roots of eigenvalues times
+    eigenvectors of A^T A.
+    """
+
+    def __init__(self, features: np.ndarray, y: np.ndarray, weight: np.ndarray):
+        self.weight, self.n_rows = weight, len(y)
+        self.mean = np.average(features, axis=0, weights=weight)
+        self.level = float(np.average(y, weights=weight))
+        self.grams = {kind: np.zeros(2 * (features.shape[1] + 1,)) for kind in (FORCE, STRESS)}
+        self.grams[DEVIATION] = np.zeros_like(self.grams[FORCE])
+        for start in range(0, len(y), _BATCH_ROWS):
+            part = slice(start, start + _BATCH_ROWS)
+            self._add(DEVIATION, features[part] - self.mean, y[part] - self.level, weight[part])
+
+    def add(self, design: np.ndarray, targets: Any, structure: Any, kind: Any) -> None:
+        self.n_rows += len(targets)
+        for one in (FORCE, STRESS):
+            rows = kind == one
+            self._add(one, design[rows], targets[rows], self.weight[structure[rows]])
+
+    def finished(self, weight: np.ndarray, n_components: Any) -> Rows:
+        parts, kinds = [np.append(self.mean, self.level)[None]], [[ENERGY]]
+        for kind, gram in self.grams.items():
+            if gram.any():
+                values, vectors = eigh(gram)
+                parts.append(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
+                kinds.append([kind] * len(gram))
+        rows, kind_of = np.concatenate(parts), np.concatenate(kinds)
+        # The mean has the weight of all structures, and the others have theirs in them.
+        structure = (kind_of != ENERGY).astype(int)
+        weights = np.array([weight.sum(), 1.0])
+        return Rows(
+            rows[:, :-1], rows[:, -1], structure, kind_of, weights, n_components, self.n_rows
+        )
+
+    def _add(self, kind: int, design: np.ndarray, targets: Any, weight: np.ndarray) -> None:
+        rows = np.column_stack([design, targets]) * np.sqrt(weight)[:, None]
+        self.grams[kind] += rows.T @ rows
 
 
 def _check_memory(n_rows: int, features: np.ndarray) -> None:

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
+from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import feature_chain
-from skwavelet.potentials.rows import ENERGY, build_rows, check_forces, check_stress
+from skwavelet.potentials.rows import ENERGY, build_rows
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
