@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import scipy.special
+from ase.stress import voigt_6_to_full_3x3_stress
 from sklearn.base import BaseEstimator
 
 ACSF_FUNCTIONS = {
@@ -89,6 +90,64 @@ class DScribe(BaseEstimator):
             copy.set_cell(copy.cell.array @ (np.eye(3) + step * bend), scale_atoms=True)
             ends.append(self._average(copy))
         return (ends[0] - ends[1]) / (2 * length)
+
+
+class Polymlp(BaseEstimator):
+    """pypolymlp's potential of polynomial invariants, as it comes.
+
+    Its penalty is the one of least error of every tenth structure, which the fit leaves out.
+
+    Parameters
+    ----------
+    settings : dict, optional
+        Arguments of ``Pypolymlp.set_params``, beside the elements.
+    """
+
+    def __init__(self, settings=None):
+        self.settings = settings
+
+    def get_params(self, deep=True):
+        """Return what results depend on, the version of pypolymlp included."""
+        return super().get_params(deep) | {"version": _version("pypolymlp")}
+
+    def fit(self, X, y, forces=None, stress=None):
+        """Fit to energies (eV/atom), forces (eV/Å) and stresses (eV/Å³), or the first two."""
+        from pypolymlp.calculator.utils.ase_calculator import PolymlpASECalculator
+        from pypolymlp.calculator.utils.ase_utils import ase_atoms_to_structure
+        from pypolymlp.mlp_dev.pypolymlp import Pypolymlp
+
+        has_stress = stress is not None and all(part is not None for part in stress)
+        potential = Pypolymlp().set_params(
+            elements=tuple(sorted({symbol for atoms in X for symbol in atoms.symbols})),
+            include_stress=has_stress,
+            atomic_energy=(float(np.mean(y)),),
+            **self.settings or {},
+        )
+        held = np.arange(len(X)) % 10 == 5
+        labels = {}
+        for name, members in (("train", np.flatnonzero(~held)), ("test", np.flatnonzero(held))):
+            part = [X[i] for i in members]
+            labels[f"{name}_structures"] = [ase_atoms_to_structure(atoms) for atoms in part]
+            labels[f"{name}_energies"] = np.array([y[i] * len(X[i]) for i in members])
+            labels[f"{name}_forces"] = [forces[i].T for i in members]
+            if has_stress:
+                labels[f"{name}_stresses"] = np.array(
+                    [voigt_6_to_full_3x3_stress(stress[i]) * X[i].get_volume() for i in members]
+                )
+        potential.set_datasets_structures(**labels)
+        potential.fit()
+        self.calculator_ = PolymlpASECalculator(
+            params=potential.parameters, coeffs=potential.coeffs
+        )
+        self.n_parameters_ = len(potential.coeffs)
+        return self
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def averaged_soap(n_max, l_max, average, cutoff, species=("Li", "Si")):
