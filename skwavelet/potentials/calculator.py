@@ -100,6 +100,7 @@ class ScatteringCalculator(Calculator):
         self.per_atom = per_atom
         self._model = energy_model(model) if per_atom else energy_model(model).of_totals()
         self._kept: EnergyModel | None = None
+        self._single: tuple[EnergyModel, EnergyModel] | None = None
         self._first: Atoms | None = None
         self._spread: dict[str, Any] = {}
 
@@ -132,7 +133,7 @@ class ScatteringCalculator(Calculator):
             raise PropertyNotImplementedError("The model has no spread; use an ensemble.")
         model = self._follow(atoms)
         if asked.isdisjoint(_SPREAD):  # the members cost nothing where they are not asked for
-            model = model.without_members()
+            model = self._without_members(model)
         if asked.isdisjoint({"forces", "stress", "forces_std"}):
             values = model.values([atoms])[0]
         else:
@@ -189,6 +190,15 @@ class ScatteringCalculator(Calculator):
             return self._model.of_atoms().values(atoms)
         except TypeError as error:
             raise PropertyNotImplementedError(str(error)) from error
+
+    def _without_members(self, model: EnergyModel) -> EnergyModel:
+        """Return the model without its members, the same one as long as the model is the same.
+
+        What it has prepared is most of the work of a step of dynamics.
+        """
+        if self._single is None or self._single[0] is not model:
+            self._single = model, model.without_members()
+        return self._single[1]
 
     def _follow(self, atoms: Atoms) -> EnergyModel:
         """Return the model on the grid of the first structure, or anew on that of ``atoms``."""

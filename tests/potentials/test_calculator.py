@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, ScatteringCalculator
 from skwavelet.potentials.rows import VOIGT_STRAINS
+from skwavelet.representations.base import StructureTransformer
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +294,21 @@ def test_nudged_elastic_band(model):
     assert FIRE(neb, logfile=io.StringIO()).run(fmax=0.1, steps=60)
     energies = [image.get_potential_energy() for image in images]
     assert np.all(np.diff(energies) > 0)
+
+
+@pytest.mark.parametrize("kind", ["model", "ensemble"])
+def test_steps_of_dynamics_prepare_nothing_again(kind, request, monkeypatch):
+    """Copies of a representation cost more than its forces in a small cell."""
+    copies = []
+    prepare = StructureTransformer.in_double
+    monkeypatch.setattr(
+        StructureTransformer, "in_double", lambda self: copies.append(self) or prepare(self)
+    )
+    atoms = crystal(request.getfixturevalue(kind))
+    for seed in range(3):
+        atoms.rattle(0.01, seed=seed)
+        atoms.get_forces()
+    assert len(copies) == 1
 
 
 def run_dynamics(model, femtoseconds, timestep):
