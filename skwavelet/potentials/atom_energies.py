@@ -41,7 +41,7 @@ class AtomEnergies:
         """
         first = chain.then(np.eye(chain.n_outputs, 1), np.zeros(1))
         leaves = []
-        for leaf, matrix in zip(first.leaves_in_double, first.matrices, strict=True):
+        for leaf, matrix in first.for_energies:
             name = type(leaf).__name__
             if not isinstance(leaf, AtomFeaturesMixin):
                 raise TypeError(

@@ -73,15 +73,17 @@ class LinearChain:
         return replace(self, leaves=tuple(function(leaf) for leaf in self.leaves))
 
     @cached_property
-    def leaves_in_double(self) -> tuple[Any, ...]:
-        """The representations as energies need them; force training does not."""
-        return tuple(leaf.in_double() for leaf in self.leaves)
+    def for_energies(self) -> tuple[tuple[Any, Matrix], ...]:
+        """The representations and matrices as energies need them; force training does not."""
+        return tuple(
+            leaf.in_double().combined(matrix)
+            for leaf, matrix in zip(self.leaves, self.matrices, strict=True)
+        )
 
     def values(self, X: Sequence[Atoms]) -> np.ndarray:
         """Return the outputs, of shape (n_structures, n_outputs), in float64."""
         return self.offset + sum(
-            np.asarray(leaf.transform(X)) @ matrix
-            for leaf, matrix in zip(self.leaves_in_double, self.matrices, strict=True)
+            np.asarray(leaf.transform(X)) @ matrix for leaf, matrix in self.for_energies
         )
 
     def jvp(
@@ -116,7 +118,7 @@ class LinearChain:
             Outputs, gradient with respect to the positions and to a homogeneous strain.
         """
         results: list[tuple[Any, Any, Any]] = [(self.offset, 0.0, 0.0)] * len(X)
-        for leaf, matrix in zip(self.leaves_in_double, self.matrices, strict=True):
+        for leaf, matrix in self.for_energies:
             triples = leaf.value_and_vjp(X, cotangents @ matrix.T)
             results = [
                 (value + features @ matrix, gradient + g, strain + s)

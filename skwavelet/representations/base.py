@@ -155,6 +155,23 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         double._evaluator = self._evaluator.in_double()
         return double
 
+    def combined(self, matrix: Any) -> tuple[Self, Any]:
+        """Return a fitted copy and a matrix with ``features @ matrix`` of the same value.
+
+        Where features are products with a matrix themselves, both matrices are multiplied
+        beforehand. Elsewhere nothing changes.
+
+        Parameters
+        ----------
+        matrix : array or sparse array of shape (n_features, n_outputs)
+
+        Returns
+        -------
+        transformer : StructureTransformer
+        matrix : array or sparse array
+        """
+        return self, matrix
+
     def jvp(
         self,
         X: Iterable[Atoms],

@@ -27,6 +27,7 @@ from skwavelet import (
     VoxelScattering,
     prune,
 )
+from skwavelet.potentials.energy_model import energy_model
 from skwavelet.representations.atomwise.kernels import GaussianKernel
 from skwavelet.representations.atomwise.landmarks import choose, shares
 from skwavelet.structures.checks import check_structures
@@ -421,6 +422,34 @@ def test_features_of_some_elements_need_their_landmarks_only(kind):
         assert part.get_feature_names_out().tolist() == names[columns].tolist()
         check_derivatives(part, STRUCTURES[0], step=1e-4)
     assert part._evaluator.n_functions == len(silicon)
+    # All of them in another order are no triangle any more.
+    turned = whole.restrict(np.arange(len(names))[::-1])
+    np.testing.assert_allclose(turned.transform(STRUCTURES), expected[:, ::-1], atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_kernels_are_combined_beforehand(kind):
+    whole = fitted(kind)
+    part = whole.restrict(np.random.default_rng(1).permutation(whole.n_features_out_)[:20])
+    for transformer in (whole, part):
+        matrix = np.random.default_rng(0).normal(size=(transformer.n_features_out_, 2))
+        few, other = transformer.combined(matrix)
+        assert few.n_features_out_ == len(other) == 2 * len(few.elements_)
+        expected = transformer.transform(STRUCTURES) @ matrix
+        np.testing.assert_allclose(few.transform(STRUCTURES) @ other, expected, rtol=1e-8)
+        assert few.set_output(transform="pandas").transform(STRUCTURES).shape == (4, len(other))
+        cotangents = np.random.default_rng(2).normal(size=(4, 2))
+        pairs = zip(
+            few.vjp(STRUCTURES, cotangents @ other.T),
+            transformer.vjp(STRUCTURES, cotangents @ matrix.T),
+            strict=True,
+        )
+        for one, expected in pairs:
+            for a, b in zip(one, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8 * np.abs(b).max())
+    same, unchanged = whole.combined(np.eye(whole.n_features_out_))
+    assert same is whole
+    assert unchanged.shape == (whole.n_features_out_,) * 2
 
 
 def test_some_products_need_their_factors_only():
@@ -528,6 +557,7 @@ def test_kernels_learn_what_is_not_linear_and_drive_a_calculator(embedded):
     # Forces are the derivatives of the energies, at the default width too.
     atoms = structures[7].copy()
     atoms.calc = ScatteringCalculator(prune(model))
+    assert energy_model(model).chain.for_energies[0][0].n_features_out_ == 1
     force, step, energy = atoms.get_forces()[3, 1], 1e-3, []
     for sign in (1, -1):
         atoms.positions[3, 1] += sign * step

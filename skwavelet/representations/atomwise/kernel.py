@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -154,6 +155,8 @@ class AtomKernel(AtomwiseTransformer):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    _evaluator: KernelEvaluator
+
     def _default(self) -> Any:
         return PointScattering(powers=(2,), centers="all")
 
@@ -175,10 +178,7 @@ class AtomKernel(AtomwiseTransformer):
         self.n_landmarks_ = sum(counts)
         element = np.repeat(np.arange(len(counts)), counts)
         place = np.concatenate([np.arange(count) for count in counts])
-        symbols = np.array(self.elements_, dtype=object)[element]
-        self.feature_table_ = pd.DataFrame(
-            {"channel": symbols, "center": symbols, "order": 1, "q": 1.0, "landmark": place}
-        )
+        self.feature_table_ = self._table(element, place)
         self._evaluator = KernelEvaluator(
             **self._state_of_evaluator(LandmarkPaths.of(element, place)), landmarks=learned
         )
@@ -217,6 +217,37 @@ class AtomKernel(AtomwiseTransformer):
             copy.positions += rng.normal(scale=self.displacement, size=(len(copy), 3))
             copies.append(copy)
         return self._atoms_by_element(copies)
+
+    def combined(self, matrix: Any) -> tuple[Self, Any]:
+        """Return a fitted copy with features of which few are left, and what multiplies those.
+
+        Parameters
+        ----------
+        matrix : array or sparse array of shape (n_features, n_outputs)
+
+        Returns
+        -------
+        transformer : AtomKernel
+            Its features are those of every element times ``matrix``, the matrices multiplied
+            beforehand.
+        matrix : ndarray of shape (n_features of the copy, n_outputs)
+            The copy's features times it are the features times ``matrix``.
+        """
+        n_outputs = matrix.shape[1]
+        if n_outputs * len(self.elements_) >= self.n_features_out_:
+            return self, matrix
+        combined = copy.copy(self)
+        combined._evaluator = self._evaluator.combined(np.asarray(matrix))
+        paths = combined._evaluator.paths
+        combined.feature_table_ = self._table(paths.element, paths.place)
+        combined.n_features_out_ = len(paths)
+        return combined, np.tile(np.eye(n_outputs), (len(self.elements_), 1))
+
+    def _table(self, element: np.ndarray, place: np.ndarray) -> pd.DataFrame:
+        symbols = np.array(self.elements_, dtype=object)[element]
+        return pd.DataFrame(
+            {"channel": symbols, "center": symbols, "order": 1, "q": 1.0, "landmark": place}
+        )
 
     def _feature_names(self) -> list[str]:
         table = self.feature_table_

@@ -60,9 +60,14 @@ class Landmarks:
         """Return the kernels and what their gradients are made of."""
         return self.kernel.slopes(y @ self.vectors.T, np.square(y).sum(axis=1), self.squared)
 
+    @cached_property
+    def _triangular(self) -> bool:
+        n_landmarks, n_features = self.mixing.shape
+        return n_landmarks == n_features and not np.tril(self.mixing, -1).any()
+
     def mix(self, kernels: np.ndarray) -> np.ndarray:
         """Return the features (n, n_features) for kernels (n, M)."""
-        if self.mixing.shape[0] != self.mixing.shape[1]:
+        if not self._triangular:
             return kernels @ self.mixing
         # The triangle takes half of the operations; BLAS has the transposed of NumPy's arrays.
         return dtrmm(1.0, self.mixing.T, np.ascontiguousarray(kernels).T, lower=1).T
@@ -138,6 +143,19 @@ class KernelEvaluator(AtomwiseEvaluator):
             landmarks=tuple(landmarks),
             inner=self.inner.restrict(used),
         )
+
+    def combined(self, matrix: np.ndarray) -> Self:
+        """Return an evaluator of the features of every element times ``matrix``, side by side."""
+        by_path = np.zeros((len(self.paths), matrix.shape[1]))
+        np.add.at(by_path, self.columns[0], matrix)
+        landmarks = tuple(
+            replace(marks, mixing=marks.mixing @ by_path[self.paths.element == kind])
+            for kind, marks in enumerate(self.landmarks)
+        )
+        element, place = np.indices((len(landmarks), matrix.shape[1])).reshape(2, -1)
+        columns = np.arange(len(place)), np.zeros(len(place), dtype=int)
+        paths = LandmarkPaths.of(element, place)
+        return replace(self, paths=paths, columns=columns, landmarks=landmarks)
 
     @property
     def n_functions(self) -> int:
