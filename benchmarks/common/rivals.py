@@ -116,11 +116,12 @@ class Polymlp(BaseEstimator):
         from pypolymlp.calculator.utils.ase_utils import ase_atoms_to_structure
         from pypolymlp.mlp_dev.pypolymlp import Pypolymlp
 
+        elements = tuple(sorted({symbol for atoms in X for symbol in atoms.symbols}))
         has_stress = stress is not None and all(part is not None for part in stress)
         potential = Pypolymlp().set_params(
-            elements=tuple(sorted({symbol for atoms in X for symbol in atoms.symbols})),
+            elements=elements,
             include_stress=has_stress,
-            atomic_energy=(float(np.mean(y)),),
+            atomic_energy=(0.0,) * len(elements),
             **self.settings or {},
         )
         held = np.arange(len(X)) % 10 == 5
@@ -136,10 +137,9 @@ class Polymlp(BaseEstimator):
                 )
         potential.set_datasets_structures(**labels)
         potential.fit()
-        self.calculator_ = PolymlpASECalculator(
-            params=potential.parameters, coeffs=potential.coeffs
-        )
-        self.n_parameters_ = len(potential.coeffs)
+        coeffs = potential.coeffs
+        self.calculator_ = PolymlpASECalculator(params=potential.parameters, coeffs=coeffs)
+        self.n_parameters_ = len(coeffs)
         return self
 
 
