@@ -267,3 +267,27 @@ def test_bad_settings(settings, message):
 def test_models_that_cannot_be_updated():
     with pytest.raises(TypeError, match="Ridge cannot be updated"):
         ActiveLearner(potential(Ridge()), EMT(), threshold=0.1).fit(alloys())
+
+
+def test_what_another_thread_has_learned_meanwhile_is_not_asked_for():
+    start = alloys()
+    labeller = Counting()
+    learner = ActiveLearner(potential(), labeller, threshold=0.2).fit(start)
+    (shaken,) = alloys(1, rattle=0.2, seed=3)
+    own, others = learner.calculator(), learner.calculator()
+    lock = learner._lock
+
+    class Late:
+        """A lock that another thread had, and has used, just before."""
+
+        def __enter__(self):
+            learner._lock = lock
+            others.get_forces(shaken)
+
+        def __exit__(self, *error):
+            pass
+
+    learner._lock = Late()
+    forces = own.get_forces(shaken)
+    assert labeller.asked == 9
+    np.testing.assert_allclose(forces, learner.model_.predict_forces([shaken])[0], atol=1e-8)
