@@ -6,6 +6,7 @@ from . import properties as properties
 from .linear import BaggedOLSEnsemble as BaggedOLSEnsemble
 from .linear import FeatureScaler as FeatureScaler
 from .linear import GreedyOLSRegressor as GreedyOLSRegressor
+from .linear import RidgePath as RidgePath
 from .potentials.active_learning import ActiveLearner as ActiveLearner
 from .potentials.calculator import ScatteringCalculator as ScatteringCalculator
 from .potentials.compression.budget import fit_to_budget as fit_to_budget
@@ -19,6 +20,7 @@ from .potentials.uncertainty import rank_structures as rank_structures
 from .representations.angular import AngularFeatures as AngularFeatures
 from .representations.atomwise import AtomKernel as AtomKernel
 from .representations.atomwise import AtomPolynomial as AtomPolynomial
+from .representations.invariants import PointInvariants as PointInvariants
 from .representations.point import PointScattering as PointScattering
 from .representations.voxel import VoxelScattering as VoxelScattering
 from .storage import FeatureStore as FeatureStore

@@ -25,6 +25,7 @@ from skwavelet._utils.validation import (
     check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
+from skwavelet.linear import RidgePath
 from skwavelet.potentials.energy_model import (
     EnergyModel,
     LinearEnergyModel,
@@ -37,6 +38,8 @@ from skwavelet.potentials.linear_chain import check_representations, feature_cha
 from skwavelet.potentials.rows import FORCE, build_rows, fit_rows
 from skwavelet.potentials.uncertainty import main_deviations, out_of_bag_calibrations
 from skwavelet.potentials.updating import UpdateMixin
+from skwavelet.representations.atomwise import AtomPolynomial
+from skwavelet.representations.invariants import PointInvariants
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
@@ -60,13 +63,15 @@ class EnergyForceRegressor(
 
     Parameters
     ----------
-    features : estimator
-        A representation such as `VoxelScattering`, a Pipeline of one and of linear steps
+    features : estimator, default=None
+        None takes the products of invariants that `default_features` returns. Otherwise
+        a representation such as `VoxelScattering`, a Pipeline of one and of linear steps
         (scalers, selectors, PCA), or a FeatureUnion of such.
-    regressor : estimator
-        A linear model that takes ``sample_weight``: `BaggedOLSEnsemble`, `GreedyOLSRegressor`,
-        or any of scikit-learn with ``coef_`` (Ridge, Lasso, ...). Our own models are handed the
-        intercept as a column that is zero in derivative rows. For those of scikit-learn the
+    regressor : estimator, default=None
+        None takes `RidgePath`. Otherwise a linear model that takes ``sample_weight``:
+        `BaggedOLSEnsemble`, `GreedyOLSRegressor`, or any of scikit-learn with ``coef_`` (Ridge,
+        Lasso, ...). Our own models are handed the intercept as a column that is zero in derivative
+        rows. For those of scikit-learn the
         energy rows are centred and the fit is made without intercept, which for squared errors
         is the same; they compute in float64. A penalty counts against the sum over structures,
         each with weight 1 for its energy, and not against the mean. Those that hold out rows by
@@ -77,8 +82,9 @@ class EnergyForceRegressor(
     stress_weight : float, default=1.0
         Weight of the mean squared stress error, Å⁶/atom². The default makes a stress error of
         1 meV/Å³ count as much as an energy error of 1 meV/atom.
-    n_directions : int or "all", default=8
-        Directions per structure along which forces are used: orthonormal random ones of all
+    n_directions : int or "all", default=None
+        None takes all for representations at the atoms, whose derivatives cost little, and 8 for
+        others. Directions per structure along which forces are used: orthonormal random ones of all
         atoms at once, or all 3 N. At most 6 of them, likewise, serve the stress. Memory: every
         direction is a row of n_features numbers (float32 where the features are), of which a
         linear model makes a copy in float64. `sklearn.linear_model.Ridge` sees only sums of
@@ -136,22 +142,22 @@ class EnergyForceRegressor(
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "features": [HasMethods(["fit", "transform"])],
-        "regressor": [HasMethods(["fit", "predict"])],
+        "features": [None, HasMethods(["fit", "transform"])],
+        "regressor": [None, HasMethods(["fit", "predict"])],
         "force_weight": [Interval(Real, 0, None, closed="neither")],
         "stress_weight": [Interval(Real, 0, None, closed="neither")],
-        "n_directions": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"})],
+        "n_directions": [None, Interval(Integral, 1, None, closed="left"), StrOptions({"all"})],
         "random_state": ["random_state"],
     }
 
     def __init__(
         self,
-        features: Any,
-        regressor: Any,
+        features: Any = None,
+        regressor: Any = None,
         *,
         force_weight: float = 0.001,
         stress_weight: float = 1.0,
-        n_directions: int | str = 8,
+        n_directions: int | str | None = None,
         random_state: int | np.random.RandomState | None = None,
     ):
         self.features = features
@@ -205,7 +211,8 @@ class EnergyForceRegressor(
             structure.
         """
         check_parameters(self)
-        check_representations(self.features)
+        if self.features is not None:
+            check_representations(self.features)
         X = as_atoms(X)
         check_structures(X)
         y = check_row_vector(y, len(X), "y")
@@ -218,7 +225,7 @@ class EnergyForceRegressor(
             forces, stress = [forces[i] for i in kept], [stress[i] for i in kept]
             y, groups, weight = y[kept], groups[kept], weight[kept]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
-        self.features_ = clone(self.features)
+        self.features_ = clone(default_features() if self.features is None else self.features)
         if hasattr(self.features_, "fit_transform"):
             features = np.asarray(self.features_.fit_transform(X, y))
         else:  # a FrozenEstimator
@@ -233,7 +240,12 @@ class EnergyForceRegressor(
         self._row_factors = rows.factors(self.force_weight, self.stress_weight)
         self._update_seed = int(rng.integers(2**31))
         self.regressor_ = fit_rows(
-            self.regressor, rows, groups, self.force_weight, self.stress_weight
+            RidgePath() if self.regressor is None else self.regressor,
+            rows,
+            groups,
+            self.force_weight,
+            self.stress_weight,
+            getattr(self.features_, "penalty_factors_", None),
         )
         self._extrapolation = ExtrapolationScore().fit(features[:, used_features(self.regressor_)])
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
@@ -419,6 +431,19 @@ class EnergyForceRegressor(
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
+
+
+def default_features() -> AtomPolynomial:
+    """Return the features of potentials for which none are named.
+
+    The invariants of up to three moments, and the 2,000 smoothest products of two of them that have
+    at most four moments.
+
+    Returns
+    -------
+    AtomPolynomial
+    """
+    return AtomPolynomial(PointInvariants(), center=True, max_order=4, max_products=2000)
 
 
 @split_model.register

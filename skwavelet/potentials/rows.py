@@ -24,6 +24,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from skwavelet._utils.memory import available_memory
 from skwavelet.potentials.linear_chain import LinearChain
+from skwavelet.representations.atom_features import AtomFeaturesMixin
 
 # Derivatives are taken for so many structures at a time.
 _BATCH = 256
@@ -33,6 +34,8 @@ _BATCH_ROWS = 4096
 LARGE = 2**28
 # Deviations from the mean of the energy rows have the weight of energies, and no intercept.
 ENERGY, FORCE, STRESS, DEVIATION = range(4)
+# Directions per structure where derivatives along all of them would take long.
+DIRECTIONS = 8
 
 # Strains along which stress has components xx, yy, zz, yz, xz, xy (Voigt).
 VOIGT_STRAINS = voigt_6_to_full_3x3_strain(np.eye(6)) - np.eye(3)
@@ -117,7 +120,7 @@ def build_rows(
     features: np.ndarray,
     forces: list[np.ndarray | None],
     stress: list[np.ndarray | None],
-    n_directions: int | str,
+    n_directions: int | str | None,
     rng: np.random.Generator,
     structure_weight: np.ndarray,
     condense: bool = False,
@@ -135,8 +138,9 @@ def build_rows(
         What the chain makes of X.
     forces, stress : list
         As from `check_forces` and `check_stress`.
-    n_directions : int or "all"
-        Directions per structure: so many for the forces, and at most 6 for the stress.
+    n_directions : int, "all" or None
+        Directions per structure: so many for the forces, and at most 6 for the stress. None: all
+        for representations at the atoms, `DIRECTIONS` for others.
     rng : Generator
     structure_weight : ndarray of shape (n_structures,)
     condense : bool, default=False
@@ -152,6 +156,9 @@ def build_rows(
     ValueError
         If the rows do not fit into memory.
     """
+    if n_directions is None:
+        local = all(isinstance(leaf, AtomFeaturesMixin) for leaf in chain.leaves)
+        n_directions = "all" if local else DIRECTIONS
     labels = list(zip(forces, stress, strict=True))
     labelled = [i for i, pair in enumerate(labels) if any(label is not None for label in pair)]
     n_rows = len(X) + sum(_n_rows(label, n_directions) for pair in labels for label in pair)
@@ -318,6 +325,7 @@ def fit_rows(
     groups: np.ndarray,
     force_weight: float,
     stress_weight: float,
+    penalty_factors: np.ndarray | None = None,
 ) -> Any:
     """Return a fitted clone of a linear model, whose intercept enters energy rows only.
 
@@ -330,6 +338,8 @@ def fit_rows(
         Group of every structure, passed on to models that know groups.
     force_weight, stress_weight : float
         See `Rows.weights`.
+    penalty_factors : ndarray of shape (n_features,), optional
+        Factors of the penalty of every feature, passed on to models that take them.
 
     Raises
     ------
@@ -351,6 +361,8 @@ def fit_rows(
     weight = rows.weights(force_weight, stress_weight)
     energy = rows.kind == ENERGY
     arguments = {"groups": groups[rows.structure]} if has_fit_parameter(regressor, "groups") else {}
+    if penalty_factors is not None and has_fit_parameter(regressor, "penalty_factors"):
+        arguments["penalty_factors"] = penalty_factors
     intercept = getattr(regressor, "fit_intercept", True)
     if has_fit_parameter(regressor, "intercept_column"):
         if intercept:

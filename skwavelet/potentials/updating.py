@@ -22,7 +22,7 @@ class UpdateMixin:
 
     force_weight: float
     stress_weight: float
-    n_directions: int | str
+    n_directions: int | str | None
     features_: Any
     regressor_: Any
     n_rows_: int

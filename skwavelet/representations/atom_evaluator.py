@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -152,8 +153,9 @@ class AtomEvaluator(Evaluator):
         Shape (N, n_features) or (n_atoms, n_features).
         """
         groups = AtomGroups.atoms(self._n_swept(structure, n_atoms))
-        values = self._of_atoms(structure, self.group_sums(structure, groups))
-        return self._with_zero_order(structure, values)[:n_atoms]
+        kinds = self.kinds(structure)[: len(groups.of)]
+        values = self._of_atoms(kinds, self.group_sums(structure, groups))
+        return self._with_zero_order(kinds, values)[:n_atoms]
 
     def atom_jvp(
         self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
@@ -161,7 +163,7 @@ class AtomEvaluator(Evaluator):
         """Return derivatives of ``atom_values``, of shape (n_directions, N, n_features)."""
         groups = AtomGroups.atoms(len(structure))
         _, derivatives = self.group_sums_jvp(structure, groups, displacements, strains)
-        return self._of_atoms(structure, derivatives)
+        return self._of_atoms(self.kinds(structure), derivatives)
 
     def atom_vjp(self, structure: Structure, cotangents: np.ndarray) -> Gradients:
         """Return ``atom_values`` and the gradients of ``(cotangents * atom_values).sum()``.
@@ -177,14 +179,46 @@ class AtomEvaluator(Evaluator):
             (np.ones(len(terms)), (np.arange(len(terms)), terms)),
             shape=(len(terms), shape[0] * shape[1]),
         )
+        kinds = self.kinds(structure)[:n_swept]
         weights = np.zeros((n_swept, shape[0] * shape[1]))
-        weights[:n_atoms] = (cotangents * self._has_feature(structure)[:n_atoms]) @ spread
+        weights[:n_atoms] = (cotangents * self._has_feature(kinds[:n_atoms])) @ spread
         groups = AtomGroups.atoms(n_swept)
         sums, gradient, strain = self.group_sums_vjp(
             structure, groups, weights.reshape(n_swept, *shape)
         )
-        values = self._with_zero_order(structure, self._of_atoms(structure, sums))
+        values = self._with_zero_order(kinds, self._of_atoms(kinds, sums))
         return values[:n_atoms], gradient, strain
+
+    def atom_blocks(
+        self, structure: Structure, n_atoms: int, gradient: np.ndarray, strain: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray, Callable[[np.ndarray], None]]]:
+        """Yield ``atom_values`` of some of the first atoms at a time, with the way back.
+
+        Override it where that is possible without computing values twice.
+
+        Parameters
+        ----------
+        structure : Structure
+        n_atoms : int
+            How many atoms; those behind them are their neighbours only.
+        gradient : ndarray of shape (N, 3)
+        strain : ndarray of shape (3, 3)
+
+        Yields
+        ------
+        atoms : slice
+        values : ndarray of shape (n_atoms, n_features)
+        pull : callable
+            Takes cotangents (n_atoms, n_features), and adds the gradients of
+            ``(cotangents * values).sum()`` to ``gradient`` and ``strain``.
+        """
+
+        def pull(cotangents: np.ndarray) -> None:
+            _, by_position, by_strain = self.atom_vjp(structure, cotangents)
+            gradient[:] += by_position
+            strain[:] += by_strain
+
+        yield slice(0, n_atoms), self.atom_values(structure, n_atoms), pull
 
     def atom_jacobian(self, structure: Structure) -> AtomJacobian:
         """Return ``atom_values`` with their derivatives in every atom and in a strain.
@@ -218,24 +252,23 @@ class AtomEvaluator(Evaluator):
         by_path[..., summed, :] = sums[..., group, term, :]
         return by_path
 
-    def _has_feature(self, structure: Structure) -> np.ndarray:
-        """Return whether an atom is among those of a feature, of shape (N, n_features)."""
+    def _has_feature(self, kinds: np.ndarray) -> np.ndarray:
+        """Return whether atoms are among those of a feature, of shape (n_atoms, n_features)."""
         path = self.columns[0]
-        center, kinds = self.paths.center[path], self.kinds(structure)
+        center = self.paths.center[path]
         return (self.paths.order[path] > 0) & ((center < 0) | (center == kinds[:, None]))
 
-    def _of_atoms(self, structure: Structure, terms: np.ndarray) -> np.ndarray:
-        """Return the features (..., N, n_features) of terms (..., N, n_terms, n_powers)."""
+    def _of_atoms(self, kinds: np.ndarray, terms: np.ndarray) -> np.ndarray:
+        """Return the features (..., n_features) of terms (..., n_terms, n_powers) of atoms."""
         path, power = self.columns
         features = terms[..., self.places[path], power]
-        features *= self._has_feature(structure)[: features.shape[-2]]
+        features *= self._has_feature(kinds)
         return features
 
-    def _with_zero_order(self, structure: Structure, values: np.ndarray) -> np.ndarray:
+    def _with_zero_order(self, kinds: np.ndarray, values: np.ndarray) -> np.ndarray:
         path, power = self.columns
         zero, powers = self._channel_powers
         features = np.flatnonzero(self.paths.order[path] == 0)
         rows = np.searchsorted(zero, path[features])
-        kinds = self.kinds(structure)[: len(values)]
         values[:, features] = powers[kinds][:, rows, power[features]]
         return values

@@ -293,7 +293,9 @@ def check_iterators(transformer):
 def check_isolated_atoms(transformer):
     """Reference atoms are structures like others, and order zero needs nothing else."""
     lone = Atoms("Si")
-    alone = changed(transformer, order=0, beta=None)
+    invariants = any(name.endswith("max_degree") for name in transformer.get_params())
+    learned = {} if invariants else {"beta": None}  # theirs is not learned
+    alone = changed(transformer, order=0, **learned)
     features = fitted(alone, [lone]).transform([lone])
     assert np.isfinite(features).all()
     assert features.any()
@@ -350,10 +352,10 @@ def check_pipelines(transformer):
     features = fitted(transformer).transform(X)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "n_scales=")
-        pipeline = make_pipeline(clone(transformer), FunctionTransformer(np.log1p, validate=True))
+        pipeline = make_pipeline(clone(transformer), FunctionTransformer(np.arctan, validate=True))
         np.testing.assert_allclose(
             pipeline.fit_transform(X),
-            np.log1p(features),
+            np.arctan(features),
             rtol=1e-6,
         )
         union = FeatureUnion([("a", clone(transformer)), ("b", clone(transformer))])
@@ -416,7 +418,7 @@ def check_derivatives_of_atoms(transformer):
         return
     whole = fitted(precise)
     part = whole.restrict(np.random.default_rng(0).permutation(whole.n_features_out_)[:9])
-    unaware = part_by_columns(whole, [3, 40, 3])
+    unaware = part_by_columns(whole, [3, min(40, whole.n_features_out_ - 1), 3])
     for instance in (whole, part, unaware):
         check_atom_derivatives(instance, three_elements(), n_directions=2)
 

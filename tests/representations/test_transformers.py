@@ -24,6 +24,7 @@ from skwavelet import (
     AtomKernel,
     AtomPolynomial,
     BaggedOLSEnsemble,
+    PointInvariants,
     PointScattering,
     RelaxationPathGroupKFold,
     VoxelScattering,
@@ -42,6 +43,16 @@ TRANSFORMERS = {
     ),
     "angular": AngularFeatures(3, 4, reach=4.0),
     "angular float64": AngularFeatures(3, 4, reach=4.0, dtype="float64"),
+    "invariants": PointInvariants((2, 2, 1), n=3, n_scales=2, reach=4.0),
+    "invariants float64": PointInvariants(
+        (2, 1, 1), n=3, n_scales=1, reach=3.5, normalize=None, dtype="float64"
+    ),
+    "products of invariants": AtomPolynomial(
+        PointInvariants((2, 1), 2, n=2, n_scales=2, reach=4.0),
+        center=True,
+        max_order=3,
+        max_products=5,
+    ),
     "atom polynomial": AtomPolynomial(
         PointScattering(2, 1, channels="elements", powers=(1,), **QUICK)
     ),
@@ -104,9 +115,24 @@ CHANGES = {
         "smoothing": 0.1,
         "dtype": "float64",
     },
+    "invariants": {
+        "n_components": (1, 1),
+        "max_order": 2,
+        "max_degree": 1.0,
+        "n": 4,
+        "n_scales": 1,
+        "beta": 0.6,
+        "reach": 3.5,
+        "elements": ["H", "Li", "O", "Si"],
+        "normalize": None,
+        "dtype": "float64",
+    },
     "atom polynomial": {
         "representation": PointScattering(1, 0, **QUICK),
         "degree": 1,
+        "center": True,
+        "max_order": 1,
+        "max_products": 2,
         "normalize": None,
         "dtype": "float64",
     },

@@ -44,6 +44,12 @@ class AtomwiseEvaluator(AtomEvaluator):
         """Return f_t of features x (n_atoms, F) of atoms of some elements: (n_atoms, T)."""
         raise NotImplementedError
 
+    def add_functions(
+        self, kinds: np.ndarray, x: np.ndarray, groups: AtomGroups, atoms: slice, sums: np.ndarray
+    ) -> None:
+        """Add the functions of some atoms to the sums (n_groups, T) of their groups."""
+        groups.add(atoms, self.functions(kinds, x), sums)
+
     def functions_jvp(self, kind: int, x: np.ndarray, derivatives: np.ndarray) -> np.ndarray:
         """Return the derivatives (R, T) for those (R, F) of the features x (F,) of one atom."""
         raise NotImplementedError
@@ -53,6 +59,20 @@ class AtomwiseEvaluator(AtomEvaluator):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the functions and the gradients (n_atoms, F) of ``(weights * f).sum()``."""
         raise NotImplementedError
+
+    def add_and_pull(
+        self,
+        kinds: np.ndarray,
+        x: np.ndarray,
+        groups: AtomGroups,
+        atoms: slice,
+        sums: np.ndarray,
+        weights: np.ndarray,
+    ) -> np.ndarray:
+        """Do as ``add_functions``, and return the gradients for weights (n_groups, T)."""
+        functions, gradients = self.functions_vjp(kinds, x, weights[groups.of[atoms]])
+        groups.add(atoms, functions, sums)
+        return gradients
 
     def needed(self, columns: np.ndarray) -> np.ndarray:
         """Return the features of ``inner`` that some of the features are made of."""
@@ -119,14 +139,19 @@ class AtomwiseEvaluator(AtomEvaluator):
         self, structure: Structure, groups: AtomGroups, weights: np.ndarray
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        x = self._features(structure, len(groups.of))
         kinds, of_functions = self.kinds(structure), self.unmix(weights[..., 0])
-        cotangents, sums = np.empty(x.shape), np.zeros((groups.count, self.n_functions))
-        for atoms in self._blocks(len(x)):
-            part = of_functions[groups.of[atoms]]
-            functions, cotangents[atoms] = self.functions_vjp(kinds[atoms], x[atoms], part)
-            groups.add(atoms, functions, sums)
-        _, gradient, strain = self.inner.atom_vjp(structure, cotangents)
+        gradient, strain = np.zeros((len(structure), 3)), np.zeros((3, 3))
+        sums = np.zeros((groups.count, self.n_functions))
+        for outer, values, pull in self.inner.atom_blocks(
+            structure, len(groups.of), gradient, strain
+        ):
+            x, cotangents = values.astype(np.float64), np.empty(values.shape)
+            for part in self._blocks(len(x)):
+                atoms = slice(outer.start + part.start, outer.start + part.stop)
+                cotangents[part] = self.add_and_pull(
+                    kinds[atoms], x[part], groups, atoms, sums, of_functions
+                )
+            pull(cotangents)
         return self._finished(sums, groups), gradient, strain
 
     # -- other ------------------------------------------------------------------------------
@@ -169,7 +194,7 @@ class AtomwiseEvaluator(AtomEvaluator):
         kinds = self.kinds(structure)
         sums = np.zeros((groups.count, self.n_functions))
         for atoms in self._blocks(len(x)):
-            groups.add(atoms, self.functions(kinds[atoms], x[atoms]), sums)
+            self.add_functions(kinds[atoms], x[atoms], groups, atoms, sums)
         return sums
 
     def _finished(self, functions: np.ndarray, groups: AtomGroups) -> np.ndarray:

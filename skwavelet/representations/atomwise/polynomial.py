@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 from numbers import Integral
 from typing import Any
 
@@ -16,6 +16,10 @@ from skwavelet.representations.atomwise.polynomial_evaluator import (
     PolynomialEvaluator,
     ProductPaths,
 )
+from skwavelet.representations.tables import penalty_factors
+
+# A variance below this part of the mean square is rounding.
+CONSTANT = 1e-10
 
 
 class AtomPolynomial(AtomwiseTransformer):
@@ -31,10 +35,10 @@ class AtomPolynomial(AtomwiseTransformer):
         \phi_{ab} = \frac{1}{\sqrt{s_a s_b}} \sum_i x_a(i)\, x_b(i), \qquad
         \phi_{abc} = \frac{1}{(s_a s_b s_c)^{2/3}} \sum_i x_a(i)\, x_b(i)\, x_c(i),
 
-    with :math:`s_a` the root mean square of :math:`x_a` in the training set, so that all features
-    are of the size of the representation's own. Linear models of them are the atomic cluster
-    expansion's in another basis: with three-body features :math:`x_a`, products of two see five
-    atoms at a time.
+    with :math:`s_a` the root mean square of :math:`x_a` in the training set (its standard deviation
+    with ``center=True``), so that all features are of the size of the representation's own. Linear
+    models of them are the atomic cluster expansion's in another basis: with three-body features
+    :math:`x_a`, products of two see five atoms at a time.
 
     With F features of order 1 or 2 per element there are F (F + 1) / 2 products of two and
     F (F + 1) (F + 2) / 6 of three, for each of the elements. Choose few: one power, few channels.
@@ -46,6 +50,17 @@ class AtomPolynomial(AtomwiseTransformer):
         one of this kind. None stands for ``PointScattering(powers=(1,))``.
     degree : int, default=2
         Largest number of factors, at most 3. With 1 the features are those of the representation.
+    center : bool, default=False
+        Whether factors are taken from their mean over the training atoms of their element: a
+        product x y becomes (x - <x>) (y - <y>) - <x> <y>, which is zero for an atom without
+        neighbours. Products then correlate less with their factors.
+    max_order : int, default=None
+        Largest sum of the orders of the factors of a product; None is any. With `PointInvariants`,
+        whose order is the number of moments, 4 leaves at most five atoms in a product.
+    max_products : int, default=None
+        Largest number of products of two and three factors for each element; None is all. The
+        smoothest are taken: those with the least sum of the factors' ``radial`` and ``angular``
+        columns, or n, l and j, in their feature table.
     normalize : {"atoms"} or None, default="atoms"
         Divide by the number of atoms, or not. That of the representation has no effect.
     dtype : {"float32", "float64"}, default="float32"
@@ -99,6 +114,9 @@ class AtomPolynomial(AtomwiseTransformer):
     _parameter_constraints = {
         **AtomwiseTransformer._parameter_constraints,
         "degree": [Interval(Integral, 1, 3, closed="both")],
+        "center": ["boolean"],
+        "max_order": [None, Interval(Integral, 1, None, closed="left")],
+        "max_products": [None, Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
@@ -106,6 +124,9 @@ class AtomPolynomial(AtomwiseTransformer):
         representation: Any = None,
         degree: int = 2,
         *,
+        center: bool = False,
+        max_order: int | None = None,
+        max_products: int | None = None,
         normalize: str | None = "atoms",
         dtype: str = "float32",
         n_jobs: int | None = None,
@@ -113,23 +134,40 @@ class AtomPolynomial(AtomwiseTransformer):
     ):
         self.representation = representation
         self.degree = degree
+        self.center = center
+        self.max_order = max_order
+        self.max_products = max_products
         self.normalize = normalize
         self.dtype = dtype
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @property
+    def penalty_factors_(self) -> np.ndarray | None:
+        """Factors (n_features,) of the penalty of a linear model; None if nothing tells them."""
+        table = self.feature_table_
+        if "radial" not in table:
+            return None
+        return penalty_factors(table["factor_order"], table["radial"] + table["angular"])
+
     def _learn_functions(self, X: list[Atoms]) -> None:
         inner = self.representation_.feature_table_
-        factors = _products(inner, self.degree)
+        factors = _products(inner, self.degree, self.max_order, self.max_products)
         self.feature_table_ = _table(inner, self.representation_.get_feature_names_out(), factors)
-        squares, counts = np.zeros(len(inner)), np.zeros(len(inner))
+        sums, squares, counts = np.zeros((3, len(inner)))
         for values in self.representation_.transform_atoms(X):
+            sums += values.sum(axis=0, dtype=np.float64)
             squares += np.square(values, dtype=np.float64).sum(axis=0)
             counts += np.count_nonzero(values, axis=0)
-        sizes = np.sqrt(squares / np.maximum(counts, 1))
+        means = self.center * sums / np.maximum(counts, 1)
+        variances = squares / np.maximum(counts, 1) - means**2
+        # What does not vary is divided by its size.
+        constant = variances <= CONSTANT * squares / np.maximum(counts, 1)
+        sizes = np.sqrt(np.where(constant, squares / np.maximum(counts, 1), variances))
         self._evaluator = PolynomialEvaluator(
             **self._state_of_evaluator(ProductPaths.of(factors)),
             sizes=np.where(sizes > 0, sizes, 1.0),
+            means=means,
         )
 
     def _feature_names(self) -> list[str]:
@@ -137,19 +175,41 @@ class AtomPolynomial(AtomwiseTransformer):
         return ["*".join(filter(None, names)) for names in zip(*columns, strict=True)]
 
 
-def _products(table: pd.DataFrame, degree: int) -> np.ndarray:
+def _products(
+    table: pd.DataFrame, degree: int, max_order: int | None, max_products: int | None
+) -> np.ndarray:
     """Return the places of the factors (n_products, 3) of all products, -1 for none."""
-    parts = [np.arange(len(table))[:, None]]
-    beyond = table["order"].to_numpy() > 0
-    for size in range(2, degree + 1):
-        for places in _centers(table):
-            chosen = combinations_with_replacement(places[beyond[places]].tolist(), size)
-            parts.append(np.array(list(chosen), dtype=int).reshape(-1, size))
-    widths = [3 - part.shape[1] for part in parts]
-    return np.concatenate([
-        np.pad(part, [(0, 0), (0, width)], constant_values=-1)
-        for part, width in zip(parts, widths, strict=True)
-    ])  # fmt: skip
+    parts = [np.pad(np.arange(len(table))[:, None], [(0, 0), (0, 2)], constant_values=-1)]
+    order, roughness = np.append(table["order"].to_numpy(), 0), np.append(_roughness(table), 0)
+    for places in _centers(table):
+        beyond = places[order[places] > 0]
+        if max_order is not None:  # what is too high by itself makes no product
+            beyond = beyond[order[beyond] < max_order]
+        products = np.concatenate(
+            [np.empty((0, 3), dtype=int), *(_multisets(beyond, k) for k in range(2, degree + 1))]
+        )
+        if max_order is not None:
+            products = products[order[products].sum(axis=1) <= max_order]
+        if max_products is not None:
+            ranks = np.argsort(roughness[products].sum(axis=1), kind="stable")
+            products = products[np.sort(ranks[:max_products])]
+        parts.append(products)
+    return np.concatenate(parts)
+
+
+def _multisets(places: np.ndarray, size: int) -> np.ndarray:
+    """Return all choices of ``size`` places, in order and with repeats, -1 behind them."""
+    chosen = np.fromiter(
+        chain.from_iterable(combinations_with_replacement(places.tolist(), size)), dtype=int
+    ).reshape(-1, size)
+    return np.pad(chosen, [(0, 0), (0, 3 - size)], constant_values=-1)
+
+
+def _roughness(table: pd.DataFrame) -> np.ndarray:
+    """Return how fast features vary: the sum of their radial orders, degrees and scales."""
+    columns = [name for name in ("radial", "angular") if name in table]
+    columns = columns or [c for c in table if c[:-1] in ("n", "l", "j") and c[-1] in "12"]
+    return table[columns].astype(float).fillna(0).sum(axis=1).to_numpy()
 
 
 def _centers(table: pd.DataFrame) -> list[np.ndarray]:
@@ -173,4 +233,8 @@ def _table(inner: pd.DataFrame, names: np.ndarray, factors: np.ndarray) -> pd.Da
     table["order"] = orders[factors].max(axis=1)
     table["q"] = np.append(inner["q"].to_numpy(dtype=float), 0)[factors].sum(axis=1)
     table["degree"] = has.sum(axis=1)
+    for name in ("radial", "angular"):
+        if name in inner:
+            table[name] = np.append(inner[name].to_numpy(), 0)[factors].sum(axis=1)
+    table["factor_order"] = orders[factors].sum(axis=1)
     return table

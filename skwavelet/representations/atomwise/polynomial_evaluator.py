@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from itertools import pairwise
+from typing import Self
 
 import numpy as np
 from scipy import sparse
 
+from skwavelet.representations.atom_evaluator import AtomGroups
 from skwavelet.representations.atomwise.evaluator import AtomwiseEvaluator
+from skwavelet.representations.atomwise.polynomial_kernels import (
+    add_product_gradients,
+    add_product_rows,
+    add_product_sums,
+)
 from skwavelet.representations.paths import Paths
+from skwavelet.structures.checks import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +51,23 @@ class ProductPaths(Paths):
 class PolynomialEvaluator(AtomwiseEvaluator):
     """The fitted state of an ``AtomPolynomial`` on plain arrays.
 
-    A product of d features x with sizes s is prod_k x_k / (prod_k s_k)^((d-1)/d): it has the size
-    of a single feature, and one of a single feature is that feature.
+    A product of d features x with means m and sizes s is
+
+        (prod_k (x_k - m_k) - prod_k (-m_k)) / (prod_k s_k)^((d-1)/d):
+
+    it has the size of a single feature, is zero where all features are, and one of a single
+    feature is that feature.
 
     Attributes
     ----------
     paths : ProductPaths
-    sizes : ndarray of shape (F,)
+    sizes, means : ndarray of shape (F,)
         Of the features of ``inner``.
     """
 
     paths: ProductPaths
     sizes: np.ndarray
+    means: np.ndarray
 
     def needed(self, columns: np.ndarray) -> np.ndarray:
         """Return the factors of some products, as columns of ``inner``."""
@@ -70,8 +83,43 @@ class PolynomialEvaluator(AtomwiseEvaluator):
             paths=ProductPaths.of(places.T),
             columns=(np.arange(len(columns)), np.zeros(len(columns), dtype=int)),
             sizes=self.sizes[used],
+            means=self.means[used],
             inner=self.inner.restrict(used),
         )
+
+    def group_sums_jvp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        displacements: np.ndarray,
+        strains: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums and their derivatives along directions."""
+        n_atoms = len(structure)
+        if groups.each or len(strains) < 3 * n_atoms:
+            return super().group_sums_jvp(structure, groups, displacements, strains)
+        # So many directions that the derivatives in all positions are made first.
+        jacobian = self.inner.atom_jacobian(structure)
+        x = jacobian.features.astype(np.float64)
+        centered = x - self.means
+        rows = np.zeros((len(self.paths), 3 * n_atoms + 9))
+        kinds = self.kinds(structure)
+        starts = np.searchsorted(jacobian.centers, np.arange(n_atoms + 1)).tolist()
+        for atom, (start, end) in enumerate(pairwise(starts)):
+            columns = 3 * jacobian.atoms[start:end, None] + np.arange(3)
+            columns = np.append(columns, np.arange(3 * n_atoms, 3 * n_atoms + 9))
+            parts = jacobian.values[start:end], jacobian.strain[atom]
+            flat = np.concatenate([part.reshape(-1, x.shape[1]) for part in parts])
+            add_product_rows(
+                centered[atom], np.ascontiguousarray(flat.T), columns, self._of_kind[kinds[atom]],
+                self._factors, self._scales, rows,
+            )  # fmt: skip
+        directions = np.hstack([displacements.reshape(len(strains), -1), strains.reshape(-1, 9)])
+        # They are mostly zeros.
+        derivatives = sparse.csr_array(directions) @ rows.T
+        return self._finished(self._sums(structure, groups, x), groups), derivatives[
+            :, None, :, None
+        ]
 
     def functions(self, kinds: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return the products (n_atoms, T)."""
@@ -79,7 +127,28 @@ class PolynomialEvaluator(AtomwiseEvaluator):
         for other in others:
             first *= other
         first *= self._scales
+        first -= self._constants
         return first
+
+    def add_functions(
+        self, kinds: np.ndarray, x: np.ndarray, groups: AtomGroups, atoms: slice, sums: np.ndarray
+    ) -> None:
+        """Add the products of some atoms to the sums (n_groups, T) of their groups."""
+        if groups.each:
+            super().add_functions(kinds, x, groups, atoms, sums)
+            return
+        for group in np.unique(groups.of[atoms]):
+            for kind in np.unique(kinds):
+                chosen = x[(groups.of[atoms] == group) & (kinds == kind)] - self.means
+                of_kind = self._of_kind[kind]
+                add_product_sums(
+                    np.ascontiguousarray(chosen.T),
+                    of_kind,
+                    self._factors,
+                    self._scales,
+                    sums[group],
+                )
+                sums[group, of_kind] -= len(chosen) * self._constants[of_kind]
 
     def functions_jvp(self, kind: int, x: np.ndarray, derivatives: np.ndarray) -> np.ndarray:
         """Return the derivatives (R, T) of the products of one atom."""
@@ -93,10 +162,37 @@ class PolynomialEvaluator(AtomwiseEvaluator):
         self, kinds: np.ndarray, x: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the products and the gradients (n_atoms, F) of ``(weights * products).sum()``."""
+        members = np.arange(len(x))
+        return self.functions(kinds, x), self._gradients(kinds, x, members, weights)
+
+    def add_and_pull(
+        self,
+        kinds: np.ndarray,
+        x: np.ndarray,
+        groups: AtomGroups,
+        atoms: slice,
+        sums: np.ndarray,
+        weights: np.ndarray,
+    ) -> np.ndarray:
+        """Do as ``add_functions``, and return the gradients for weights (n_groups, T)."""
+        self.add_functions(kinds, x, groups, atoms, sums)
+        return self._gradients(kinds, x, groups.of[atoms], weights)
+
+    def _gradients(
+        self, kinds: np.ndarray, x: np.ndarray, members: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Return the gradients (n_atoms, F) for weights (n_groups, T) of the atoms of groups."""
         gradients = np.zeros(x.shape)
-        for slope, spread in zip(self._slopes(x), self._spreads, strict=True):
-            gradients += (weights * slope) @ spread
-        return self.functions(kinds, x), gradients
+        for group in np.flatnonzero(weights.any(axis=1)):
+            for kind in np.unique(kinds[members == group]):
+                atoms = np.flatnonzero((members == group) & (kinds == kind))
+                columns = np.ascontiguousarray((x[atoms] - self.means).T)
+                part = np.zeros_like(columns)
+                add_product_gradients(
+                    columns, self._of_kind[kind], self._factors, weights[group] * self._scales, part
+                )
+                gradients[atoms] = part.T
+        return gradients
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -107,25 +203,31 @@ class PolynomialEvaluator(AtomwiseEvaluator):
         return has[has.any(axis=1)]
 
     @cached_property
+    def _of_kind(self) -> list[np.ndarray]:
+        """The products that atoms of every element have."""
+        center = self.inner.paths.center[self.inner.columns[0]][self.paths.factor1]
+        return [np.flatnonzero((center < 0) | (center == k)) for k in range(len(self.elements))]
+
+    @cached_property
     def _scales(self) -> np.ndarray:
         degree = self.paths.order
         sizes = np.append(self.sizes, 1.0)[self.paths.factors].prod(axis=0)
         return sizes ** (1 / degree - 1)
 
     @cached_property
-    def _spreads(self) -> list[Any]:
-        """From products to their factors, arrays of shape (T, F)."""
-        shape = (len(self.paths), len(self.sizes))
-        spreads = []
-        for has, factors in zip(self._has, self.paths.factors, strict=False):
-            rows = np.flatnonzero(has)
-            ones = np.ones(len(rows))
-            spreads.append(sparse.csr_array((ones, (rows, factors[rows])), shape=shape))
-        return spreads
+    def _constants(self) -> np.ndarray:
+        """The products of the features of an atom that has none, of shape (T,)."""
+        means = np.append(-self.means, 1.0)[self.paths.factors[: len(self._has)]]
+        return means.prod(axis=0) * self._scales
+
+    @cached_property
+    def _factors(self) -> np.ndarray:
+        """The factors (n_products, 3)."""
+        return np.ascontiguousarray(self.paths.factors.T)
 
     def _gathered(self, x: np.ndarray) -> list[np.ndarray]:
         """Return the factors (n_atoms, T) of the products, 1 where one has fewer."""
-        padded = np.hstack([x, np.ones((len(x), 1))])
+        padded = np.hstack([x - self.means, np.ones((len(x), 1))])
         return [padded[:, factors] for factors in self.paths.factors[: len(self._has)]]
 
     def _slopes(self, x: np.ndarray) -> list[np.ndarray]:

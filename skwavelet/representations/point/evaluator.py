@@ -141,10 +141,11 @@ class PointEvaluator(AtomEvaluator):
             for array in (jacobian.features, jacobian.values, jacobian.strain)
         )
         path, power = self.columns
-        has = self._has_feature(structure)
+        kinds = self.kinds(structure)
+        has = self._has_feature(kinds)
         place = self.places[path], power
         return AtomJacobian(
-            self._with_zero_order(structure, features[:, *place] * has),
+            self._with_zero_order(kinds, features[:, *place] * has),
             jacobian.centers,
             jacobian.atoms,
             values[..., *place] * has[jacobian.centers, None],

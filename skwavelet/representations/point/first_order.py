@@ -69,9 +69,9 @@ class FirstOrder:
     def _maps(self) -> np.ndarray:
         """The maps as `square` takes them."""
         degrees = self.moments.degrees[self.radials]
-        steps = self.moments.counts[degrees]
+        steps = self.moments.layout.counts[degrees]
         return np.column_stack(
-            [self.channels, self.moments.terms[self.radials], steps, 2 * degrees + 1]
+            [self.channels, self.moments.layout.terms[self.radials], steps, 2 * degrees + 1]
         ).astype(np.int64)
 
     def sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:

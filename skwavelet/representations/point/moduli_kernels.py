@@ -121,7 +121,7 @@ def square_jacobian(vectors, ends, radials, moments, weights, maps, radial_of_ma
     while first < len(ends) - 1:
         stop = next_chunk(ends, first, CHUNK)
         n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
-        fill_radials(radials, squares, n_pairs, scratch, values, slopes, True)
+        fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, True)
         fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
         gradients[:] = 0
         for line in range(1, n_lines):

@@ -14,6 +14,7 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled
 from skwavelet.representations.point.wavelet_kernels import (
+    add_harmonic_gradient,
     add_harmonic_gradients,
     fill_harmonics,
     fill_radials,
@@ -54,13 +55,16 @@ def take_pairs(vectors, start, stop, taken, squares):
 
 
 @compiled
-def fill_moments(vectors, ends, radials, moments):
-    """Write the moments (n_elements, n_terms, n_atoms) of a block of pairs.
+def fill_moments(vectors, ends, segments, radials, moments):
+    """Write the moments (n_segments, n_terms, n_atoms) of a block of pairs.
 
     Parameters
     ----------
     vectors, ends : ndarray
         See ``PairBlock``.
+    segments : ndarray of shape (n_atoms + 1, n_segments)
+        Where the pairs end that are summed together: ``ends``, or its last column where
+        neighbours of all elements are.
     radials : Radials
     moments : ndarray
         Written.
@@ -79,9 +83,9 @@ def fill_moments(vectors, ends, radials, moments):
     while first < len(ends) - 1:
         stop = next_chunk(ends, first, CHUNK)
         n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
-        fill_radials(radials, squares, n_pairs, scratch, values, values, False)
+        fill_radials(radials, ends, first, stop, squares, scratch, values, values, False)
         fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
-        contract(radials.bounds, values, harmonics, ends, first, stop, moments)
+        contract(radials.bounds, values, harmonics, segments, first, stop, moments)
         first = stop
 
 
@@ -126,17 +130,19 @@ def contract(bounds, values, harmonics, ends, first, stop, moments):
 
 
 @compiled
-def add_gradients(vectors, neighbors, ends, radials, start, cotangents, gradient, strain):
+def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents, gradient, strain):
     """Add the gradients of ``(cotangents * moments).sum()`` of a block of pairs.
 
     Parameters
     ----------
     vectors, neighbors, ends : ndarray
         See ``PairBlock``.
+    segments : ndarray
+        See `fill_moments`.
     radials : Radials
     start : int
         The first atom of the block.
-    cotangents : ndarray of shape (n_elements, n_terms, n_atoms)
+    cotangents : ndarray of shape (n_segments, n_terms, n_atoms)
     gradient : ndarray of shape (N, 3)
         In the positions of all atoms; added to.
     strain : ndarray of shape (3, 3)
@@ -161,10 +167,10 @@ def add_gradients(vectors, neighbors, ends, radials, start, cotangents, gradient
     while first < len(ends) - 1:
         stop = next_chunk(ends, first, CHUNK)
         n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
-        fill_radials(radials, squares, n_pairs, scratch, values, slopes, True)
+        fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, True)
         fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
         expand(
-            radials.bounds, values, slopes, harmonics, ends, first, stop, cotangents,
+            radials.bounds, values, slopes, harmonics, segments, first, stop, cotangents,
             of_harmonics, along,
         )  # fmt: skip
         for axis in range(3):
@@ -189,6 +195,58 @@ def add_gradients(vectors, neighbors, ends, radials, start, cotangents, gradient
                 for k in range(n_pairs):
                     total += taken[a, k] * pull[b, k]
                 strain[a, b] += total
+        first = stop
+
+
+@compiled
+def fill_jacobian(vectors, ends, radials, jacobian):
+    """Write the derivatives of the moments in every vector to a neighbour.
+
+    Parameters
+    ----------
+    vectors, ends : ndarray
+        See ``PairBlock``.
+    radials : Radials
+    jacobian : ndarray of shape (n_pairs, 3, n_terms)
+        What a pair adds to the moments of its centre; written.
+    """
+    dtype = jacobian.dtype
+    max_l = len(radials.bounds) - 2
+    n_lines, n_radials = (max_l + 1) ** 2, len(radials.scale)
+    room = largest_chunk(ends, CHUNK)
+    taken = np.empty((3, room), dtype)
+    squares = np.empty(room, dtype)
+    scratch = np.empty((3, room), dtype)
+    values = np.empty((n_radials, room), dtype)
+    slopes = np.empty((n_radials, room), dtype)
+    vertical = np.empty((len(radials.norms), room), dtype)
+    azimuth = np.empty((2, max_l + 1, room), dtype)
+    harmonics = np.empty((n_lines, room), dtype)
+    ones = np.ones(room, dtype)
+    turned = np.empty((3, room), dtype)
+    first = 0
+    while first < len(ends) - 1:
+        stop = next_chunk(ends, first, CHUNK)
+        begin = np.uint64(ends[first, -1])
+        n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
+        fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, True)
+        fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
+        term = 0
+        for l in range(max_l + 1):
+            for line in range(l * l, (l + 1) ** 2):
+                turned[:] = 0
+                if l > 0:
+                    add_harmonic_gradient(
+                        radials.norms, line, taken, n_pairs, vertical, azimuth, ones, turned
+                    )
+                for q in range(radials.bounds[l], radials.bounds[l + 1]):
+                    for axis in range(3):
+                        for k in range(n_pairs):
+                            slope = (slopes[q, k] + slopes[q, k]) * harmonics[line, k]
+                            jacobian[begin + np.uint64(k), axis, term] = (
+                                values[q, k] * turned[axis, k] + slope * taken[axis, k]
+                            )
+                    term += 1
         first = stop
 
 

@@ -20,6 +20,52 @@ LAST_DECAY = 87
 
 
 @dataclass(frozen=True, eq=False)
+class MomentLayout:
+    """Where the moments of one element stand: by degree, then m, then radial part.
+
+    Attributes
+    ----------
+    degrees : ndarray of shape (n_radials,)
+        Degree l of every radial part, in increasing order.
+    """
+
+    degrees: np.ndarray
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Number of radial parts of every degree, of shape (max_l + 1,)."""
+        return np.bincount(self.degrees)
+
+    @cached_property
+    def terms(self) -> np.ndarray:
+        """Place of m = -l of every radial part among the moments of one element (n_radials,).
+
+        That of the next m is ``counts[l]`` further.
+        """
+        sizes = self.counts * (2 * np.arange(len(self.counts)) + 1)
+        first = np.cumsum(sizes) - sizes
+        within = np.arange(len(self.degrees)) - (np.cumsum(self.counts) - self.counts)[self.degrees]
+        return first[self.degrees] + within
+
+    @property
+    def n_terms(self) -> int:
+        """Number of moments of one element."""
+        return int((2 * self.degrees + 1).sum())
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """Radial parts ``bounds[l]`` to ``bounds[l + 1]`` are of degree l."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    @cached_property
+    def norms(self) -> np.ndarray:
+        """Norms of the solid harmonics, m = 0 ... l for every l."""
+        return np.array(
+            [solid_harmonic_norm(l, m) for l in range(len(self.counts)) for m in range(l + 1)]
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Moments:
     """The moments of some wavelets and scales.
 
@@ -51,25 +97,9 @@ class Moments:
         return float(self.reaches.max())
 
     @cached_property
-    def counts(self) -> np.ndarray:
-        """Number of radial parts of every degree, of shape (max_l + 1,)."""
-        return np.bincount(self.degrees)
-
-    @cached_property
-    def terms(self) -> np.ndarray:
-        """Place of m = -l of every radial part among the moments of one element (n_radials,).
-
-        That of the next m is ``counts[l]`` further.
-        """
-        sizes = self.counts * (2 * np.arange(len(self.counts)) + 1)
-        first = np.cumsum(sizes) - sizes
-        within = np.arange(len(self.degrees)) - (np.cumsum(self.counts) - self.counts)[self.degrees]
-        return first[self.degrees] + within
-
-    @property
-    def n_terms(self) -> int:
-        """Number of moments of one element."""
-        return int((2 * self.degrees + 1).sum())
+    def layout(self) -> MomentLayout:
+        """Where the moments stand."""
+        return MomentLayout(self.degrees)
 
     @cached_property
     def radials(self) -> Radials:
@@ -83,8 +113,6 @@ class Moments:
             coefficients, self.degrees.tolist(), self.n.tolist(), self.dilations, strict=True
         ):
             row[: n - l] = radial_coefficients(n, l, self.beta) / dilation ** (3 + l)
-        max_l = len(self.counts) - 1
-        norms = [solid_harmonic_norm(l, m) for l in range(max_l + 1) for m in range(l + 1)]
         terms = 15 if self.dtype == "float64" else 9
         squares = bands[:, 1] ** 2
 
@@ -98,17 +126,19 @@ class Moments:
             scale=np.ravel(scale),
             degree=self.n - self.degrees - 1,
             coefficients=cast(coefficients),
-            bounds=np.concatenate([[0], np.cumsum(self.counts)]),
-            norms=cast(norms),
+            bounds=self.layout.bounds,
+            norms=cast(self.layout.norms),
             decays=cast(np.exp(-np.arange(LAST_DECAY + 1.0))),
             series=cast([1 / factorial(k) for k in range(terms)][::-1]),
+            table=cast(np.empty((0, 0, 0, 0))),
+            steps=cast([0]),
         )
 
     def values(self, pairs: PairBlock) -> np.ndarray:
         """Return the moments (n_elements, n_terms, n_atoms) of the centres of some pairs."""
         n_atoms, n_elements = len(pairs.ends) - 1, pairs.ends.shape[1]
-        moments = np.empty((n_elements, self.n_terms, n_atoms), self.dtype)
-        fill_moments(pairs.vectors, pairs.ends, self.radials, moments)
+        moments = np.empty((n_elements, self.layout.n_terms, n_atoms), self.dtype)
+        fill_moments(pairs.vectors, pairs.ends, pairs.ends, self.radials, moments)
         return moments
 
     def add_vjp(
@@ -119,6 +149,6 @@ class Moments:
         Those in the positions of all atoms (N, 3), and in a strain (3, 3).
         """
         add_gradients(
-            pairs.vectors, pairs.neighbors, pairs.ends, self.radials, pairs.atoms.start,
-            cotangents, gradient, strain,
+            pairs.vectors, pairs.neighbors, pairs.ends, pairs.ends, self.radials,
+            pairs.atoms.start, cotangents, gradient, strain,
         )  # fmt: skip

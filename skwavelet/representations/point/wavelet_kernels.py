@@ -36,6 +36,12 @@ class Radials(NamedTuple):
         exp(-k) for k = 0, 1, ...
     series : ndarray
         Coefficients of the exponential series, highest power first.
+    table : ndarray of shape (n_elements, n_steps + 1, 4, n_radials)
+        In place of the wavelets, if it is not empty: cubic polynomials in the distance, highest
+        power first, on ``n_steps`` equal parts of the reach, and zeros beyond. They may differ
+        from one element of the neighbour to another.
+    steps : ndarray of shape (1,)
+        Number of parts per Å.
     """
 
     half: np.ndarray
@@ -48,6 +54,8 @@ class Radials(NamedTuple):
     norms: np.ndarray
     decays: np.ndarray
     series: np.ndarray
+    table: np.ndarray
+    steps: np.ndarray
 
 
 @compiled
@@ -83,11 +91,60 @@ def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivativ
 
 
 @compiled
-def fill_radials(radials, squares, n_pairs, scratch, values, slopes, derivatives):
+def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, derivatives):
     """Write the radial parts (n_radials, n_pairs), and their derivatives in r^2.
 
-    ``scratch`` has shape (3, n_room).
+    Parameters
+    ----------
+    radials : Radials
+    ends : ndarray
+        See ``PairBlock``.
+    first, stop : int
+        Rows of the atoms whose pairs these are.
+    squares : ndarray of shape (n_room,)
+    scratch : ndarray of shape (3, n_room)
+    values, slopes : ndarray of shape (n_radials, n_room)
+        Written, the latter if ``derivatives`` are asked for.
     """
+    if len(radials.table):
+        begin = offset = ends[first, -1]
+        for row in range(first, stop):
+            for kind in range(ends.shape[1]):
+                end = ends[row + 1, kind]
+                look_up(
+                    radials.table[kind], radials.steps[0], squares, begin - offset, end - offset,
+                    values, slopes, derivatives,
+                )  # fmt: skip
+                begin = end
+    else:
+        n_pairs = ends[stop, -1] - ends[first, -1]
+        fill_wavelets(radials, squares, n_pairs, scratch, values, slopes, derivatives)
+
+
+@compiled
+def look_up(table, steps, squares, start, stop, values, slopes, derivatives):
+    """Write tabulated radial parts of a range of pairs."""
+    dtype = squares.dtype
+    cast = dtype.type
+    two, three, half = cast(2), cast(3), cast(0.5)
+    last = len(table) - 1
+    n_radials = table.shape[2]
+    for k in range(start, stop):
+        r = np.sqrt(squares[k])
+        place = r * steps
+        row = min(int(place), last)
+        x = place - cast(row)
+        scale = half * steps / r
+        for q in range(n_radials):
+            a, b, c = table[row, 0, q], table[row, 1, q], table[row, 2, q]
+            values[q, k] = ((a * x + b) * x + c) * x + table[row, 3, q]
+            if derivatives:
+                slopes[q, k] = ((three * a * x + two * b) * x + c) * scale
+
+
+@compiled
+def fill_wavelets(radials, squares, n_pairs, scratch, values, slopes, derivatives):
+    """Write the radial parts of wavelets, see `fill_radials`."""
     t, envelope, fall = scratch[0], scratch[1], scratch[2]
     for scale in range(len(radials.half)):
         fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivatives)

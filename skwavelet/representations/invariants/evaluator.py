@@ -1,0 +1,306 @@
+"""The sums of invariants over atoms, and their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+
+from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
+from skwavelet.representations.atom_jacobian import AtomJacobian
+from skwavelet.representations.evaluator import Gradients
+from skwavelet.representations.invariants.products import Products
+from skwavelet.representations.paths import Paths
+from skwavelet.representations.point.tabulated import TabulatedMoments
+from skwavelet.structures.cell_list import PairBlock, pair_blocks
+from skwavelet.structures.checks import Structure
+from skwavelet.structures.neighborhoods import describe_pairs, estimate_images, estimate_pairs
+
+# Pairs of the atoms that are worked on together.
+PAIRS = 2**13
+BYTES_PER_IMAGE = 120
+
+
+@dataclass(frozen=True, eq=False)
+class InvariantPaths(Paths):
+    """The invariants that are summed.
+
+    Attributes
+    ----------
+    product : ndarray of int
+        Place among the invariants, -1 for order zero.
+    """
+
+    product: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class InvariantEvaluator(AtomEvaluator):
+    """The fitted state of a ``PointInvariants`` on plain arrays.
+
+    Attributes
+    ----------
+    paths : InvariantPaths
+    moments : TabulatedMoments
+    products : Products
+    scales : ndarray of shape (n_elements, n_products)
+        What the invariants of an atom are multiplied by, by its element.
+    """
+
+    paths: InvariantPaths
+    moments: TabulatedMoments
+    products: Products
+    scales: np.ndarray
+
+    def memory(self, structure: Structure, method: str = "values") -> float:
+        """Estimate the bytes that images, and the derivatives of a block of atoms, take."""
+        reach = self.moments.reach
+        images = estimate_images(structure, reach) * BYTES_PER_IMAGE
+        per_pair = 8 * (3 * self.moments.layout.n_terms if "jvp" in method else 60)
+        largest = estimate_pairs(structure, reach) / len(structure)
+        return images + max(largest, PAIRS) * per_pair
+
+    def describe_need(self, structure: Structure) -> tuple[str, str]:
+        """Return how many neighbours a structure has, and how to have fewer."""
+        return describe_pairs(structure, self.moments.reach), "set a smaller reach"
+
+    def prepare(self, method: str) -> None:
+        """Compile the kernels of a method, which takes seconds on a new machine."""
+        element = np.array([self.elements[0]])
+        atom = Structure(0, element, np.zeros((1, 3)), np.eye(3), np.zeros(3, dtype=bool))
+        if "jvp" in method:
+            getattr(self, method)(atom, np.zeros((1, 1, 3)), np.zeros((1, 3, 3)))
+        elif method.endswith("vjp"):
+            self.vjp(atom, np.zeros(len(self.columns[0])))
+        else:
+            self.values(atom)
+
+    def restrict(self, columns: np.ndarray) -> Self:
+        """Return an evaluator of some of the features, with no more products than those need."""
+        restricted = super().restrict(columns)
+        product = restricted.paths.product
+        used = np.unique(product[product >= 0])
+        places = np.where(product >= 0, np.searchsorted(used, product), -1)
+        return replace(
+            restricted,
+            paths=replace(restricted.paths, product=places),
+            products=self.products.take(used),
+            scales=self.scales[:, used],
+        )
+
+    @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the terms of an atom."""
+        return self.moments.reach
+
+    @property
+    def leading(self) -> bool:
+        """Whether sweeps take groups of the first atoms only."""
+        return True
+
+    @property
+    def places(self) -> np.ndarray:
+        """Invariant of every path, of shape (n_paths,)."""
+        return np.maximum(self.paths.product, 0)
+
+    @property
+    def n_terms(self) -> int:
+        """Number of invariants of an atom, one at least."""
+        return max(1, len(self.products))
+
+    def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
+        """Return the sums (n_groups, n_terms, 1) over the atoms of every group."""
+        sums = self._zeros(groups)
+        for pairs, moments in self._blocks(structure, len(groups.of)):
+            self._add(structure, groups, pairs.atoms, moments, sums)
+        return sums
+
+    def group_sums_vjp(
+        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+    ) -> Gradients:
+        """Return the sums and the gradients of ``(weights * sums).sum()``."""
+        sums = self._zeros(groups)
+        gradient, strain = np.zeros((len(structure), 3)), np.zeros((3, 3))
+        kinds = self.kinds(structure)
+        for pairs, moments in self._blocks(structure, len(groups.of)):
+            self._add(structure, groups, pairs.atoms, moments, sums)
+            if not len(self.products):
+                continue
+            cotangents = weights[groups.of[pairs.atoms], :, 0] * self.scales[kinds[pairs.atoms]]
+            of_moments = self.products.vjp(moments, cotangents.T)
+            self.moments.add_vjp(pairs, of_moments[None], gradient, strain)
+        return sums, gradient, strain
+
+    def group_sums_jvp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        displacements: np.ndarray,
+        strains: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums and their derivatives along directions."""
+        sums, derivatives = self._zeros(groups), self._zeros(groups, len(strains))
+        by_strain = strains.reshape(-1, 9)
+        for pairs, moments in self._blocks(structure, len(structure)):
+            self._add(structure, groups, pairs.atoms, moments, sums)
+            for atom, atoms, values, strain in self._derivatives(structure, pairs, moments):
+                moves = displacements[:, atoms].reshape(len(strains), -1)
+                rows = np.flatnonzero(moves.any(axis=1) | by_strain.any(axis=1))
+                n_terms = values.shape[-1]
+                change = moves[rows].astype(values.dtype) @ values.reshape(-1, n_terms)
+                change += by_strain[rows].astype(values.dtype) @ strain.reshape(9, n_terms)
+                derivatives[rows, groups.of[atom], :, 0] += change
+        return sums, derivatives
+
+    def atom_blocks(
+        self, structure: Structure, n_atoms: int, gradient: np.ndarray, strain: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray, Callable[[np.ndarray], None]]]:
+        """Yield ``atom_values`` of some of the first atoms at a time, with the way back."""
+        for pairs, moments in self._blocks(structure, n_atoms):
+            kinds = self.kinds(structure)[pairs.atoms]
+            pull = partial(self._pull, pairs, moments, kinds, gradient, strain)
+            yield pairs.atoms, self._features(kinds, moments), pull
+
+    def atom_jacobian(self, structure: Structure) -> AtomJacobian:
+        """Return ``atom_values`` with their derivatives in every atom and in a strain."""
+        n_features = len(self.columns[0])
+        features, centers, moving, parts, strains = [], [], [], [], []
+        for pairs, moments in self._blocks(structure, len(structure)):
+            kinds = self.kinds(structure)[pairs.atoms]
+            features.append(self._features(kinds, moments))
+            for atom, atoms, values, strain in self._derivatives(structure, pairs, moments):
+                own, place = self._own[kinds[atom - pairs.atoms.start]]
+                both = np.zeros((3 * len(atoms) + 9, n_features), values.dtype)
+                both[: 3 * len(atoms), own] = values.reshape(-1, self.n_terms)[:, place]
+                both[3 * len(atoms) :, own] = strain.reshape(9, self.n_terms)[:, place]
+                centers.append(np.full(len(atoms), atom))
+                moving.append(atoms)
+                parts.append(both[: 3 * len(atoms)].reshape(-1, 3, n_features))
+                strains.append(both[3 * len(atoms) :].reshape(3, 3, n_features))
+        return AtomJacobian(
+            np.concatenate(features),
+            np.concatenate(centers),
+            np.concatenate(moving),
+            np.concatenate(parts),
+            np.stack(strains),
+        )
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _blocks(
+        self, structure: Structure, n_centers: int
+    ) -> Iterator[tuple[PairBlock, np.ndarray]]:
+        """Yield pairs of the first atoms, and the moments (n_moments, n_atoms) of these."""
+        moments = self.moments
+        kind = self.elements, moments.reach, moments.dtype
+        for pairs in pair_blocks(structure, *kind, PAIRS, n_centers):
+            yield pairs, moments.values(pairs)[0]
+
+    @cached_property
+    def _own(self) -> list[tuple[Any, Any]]:
+        """The features beyond order zero of atoms of every element, and their invariants."""
+        path = self.columns[0]
+        center, beyond = self.paths.center[path], self.paths.order[path] > 0
+        own = (
+            np.flatnonzero(beyond & ((center < 0) | (center == kind)))
+            for kind in range(len(self.elements))
+        )
+        return [(_range(features), _range(self.places[path[features]])) for features in own]
+
+    def _features(self, kinds: np.ndarray, moments: np.ndarray) -> np.ndarray:
+        """Return the features (n_atoms, n_features) of atoms with some moments."""
+        features = np.zeros((len(kinds), len(self.columns[0])), self.dtype)
+        if len(self.products):
+            values = self._scaled(kinds, moments)
+            for kind in np.unique(kinds):
+                rows, (own, place) = np.flatnonzero(kinds == kind), self._own[kind]
+                features[rows[:, None], np.arange(features.shape[1])[own]] = values[rows][:, place]
+        return self._with_zero_order(kinds, features)
+
+    def _scaled(self, kinds: np.ndarray, moments: np.ndarray) -> np.ndarray:
+        """Return the invariants (n_atoms, n_terms)."""
+        return self.products.values(moments).T * self.scales[kinds]
+
+    def _pull(
+        self,
+        pairs: PairBlock,
+        moments: np.ndarray,
+        kinds: np.ndarray,
+        gradient: np.ndarray,
+        strain: np.ndarray,
+        cotangents: np.ndarray,
+    ) -> None:
+        """Add the gradients of ``(cotangents * features).sum()`` of some atoms."""
+        if not len(self.products):
+            return
+        of_terms = np.zeros((len(kinds), self.n_terms))
+        for kind in np.unique(kinds):
+            rows, (own, place) = np.flatnonzero(kinds == kind), self._own[kind]
+            of_terms[rows[:, None], np.arange(self.n_terms)[place]] = cotangents[rows][:, own]
+        of_terms *= self.scales[kinds]
+        of_moments = self.products.vjp(moments, of_terms.T)
+        self.moments.add_vjp(pairs, of_moments[None], gradient, strain)
+
+    def _add(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        atoms: slice,
+        moments: np.ndarray,
+        sums: np.ndarray,
+    ) -> None:
+        """Add the invariants of some atoms to the sums of their groups."""
+        if len(self.products):
+            values = self._scaled(self.kinds(structure)[atoms], moments)
+            groups.add(atoms, values, sums[..., 0])
+
+    def _derivatives(
+        self, structure: Structure, pairs: PairBlock, moments: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield atoms, those around them, and derivatives of the invariants.
+
+        Centre, atoms that move (n,), values (n, 3, n_terms) and in a strain (3, 3, n_terms).
+        """
+        dtype, n_terms = moments.dtype, self.n_terms
+        jacobian = self.moments.jacobian(pairs)
+        of_moments = np.zeros((n_terms, len(moments)), dtype)
+        scales = self.scales[self.kinds(structure)[pairs.atoms]].astype(dtype)
+        # Without those that fill up groups.
+        inside = np.square(pairs.vectors).sum(axis=0) < self.moments.reach**2
+        for row, (start, end) in enumerate(pairwise(pairs.starts.tolist())):
+            atom = pairs.atoms.start + row
+            real = start + np.flatnonzero(inside[start:end])
+            atoms, place = np.unique(np.append(pairs.neighbors[real], atom), return_inverse=True)
+            # Images move together; the centre moves against all its neighbours.
+            incidence = np.zeros((len(atoms), len(real)), dtype)
+            incidence[place[:-1], np.arange(len(real))] = 1
+            incidence[place[-1]] -= 1
+            flat = jacobian[real].reshape(len(real), 3 * len(moments))
+            shape = (-1, len(moments))
+            by_atom = (incidence @ flat).reshape(shape)
+            by_strain = (pairs.vectors[:, real] @ flat).reshape(shape)
+            if len(self.products):
+                self.products.jacobian(moments, row, of_moments)
+                of_moments *= scales[row][:, None]
+            changes = np.concatenate([by_atom, by_strain]) @ of_moments.T
+            cut = 3 * len(atoms)
+            yield (
+                atom,
+                atoms,
+                changes[:cut].reshape(-1, 3, n_terms),
+                changes[cut:].reshape(3, 3, n_terms),
+            )
+
+    def _zeros(self, groups: AtomGroups, *directions: int) -> np.ndarray:
+        return groups.zeros(self.n_terms, 1, self.dtype, *directions)
+
+
+def _range(places: np.ndarray) -> Any:
+    """Return places as a slice where they follow each other: what it takes is not copied."""
+    if len(places) and np.array_equal(places, np.arange(places[0], places[0] + len(places))):
+        return slice(int(places[0]), int(places[0]) + len(places))
+    return places

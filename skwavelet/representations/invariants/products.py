@@ -1,0 +1,172 @@
+"""Which products of moments are invariant under rotations, and how they are coupled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations_with_replacement
+from math import pi, sqrt
+from typing import Self
+
+import numpy as np
+
+from skwavelet.representations.invariants.product_kernels import (
+    fill_gradients,
+    fill_jacobian_of_atom,
+    fill_sums,
+)
+from skwavelet.representations.point.moments import MomentLayout
+from skwavelet.representations.wavelets import solid_harmonics
+
+# Coupling coefficients below this are zero but for rounding.
+ZERO = 1e-12
+
+Factor = tuple[int, int]  # (degree l, component k)
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Invariant sums of products of moments: polynomials with few terms.
+
+    Attributes
+    ----------
+    factors : tuple of tuple of (l, k)
+        Degrees and components of the moments of every sum.
+    starts, coefficients, places : ndarray
+        The terms of the sums, see ``fill_sums``.
+    """
+
+    factors: tuple[tuple[Factor, ...], ...]
+    starts: np.ndarray
+    coefficients: np.ndarray
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def values(self, moments: np.ndarray) -> np.ndarray:
+        """Return the sums (n_sums, n_atoms) of moments (n_moments, n_atoms)."""
+        sums = np.empty((len(self), moments.shape[1]), moments.dtype)
+        fill_sums(moments, self.starts, self._cast(moments), self.places, sums)
+        return sums
+
+    def vjp(self, moments: np.ndarray, cotangents: np.ndarray) -> np.ndarray:
+        """Return the gradients of ``(cotangents * values).sum()`` in the moments."""
+        gradients = np.empty_like(moments)
+        cotangents = np.ascontiguousarray(cotangents, moments.dtype)
+        fill_gradients(
+            moments, self.starts, self._cast(moments), self.places, cotangents, gradients
+        )
+        return gradients
+
+    def jacobian(self, moments: np.ndarray, atom: int, out: np.ndarray) -> None:
+        """Write the derivatives (n_sums, n_moments) of the sums of one atom."""
+        fill_jacobian_of_atom(moments, atom, self.starts, self._cast(moments), self.places, out)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return some of the sums."""
+        counts = np.diff(self.starts)[rows]
+        parts = [np.arange(self.starts[row], self.starts[row + 1]) for row in rows]
+        terms = np.concatenate([*parts, np.empty(0, dtype=int)]).astype(int)
+        return replace(
+            self,
+            factors=tuple(self.factors[row] for row in rows),
+            starts=np.concatenate([[0], np.cumsum(counts)]),
+            coefficients=self.coefficients[terms],
+            places=self.places[terms],
+        )
+
+    def _cast(self, moments: np.ndarray) -> np.ndarray:
+        return self.coefficients.astype(moments.dtype)
+
+
+def invariant_products(layout: MomentLayout, max_order: int, max_degree: float) -> Products:
+    """Return the invariants of one to three moments.
+
+    One moment is invariant if l = 0. Two of the same l are contracted, sum_m a_m b_m / sqrt(2l+1),
+    and three are coupled by the integrals of three real spherical harmonics. Products with a
+    scalar (l = 0) are left out: they are products of invariants.
+
+    Parameters
+    ----------
+    layout : MomentLayout
+    max_order : {1, 2, 3}
+        Largest number of moments.
+    max_degree : float
+        Largest sum of k + l / 2 over three moments.
+    """
+    channels = [(l, k) for l, n in enumerate(layout.counts.tolist()) for k in range(n)]
+    chosen: list[tuple[Factor, ...]] = []
+    starts, places = [0], []
+    coefficients: list[float] = []
+    for order in range(1, max_order + 1):
+        for factors in combinations_with_replacement(channels, order):
+            if not _is_kept(factors, max_degree):
+                continue
+            terms: dict[tuple[int, ...], float] = defaultdict(float)
+            for m, coefficient in _coupling(tuple(l for l, _ in factors)):
+                moments = (
+                    _place(layout, factor, row) for factor, row in zip(factors, m, strict=True)
+                )
+                terms[tuple(sorted(moments))] += coefficient
+            chosen.append(factors)
+            places += [key + (-1,) * (3 - order) for key in terms]
+            coefficients += terms.values()
+            starts.append(len(places))
+    return Products(
+        tuple(chosen),
+        np.array(starts),
+        np.array(coefficients),
+        np.array(places, dtype=np.int64).reshape(-1, 3),
+    )
+
+
+def _is_kept(factors: tuple[Factor, ...], max_degree: float) -> bool:
+    degrees = [l for l, _ in factors]
+    if len(factors) == 1:
+        return degrees[0] == 0
+    if min(degrees) == 0:
+        return False
+    if len(factors) == 2:
+        return degrees[0] == degrees[1]
+    coupled = sum(degrees) % 2 == 0 and degrees[2] <= degrees[0] + degrees[1]
+    return coupled and sum(k + l / 2 for l, k in factors) <= max_degree
+
+
+def _place(layout: MomentLayout, factor: Factor, row: int) -> int:
+    l, k = factor
+    return int(layout.terms[layout.bounds[l] + k] + row * layout.counts[l])
+
+
+@lru_cache(maxsize=4096)
+def _coupling(degrees: tuple[int, ...]) -> list[tuple[tuple[int, ...], float]]:
+    """Return rows m and coefficients of the invariant of harmonics of some degrees."""
+    if len(degrees) == 1:
+        return [((0,), 1.0)]
+    if len(degrees) == 2:
+        size = 2 * degrees[0] + 1
+        return [((m, m), 1 / sqrt(size)) for m in range(size)]
+    return list(_gaunt(degrees))
+
+
+def _gaunt(degrees: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Yield the integrals of three real spherical harmonics times sqrt(4 pi), without zeros.
+
+    The quadrature (Gauss-Legendre times equidistant angles) is exact for their products.
+    """
+    size = sum(degrees) // 2 + 1
+    heights, weights = np.polynomial.legendre.leggauss(size)
+    angles = 2 * pi * np.arange(2 * size) / (2 * size)
+    radii = np.sqrt(1 - heights**2)
+    points = np.stack([
+        np.outer(radii, np.cos(angles)),
+        np.outer(radii, np.sin(angles)),
+        np.outer(heights, np.ones(2 * size)),
+    ]).reshape(3, -1)  # fmt: skip
+    measure = np.repeat(weights, 2 * size) * 2 * pi / (2 * size)
+    harmonics = [solid_harmonics(points, l) for l in degrees]
+    integrals = sqrt(4 * pi) * np.einsum("ap,bp,cp,p->abc", *harmonics, measure, optimize=True)
+    for m in np.argwhere(np.abs(integrals) > ZERO):
+        yield tuple(m.tolist()), float(integrals[tuple(m)])

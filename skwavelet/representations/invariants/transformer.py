@@ -1,0 +1,290 @@
+"""``PointInvariants``: products of wavelet moments that rotations leave as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+
+from skwavelet._utils.validation import Interval, StrOptions
+from skwavelet.representations.atom_features import AtomFeaturesMixin
+from skwavelet.representations.evaluator import Evaluator
+from skwavelet.representations.invariants.evaluator import InvariantEvaluator, InvariantPaths
+from skwavelet.representations.invariants.products import Products, invariant_products
+from skwavelet.representations.invariants.radials import PAIRS, WaveletFamily, contract
+from skwavelet.representations.point.tabulated import TabulatedMoments
+from skwavelet.representations.tables import penalty_factors
+from skwavelet.structures.cell_list import pair_blocks
+from skwavelet.structures.checks import Structure
+
+# Radial functions are learned from about this many atoms.
+LEARNING_ATOMS = 4000
+# Invariants that vary by less than this part of themselves are constant but for rounding.
+CONSTANT = 1e-7
+# Moments have unit variance: invariants below this are zero in all of the training set.
+VANISHING = 1e-6
+
+
+class PointInvariants(AtomFeaturesMixin):
+    r"""Two-, three- and four-body invariants of wavelet moments at the atoms.
+
+    The moments of atom i are the maps of its neighbours' density with wavelets,
+
+    .. math::
+
+        A_{k l m}(i) = \sum_{j \ne i} R^{Z_j}_{kl}(r_{ij})\, Y_{lm}(\hat r_{ij}),
+
+    with radial functions :math:`R_{kl}` that are combinations of the wavelets of all n up to ``n``
+    and ``n_scales`` octaves, times :math:`(1 - r^2/r_c^2)^3`. The combinations, over wavelets and
+    elements of the neighbour at once, are the principal components of the moments in the training
+    set, with unit variance. Products of one, two and three moments that are coupled to invariants
+    see two, three and four atoms,
+
+    .. math::
+
+        A_{k00}, \qquad \sum_m A_{k l m} A_{k' l m}, \qquad
+        \sum_{m m' m''} C^{l l' l''}_{m m' m''} A_{k l m} A_{k' l' m'} A_{k'' l'' m''},
+
+    with C the integral of three real spherical harmonics. The invariants of an atom are divided by
+    their standard deviation over the training atoms of its element, and summed over the atoms of
+    each element.
+
+    Where `PointScattering` has a modulus of each wavelet by itself, these are all products: the
+    basis of the atomic cluster expansion, in wavelets. Products of invariants (`AtomPolynomial`)
+    see further atoms.
+
+    Parameters
+    ----------
+    n_components : sequence of int, default=(6, 6, 5, 5, 5, 5, 4)
+        Number of radial functions of every degree l = 0, 1, ... More elements need more.
+    max_order : {1, 2, 3}, default=3
+        Largest number of moments in a product.
+    max_degree : float, default=9.0
+        Products of three moments have a sum of k + l / 2 of at most this, k = 0, 1, ...
+    n : int, default=7
+        Largest radial order of the wavelets.
+    n_scales : int, default=4
+        Number of scales, an octave apart.
+    beta : float, default=0.45
+        Width of the narrowest wavelet (Å).
+    reach : float, default=6.0
+        Largest distance (Å) at which atoms act on each other.
+    elements : sequence of str, default=None
+        Chemical symbols of all elements that may occur. None takes those of X.
+    normalize : {"atoms"} or None, default="atoms"
+        Divide by the number of atoms, or not.
+    dtype : {"float32", "float64"}, default="float32"
+        Of moments and features.
+    n_jobs : int, default=None
+        Number of processes over structures; None means one.
+    verbose : bool, default=False
+        Show progress.
+
+    Attributes
+    ----------
+    min_distance_ : float
+        Smallest interatomic distance in X (Å).
+    elements_ : list of str
+        Chemical symbols, declared or seen in ``fit``.
+    channels_ : DataFrame
+        Weights, element by channel: one channel for each element.
+    kept_variance_ : list of float
+        Part of the variance of the moments of each degree that the radial functions keep.
+    feature_table_ : DataFrame
+        One row per feature: channel (the element, for order zero), center (element whose atoms
+        are summed over), order (number of moments), k1, l1, k2, l2, k3, l3 of the moments,
+        radial and angular (the sums of k and of l), q (always 1).
+    n_features_out_ : int
+        Number of features.
+
+    See Also
+    --------
+    PointScattering : Moduli of single wavelets.
+    AtomPolynomial : Products of these invariants.
+
+    References
+    ----------
+    R. Drautz, *Atomic cluster expansion for accurate and transferable interatomic potentials*,
+    Phys. Rev. B 99, 014104 (2019).
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from skwavelet import PointInvariants
+    >>> structures = [bulk("Si", cubic=True) for _ in range(3)]
+    >>> for seed, atoms in enumerate(structures):
+    ...     atoms.rattle(0.1, seed=seed)
+    >>> invariants = PointInvariants((2, 2, 1), max_order=2).fit(structures)
+    >>> invariants.transform(structures).shape
+    (3, 7)
+    >>> invariants.get_feature_names_out()[[0, 1, 3]].tolist()
+    ['Si_q1', 'Si_k0l0', 'Si_k0l1_k0l1']
+    """
+
+    _finds_neighbors = True
+    _parameter_constraints = {
+        "n_components": ["array-like"],
+        "max_order": [Interval(Integral, 1, 3, closed="both")],
+        "max_degree": [Interval(Real, 0, None, closed="left")],
+        "n": [Interval(Integral, 1, None, closed="left")],
+        "n_scales": [Interval(Integral, 1, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "reach": [Interval(Real, 0, None, closed="neither")],
+        "elements": [None, "array-like"],
+        "normalize": [None, StrOptions({"atoms"})],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+    channels = "elements"
+
+    def __init__(
+        self,
+        n_components: Sequence[int] = (6, 6, 5, 5, 5, 5, 4),
+        max_order: int = 3,
+        max_degree: float = 9.0,
+        *,
+        n: int = 7,
+        n_scales: int = 4,
+        beta: float = 0.45,
+        reach: float = 6.0,
+        elements: Sequence[str] | None = None,
+        normalize: str | None = "atoms",
+        dtype: str = "float32",
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ):
+        self.n_components = n_components
+        self.max_order = max_order
+        self.max_degree = max_degree
+        self.n = n
+        self.n_scales = n_scales
+        self.beta = beta
+        self.reach = reach
+        self.elements = elements
+        self.normalize = normalize
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @property
+    def penalty_factors_(self) -> np.ndarray:
+        """Factors (n_features,) of the penalty of a linear model, see `penalty_factors`."""
+        table = self.feature_table_
+        return penalty_factors(table["order"], table["radial"] + table["angular"])
+
+    def _learn(self, structures: list[Structure]) -> None:
+        counts = np.asarray(self.n_components)
+        if not np.issubdtype(counts.dtype, np.integer) or counts.ndim != 1 or (counts < 1).any():
+            raise ValueError(
+                "n_components must hold positive integers, one for every degree l = 0, 1, ..., "
+                f"not {self.n_components!r}."
+            )
+        if len(counts) > self.n:
+            raise ValueError(
+                f"n_components has degrees up to l={len(counts) - 1}, but wavelets have l < n: "
+                f"set n={len(counts)} or more, or name fewer degrees."
+            )
+        elements = self._atomic_numbers
+        family = WaveletFamily(self.beta, self.n, self.n_scales, self.reach)
+        some = _some(structures)
+        degrees, table, self.kept_variance_ = contract(family, counts.tolist(), some, elements)
+        moments = TabulatedMoments(degrees, table, self.reach, True, self.dtype)
+        products = invariant_products(moments.layout, self.max_order, self.max_degree)
+        scales = _scales(moments, products, structures, elements)
+        paths = _paths(products, len(elements))
+        self.feature_table_ = _table(paths, products, self.elements_)
+        self._evaluator = InvariantEvaluator(
+            **self._shared_state(paths, (1.0,)),
+            moments=moments,
+            products=products,
+            scales=scales,
+        )
+
+    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
+        return self._evaluator.restrict(columns)
+
+    def _feature_names(self) -> list[str]:
+        table = self.feature_table_
+        names = table["channel"].astype(object).where(table["order"] == 0, table["center"])
+        names = names.astype(str) + np.where(table["order"] == 0, "_q1", "")
+        for factor in "123":
+            k, l = table[f"k{factor}"], table[f"l{factor}"]
+            part = "_k" + k.astype(str) + "l" + l.astype(str)
+            names += part.where(k.notna(), "")
+        return names.tolist()
+
+
+def _some(structures: list[Structure]) -> list[Structure]:
+    """Return every so many structures, with about ``LEARNING_ATOMS`` atoms and all elements."""
+    n_atoms = sum(map(len, structures))
+    step = max(1, n_atoms // LEARNING_ATOMS)
+    some = structures[::step]
+    seen = set().union(*(structure.elements for structure in some))
+    for structure in structures:
+        if not seen.issuperset(structure.elements):
+            some.append(structure)
+            seen.update(structure.elements)
+    return some
+
+
+def _scales(
+    moments: TabulatedMoments,
+    products: Products,
+    structures: list[Structure],
+    elements: Sequence[int],
+) -> np.ndarray:
+    """Return inverse deviations (n_elements, n_products) over the atoms of elements.
+
+    The inverse root mean square where an invariant does not vary.
+    """
+    shape = (len(elements), len(products))
+    sums, squares, counts = np.zeros(shape), np.zeros(shape), np.zeros((len(elements), 1))
+    double = TabulatedMoments(moments.degrees, moments.table, moments.reach, True, "float64")
+    for structure in structures:
+        kinds = np.searchsorted(elements, structure.numbers)
+        for pairs in pair_blocks(
+            structure, elements, moments.reach, "float64", PAIRS, len(structure)
+        ):
+            values = products.values(double.values(pairs)[0])
+            members = kinds[pairs.atoms] == np.arange(len(elements))[:, None]
+            sums += members @ values.T
+            squares += members @ np.square(values).T
+            counts += members.sum(axis=1, keepdims=True)
+    means = sums / np.maximum(counts, 1)
+    squares /= np.maximum(counts, 1)
+    deviations = np.sqrt(np.maximum(squares - means**2, 0))
+    sizes = np.where(deviations > CONSTANT * np.sqrt(squares), deviations, np.sqrt(squares))
+    return 1 / np.where(sizes > VANISHING, sizes, 1)
+
+
+def _paths(products: Products, n_elements: int) -> InvariantPaths:
+    orders = np.array([len(factors) for factors in products.factors])
+    n_products, kinds = len(products), np.arange(n_elements)
+    none = np.full(n_elements, -1)
+    return InvariantPaths(
+        order=np.concatenate([np.zeros(n_elements, dtype=int), np.tile(orders, n_elements)]),
+        channel=np.concatenate([kinds, np.full(n_products * n_elements, -1)]),
+        center=np.concatenate([none, np.repeat(kinds, n_products)]),
+        product=np.concatenate([none, np.tile(np.arange(n_products), n_elements)]),
+    )
+
+
+def _table(paths: InvariantPaths, products: Products, elements: Sequence[str]) -> pd.DataFrame:
+    symbols = np.array([*elements, None], dtype=object)
+    table = pd.DataFrame({"channel": np.array([*elements, ""], dtype=object)[paths.channel]})
+    table["center"] = pd.array(symbols[paths.center], dtype="string")
+    table["order"] = paths.order
+    columns = np.full((len(products) + 1, 6), -1)
+    for row, factors in enumerate(products.factors):
+        columns[row, : 2 * len(factors)] = [x for l, k in factors for x in (k, l)]
+    for place, name in enumerate(("k1", "l1", "k2", "l2", "k3", "l3")):
+        values = columns[paths.product, place]
+        table[name] = pd.array(np.where(values < 0, 0, values), dtype="Int64")
+        table.loc[values < 0, name] = pd.NA
+    for name, first in (("radial", 0), ("angular", 1)):
+        table[name] = np.maximum(columns[:, first::2], 0).sum(axis=1)[paths.product]
+    table["q"] = 1.0
+    return table

@@ -1,0 +1,111 @@
+"""The ridge path: its equations, the choice of the penalty, scikit-learn's conventions."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from sklearn.linear_model import Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skwavelet import RidgePath
+
+HELD_OUT = "A weight of two and a repeated row are held out otherwise."
+
+
+def expected_failures(estimator):
+    if np.size(estimator.alphas) == 1:
+        return {}
+    return {
+        f"check_sample_weight_equivalence_on_{kind}_data": HELD_OUT for kind in ("dense", "sparse")
+    }
+
+
+@parametrize_with_checks(
+    [RidgePath(), RidgePath([1e-3]), RidgePath([1e-3], fit_intercept=False)],
+    expected_failed_checks=expected_failures,
+)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+def problem(dtype=np.float64, n_samples=80, n_features=6):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, n_features)) @ rng.normal(size=(n_features, n_features))
+    X = X * 10.0 ** np.arange(-2, n_features - 2) + 5
+    y = X @ rng.normal(size=n_features) / 100 + rng.normal(size=n_samples) + 3
+    return X.astype(dtype), y, rng.uniform(0.5, 2, n_samples), rng.uniform(0.5, 2, n_features)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-8), (np.float32, 1e-3)])
+def test_weights_are_those_of_ridge_on_columns_of_unit_size(dtype, tolerance):
+    X, y, weight, factors = problem(dtype)
+    model = RidgePath([0.3]).fit(X, y, sample_weight=weight, penalty_factors=factors)
+    exact = X.astype(float)
+    mean = np.average(exact, axis=0, weights=weight)
+    scale = np.sqrt(weight @ (exact - mean) ** 2) * factors
+    reference = Ridge(0.3).fit((exact - mean) / scale, y, sample_weight=weight)
+    np.testing.assert_allclose(model.coef_, reference.coef_ / scale, rtol=tolerance)
+    np.testing.assert_allclose(model.predict(X), reference.predict((exact - mean) / scale), 1e-4)
+    assert model.alpha_ == 0.3
+    assert model.path_.empty
+
+
+def test_rows_without_intercept():
+    """Minimize the stated function with a column of the intercept that is 0 in some rows."""
+    X, y, weight, factors = problem()
+    ones = (np.arange(len(y)) % 3 == 0).astype(float)
+    model = RidgePath([0.1]).fit(
+        X, y, sample_weight=weight, intercept_column=ones, penalty_factors=factors
+    )
+    mean = (weight * ones) @ X / (weight @ ones)
+    squares = weight @ (X - ones[:, None] * mean) ** 2
+
+    def loss(parameters):
+        w, b = parameters[:-1] / np.sqrt(squares), parameters[-1]
+        penalty = 0.1 * (factors**2 * squares) @ w**2
+        return weight @ (y - X @ w - b * ones) ** 2 + penalty
+
+    best = minimize(loss, np.zeros(X.shape[1] + 1), method="BFGS", options={"gtol": 1e-9})
+    np.testing.assert_allclose(model.coef_, best.x[:-1] / np.sqrt(squares), rtol=1e-4)
+    np.testing.assert_allclose(model.intercept_, best.x[-1], rtol=1e-4)
+
+
+def test_penalty_is_chosen_by_the_error_of_groups_held_out():
+    rng = np.random.default_rng(1)
+    X, groups = rng.normal(size=(60, 40)), np.repeat(np.arange(12), 5)
+    y = X[:, :3].sum(axis=1) + rng.normal(size=60)
+    weight = rng.uniform(0.5, 2, 60)
+    alphas = [1e-6, 1e-2, 1.0, 100.0]
+    model = RidgePath(alphas, held_out=0.25).fit(X, y, groups=groups, sample_weight=weight)
+    chosen = np.random.RandomState(0).permutation(12)[:3]
+    held = np.isin(groups, chosen)
+    for alpha, error in model.path_.itertuples(index=False):
+        part = RidgePath([alpha]).fit(X[~held], y[~held], sample_weight=weight[~held])
+        residuals = y[held] - part.predict(X[held])
+        expected = np.sqrt(np.average(residuals**2, weights=weight[held]))
+        np.testing.assert_allclose(error, expected, rtol=1e-9)
+    assert model.alpha_ == model.path_.loc[model.path_["held_out_rmse"].idxmin(), "alpha"]
+    assert model.alpha_ not in (alphas[0], alphas[-1])  # there is something to choose
+    whole = RidgePath([model.alpha_]).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-10)
+
+
+def test_columns_that_do_not_vary_have_no_weight_and_equal_ones_share_it():
+    X, y, *_ = problem()
+    X = np.column_stack([X, X[:, 0], np.full(len(y), 7.0), np.zeros(len(y))])
+    model = RidgePath([1e-6]).fit(X, y)
+    assert (model.coef_[-2:] == 0).all()
+    np.testing.assert_allclose(model.coef_[0], model.coef_[6], rtol=1e-6)
+    # A penalty below the rounding errors of the Gram matrix is raised until there is a solution.
+    assert 1e-30 < RidgePath([1e-30]).fit(X, y).alpha_ < 1e-12
+
+
+def test_bad_arguments():
+    X, y, *_ = problem()
+    with pytest.raises(ValueError, match="One group cannot be held out"):
+        RidgePath().fit(X, y, groups=np.zeros(len(y)))
+    with pytest.raises(ValueError, match="must be positive"):
+        RidgePath([0.0]).fit(X, y)
+    with pytest.raises(ValueError, match="must be positive"):
+        RidgePath().fit(X, y, penalty_factors=np.zeros(X.shape[1]))
+    with pytest.raises(ValueError, match="penalty_factors must hold one number per sample"):
+        RidgePath().fit(X, y, penalty_factors=[1.0])

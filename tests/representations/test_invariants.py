@@ -1,0 +1,242 @@
+"""PointInvariants against explicit sums over neighbours, and what is its own."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from helpers.neighbor_pairs import pairs_within
+from helpers.small_structures import CELLS, random_rotation, rotated
+from scipy.special import eval_legendre, sph_harm_y
+
+from skwavelet import AtomPolynomial, EnergyForceRegressor, PointInvariants, prune
+from skwavelet.representations.invariants.radials import PARTS, WaveletFamily
+from skwavelet.representations.wavelets import wavelet
+from skwavelet.structures.checks import check_structures
+
+STRUCTURES = [CELLS[name]() for name in ("triclinic", "three_elements", "slab", "molecule")]
+
+
+def fitted(**parameters):
+    options = {"n_components": (2, 2, 2, 1), "n": 4, "n_scales": 2, "reach": 4.2}
+    return PointInvariants(**options | {"dtype": "float64"} | parameters).fit(STRUCTURES)
+
+
+def radial_values(evaluator, distances, kind):
+    """Return R_kl (n_radials, n_distances) from the table, interpolated here."""
+    table, reach = evaluator.moments.table[kind], evaluator.moments.reach
+    place = distances / reach * PARTS
+    row = place.astype(int)
+    powers = (place - row) ** np.arange(3, -1, -1)[:, None]
+    radial = np.einsum("npq,pn->qn", table[row], powers)
+    return radial * distances ** evaluator.moments.degrees[:, None]
+
+
+def neighbourhoods(atoms, evaluator):
+    """Yield the unit vectors (n, 3) to the neighbours of every atom, and R (n_radials, n)."""
+    pairs = pairs_within(atoms, evaluator.moments.reach)
+    for atom in range(len(atoms)):
+        own = [(k, vector) for i, k, vector in pairs if i == atom]
+        vectors = np.array([vector for _, vector in own]).reshape(-1, 3)
+        numbers = atoms.numbers[[k for k, _ in own]]
+        distances = np.linalg.norm(vectors, axis=1)
+        radial = np.zeros((len(evaluator.moments.degrees), len(own)))
+        for kind, z in enumerate(evaluator.elements):
+            chosen = numbers == z
+            radial[:, chosen] = radial_values(evaluator, distances[chosen], kind)
+        yield vectors / distances[:, None], radial
+
+
+def sphere(n=24):
+    """Return points (n, 3) and weights of a quadrature on the sphere; weights add up to 4 pi."""
+    cosines, weights = np.polynomial.legendre.leggauss(n)
+    phi = 2 * np.pi * np.arange(2 * n + 1) / (2 * n + 1)
+    theta = np.arccos(np.repeat(cosines, len(phi)))
+    phi = np.tile(phi, n)
+    points = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], 1)
+    return points, np.repeat(weights, 2 * n + 1) * 2 * np.pi / (2 * n + 1)
+
+
+def brute_force(atoms, evaluator):
+    """Return the invariants (n_atoms, n_products) without spherical harmonics.
+
+    By the addition theorem sum_m Y_lm(u) Y_lm(v) = (2l + 1) / 4 pi P_l(u.v): one moment is a sum
+    of radial functions, two are a sum over pairs, and three are the integral over the sphere of
+    the products of the functions sum_m A_klm Y_lm.
+    """
+    places = {}
+    for row, l in enumerate(evaluator.moments.degrees):
+        places[int(l), sum(key[0] == l for key in places)] = row
+    points, weights = sphere()
+    rows = []
+    for units, radial in neighbourhoods(atoms, evaluator):
+
+        def on_sphere(factor, units=units, radial=radial):
+            l = factor[0]
+            kernel = (2 * l + 1) / (4 * np.pi) * eval_legendre(l, points @ units.T)
+            return kernel @ radial[places[factor]]
+
+        values = []
+        for factors in evaluator.products.factors:
+            l = factors[0][0]
+            if len(factors) == 1:
+                values.append(radial[places[factors[0]]].sum() / np.sqrt(4 * np.pi))
+            elif len(factors) == 2:
+                angles = eval_legendre(l, np.clip(units @ units.T, -1, 1))
+                one, other = (radial[places[factor]] for factor in factors)
+                total = one @ angles @ other * (2 * l + 1) / (4 * np.pi)
+                values.append(total / np.sqrt(2 * l + 1))
+            else:
+                product = np.prod([on_sphere(factor) for factor in factors], axis=0)
+                values.append(np.sqrt(4 * np.pi) * weights @ product)
+        rows.append(values)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_invariants_are_sums_over_pairs_and_integrals_over_the_sphere(name):
+    atoms, invariants = CELLS[name](), fitted()
+    evaluator = invariants._evaluator
+    expected = brute_force(atoms, evaluator)
+    kinds = np.searchsorted(evaluator.elements, atoms.numbers)
+    expected = expected * evaluator.scales[kinds]
+    features = invariants.transform_atoms([atoms])[0]
+    table = invariants.feature_table_
+    for row, symbol in enumerate(atoms.symbols):
+        own = (table["center"] == symbol).fillna(False).to_numpy()
+        np.testing.assert_allclose(features[row, own], expected[row], rtol=1e-9, atol=1e-9)
+        zero = (table["order"] == 0).to_numpy()
+        assert (features[row, ~own & ~zero] == 0).all()
+    np.testing.assert_allclose(
+        invariants.transform([atoms])[0], features.mean(axis=0), rtol=1e-12, atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("l", [0, 1, 3])
+def test_wavelets_are_those_of_scattering_times_the_cutoff(l):
+    family = WaveletFamily(beta=0.5, n=5, n_scales=3, reach=5.0)
+    functions = family.values(l)
+    r = family.grid[1:]
+    direction = np.array([0.3, -0.5, 0.7])
+    direction /= np.linalg.norm(direction)
+    theta, phi = np.arccos(direction[2]), np.arctan2(direction[1], direction[0])
+    harmonics = np.array([sph_harm_y(l, m, theta, phi) for m in range(-l, l + 1)])
+    size = np.sqrt((np.abs(harmonics) ** 2).sum())
+    row = 0
+    for scale in (1, 2, 4):
+        for n in range(l + 1, 6):
+            values = wavelet(np.outer(direction, r / scale), n, l, 0.5)
+            expected = np.sqrt((values**2).sum(axis=0)) / size * (1 - (r / 5) ** 2) ** 3
+            found = np.abs(functions[row, 1:]) * r**l
+            # Up to a factor, which makes the maximum before the cutoff 1.
+            factor = expected.max() / found.max()
+            np.testing.assert_allclose(found * factor, expected, atol=1e-12 * expected.max())
+            row += 1
+    assert row == len(functions)
+
+
+def test_moments_have_unit_variance_and_components_do_not_correlate():
+    invariants = fitted(normalize=None)
+    evaluator = invariants._evaluator
+    moments = np.concatenate(
+        [
+            values
+            for structure in check_structures(STRUCTURES)
+            for _, values in evaluator._blocks(structure, len(structure))
+        ],
+        axis=1,
+    )
+    layout = evaluator.moments.layout
+    start = 0
+    for l, count in enumerate(layout.counts.tolist()):
+        part = moments[start : start + (2 * l + 1) * count].reshape(2 * l + 1, count, -1)
+        start += (2 * l + 1) * count
+        if l == 0:
+            part = part - part.mean(axis=2, keepdims=True)
+        covariance = np.einsum("mkn,mjn->kj", part, part) / moments.shape[1]
+        np.testing.assert_allclose(covariance, np.eye(count), atol=1e-6)
+    assert all(0 < kept <= 1 for kept in invariants.kept_variance_)
+
+
+def test_features_of_training_atoms_have_unit_deviation():
+    invariants = fitted()
+    table, features = invariants.feature_table_, invariants.transform_atoms(STRUCTURES)
+    symbols = np.concatenate([list(atoms.symbols) for atoms in STRUCTURES])
+    features = np.concatenate(features)
+    for symbol in invariants.elements_:
+        own = ((table["center"] == symbol) & (table["order"] > 0)).fillna(False).to_numpy()
+        part = features[symbols == symbol][:, own]
+        if len(part) > 1:
+            deviations = part.std(axis=0)
+            assert (np.isclose(deviations, 1, rtol=1e-6) | (deviations < 1e-6)).all()
+
+
+@pytest.mark.parametrize("max_order", [1, 2, 3])
+def test_rotations_and_inversion_change_nothing(max_order):
+    atoms, invariants = CELLS["triclinic"](), fitted(max_order=max_order)
+    expected = invariants.transform([atoms])
+    turned = rotated(atoms, random_rotation(np.random.default_rng(0)))
+    inverted = atoms.copy()
+    inverted.set_cell(-atoms.cell.array)
+    inverted.set_positions(-atoms.positions)
+    for other in (turned, inverted):
+        np.testing.assert_allclose(invariants.transform([other]), expected, rtol=1e-9, atol=1e-11)
+    assert invariants.feature_table_["order"].max() == max_order
+
+
+def test_single_precision_is_close_to_double():
+    single, double = (fitted(dtype=dtype).transform(STRUCTURES) for dtype in ("float32", "float64"))
+    assert single.dtype == np.float32
+    assert np.abs(single - double).max() < 2e-5 * np.abs(double).max()
+
+
+def test_products_of_products_are_the_smoothest_of_low_order():
+    inner = PointInvariants((2, 2), n=2, n_scales=2, reach=4.2)
+    everything = AtomPolynomial(inner).fit(STRUCTURES).feature_table_
+    some = AtomPolynomial(inner, max_order=3, max_products=4).fit(STRUCTURES).feature_table_
+    products = everything[(everything["degree"] == 2) & (everything["factor_order"] <= 3)]
+    for center, kept in some[some["degree"] == 2].groupby("center"):
+        possible = products[products["center"] == center]
+        assert len(kept) == min(4, len(possible))
+        left = possible[~possible[["factor1", "factor2"]].apply(tuple, axis=1).isin(
+            kept[["factor1", "factor2"]].apply(tuple, axis=1)
+        )]  # fmt: skip
+        roughness = [(part["radial"] + part["angular"]) for part in (kept, left)]
+        assert left.empty or roughness[0].max() <= roughness[1].min()
+    factors = AtomPolynomial(inner, max_order=3).fit(STRUCTURES).penalty_factors_
+    assert (factors >= 1).all()
+    assert factors.max() > 20
+
+
+def test_default_potential_learns_forces_and_is_pruned():
+    """Forces of a pair potential, a few structures, no arguments but data."""
+    rng = np.random.default_rng(0)
+    structures, energies, forces = [], [], []
+    for _ in range(12):
+        atoms = bulk("Cu", cubic=True)
+        atoms.positions += rng.normal(scale=0.15, size=(4, 3))
+        pairs = pairs_within(atoms, 4.0)
+        energy, force = 0.0, np.zeros((4, 3))
+        for i, k, vector in pairs:
+            r = np.linalg.norm(vector)
+            energy += 0.5 * np.exp(-r) * (4 - r) ** 3
+            slope = -np.exp(-r) * (4 - r) ** 3 - 3 * np.exp(-r) * (4 - r) ** 2
+            force[i] += 0.5 * slope * vector / r
+            force[k] -= 0.5 * slope * vector / r
+        structures.append(atoms)
+        energies.append(energy / 4)
+        forces.append(force)
+    features = AtomPolynomial(PointInvariants((4, 3, 2), reach=4.0), max_order=3, max_products=40)
+    model = EnergyForceRegressor(features, random_state=0)
+    model.fit(structures[:9], energies[:9], forces=forces[:9])
+    errors = np.array(model.predict_forces(structures[9:])) - forces[9:]
+    assert np.abs(errors).max() < 0.05 * np.abs(forces).max()
+    smaller = prune(model)
+    np.testing.assert_allclose(
+        smaller.predict(structures), model.predict(structures), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_parameters_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="n_components must hold positive integers"):
+        fitted(n_components=(2, 0))
+    with pytest.raises(ValueError, match="wavelets have l < n: set n=5 or more"):
+        fitted(n_components=(1, 1, 1, 1, 1), n=4)
