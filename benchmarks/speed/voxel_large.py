@@ -29,8 +29,8 @@ import psutil
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
 from skwavelet.representations.voxel.density import SeparableDensity
-from skwavelet.representations.voxel.fft import NumpyArrays
 from skwavelet.representations.voxel.nufft import NonUniformDensity
+from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from skwavelet import VoxelScattering
 from skwavelet.representations.scattering import learn_beta, learn_n_scales
-from skwavelet.representations.voxel.fft import half
+from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.grid import (
     add_embedded,
     fast_length,

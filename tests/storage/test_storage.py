@@ -26,7 +26,7 @@ from skwavelet import FeatureStore, PointScattering, VoxelScattering, featurize
 from skwavelet.__main__ import main
 from skwavelet._utils import fftw_plans as wisdom
 from skwavelet._utils.files import lock_of, read_record, write_record
-from skwavelet.representations.voxel import fft
+from skwavelet.representations.voxel import numpy_arrays
 
 pytestmark = pytest.mark.filterwarnings("ignore:n_scales=")
 
@@ -325,7 +325,7 @@ def fuzzed_store(point, tmp_path_factory):
 
 def forget_plans():
     """Make this process plan its FFTs as a new one would."""
-    fft._local.__dict__.pop("workspaces", None)
+    numpy_arrays._local.__dict__.pop("workspaces", None)
     wisdom._owner = None
 
 
@@ -336,7 +336,7 @@ def transforms(path):
     found = []
     with wisdom.shared_plans(path):
         for shape in ((30, 32, 30), (36, 36, 40), (45, 45, 48), (24, 24, 24), (30, 30, 30)):
-            work = fft.NumpyArrays(np.dtype("float32")).workspace(3, shape)
+            work = numpy_arrays.NumpyArrays(np.dtype("float32")).workspace(3, shape)
             work.maps[...] = rng.normal(size=work.maps.shape)
             spectra = work.forward().copy()
             found += [spectra.tobytes(), work.inverse().tobytes()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skwavelet.representations.voxel.fft import Array, Arrays
+from skwavelet.representations.voxel.arrays import Array, Arrays
 
 
 class Chunk:
@@ -64,30 +64,30 @@ class Chunk:
         u = self.arrays.buffer("u", self._map_shape())
         return self.arrays.sum_products(self.maps, self.maps, 2, u)
 
-    def push(self, tangent, psi_tangent):
-        """Return du = 2 sum_m f_m df_m for tangents of the spectra and of the filters.
+    def jvp(self, moved, psi_moved):
+        """Return du = 2 sum_m f_m df_m for derivatives of the spectra and of the filters.
 
         Shapes (S, B, half grid) and (S, 2l + 1, half grid) or None. Valid until the next call.
         """
-        work, products = self._transformed(tangent, self.psi, slot=1)
-        if psi_tangent is not None:
-            products += self.spectra[:, :, None] * psi_tangent[:, None]
-        moved = self._inverse(work, "mixed tangent")
+        work, products = self._transformed(moved, self.psi, slot=1)
+        if psi_moved is not None:
+            products += self.spectra[:, :, None] * psi_moved[:, None]
+        df = self._inverse(work, "mixed moved")
         du = self.arrays.buffer("du", self._map_shape())
-        self.arrays.sum_products(self.maps, moved, 2, du)
+        self.arrays.sum_products(self.maps, df, 2, du)
         du *= 2
         return du
 
-    def pull(self, slope):
-        """Return the cotangents of spectra and filters for the cotangent ``slope`` of u.
+    def vjp(self, of_u):
+        """Return the cotangents of spectra and filters for the cotangent ``of_u`` of u.
 
         Shapes (S, B, half grid) and (S, 2l + 1, half grid), both complex conjugates. Overwrites
-        ``slope`` and the maps.
+        ``of_u`` and the maps.
         """
         arrays, maps, work = self.arrays, self.maps, self._work
         S, B = self.spectra.shape[:2]
-        slope *= 2
-        maps *= slope[:, :, None]
+        of_u *= 2
+        maps *= of_u[:, :, None]
         if self.mix is not None:
             unmixed = work.maps.reshape(S, B, -1)
             arrays.xp.matmul(self.mix.T, maps.reshape(S, len(self.mix), -1), out=unmixed)

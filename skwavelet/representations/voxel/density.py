@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet.representations.voxel.fft import Array, Arrays, half
+from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.grid import orders
 
 
@@ -43,7 +43,7 @@ class SeparableDensity:
         """Write rho^(G) (L0, L1, L2 // 2 + 1) to ``out``."""
         out[...] = (self._outer() @ self._phases[2]).reshape(half(self.shape))
 
-    def tangents(self, directions: np.ndarray) -> Array:
+    def jvp(self, directions: np.ndarray) -> Array:
         """Return d rho^ (D, L0, L1, L2 // 2 + 1) along motions (D, N, 3) of the positions."""
         arrays, count = self.arrays, len(directions)
         outer, e2 = self._outer(), self._phases[2]
@@ -56,7 +56,7 @@ class SeparableDensity:
             result += arrays.asarray(-1j * h) * arrays.xp.moveaxis(term, 2, 0)
         return result
 
-    def gradient(self, cotangent: Array) -> np.ndarray:
+    def vjp(self, cotangent: Array) -> np.ndarray:
         """Return the gradient (N, 3) of Re sum_G cotangent rho^ in fractional positions.
 
         The sum is over the *full* reciprocal lattice; ``cotangent`` is its half spectrum

@@ -9,9 +9,9 @@ import numpy as np
 
 from skwavelet.representations.evaluator import Evaluator, Gradients
 from skwavelet.representations.paths import ScatteringPaths
+from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.cascade import Cascade
 from skwavelet.representations.voxel.density import pair_weights
-from skwavelet.representations.voxel.fft import Array, Arrays, half
 from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import Grid, Layout, make_grid
 from skwavelet.representations.voxel.memory import peak_memory
@@ -85,7 +85,7 @@ class VoxelEvaluator(Evaluator):
 
     def in_double(self) -> VoxelEvaluator:
         """Return an evaluator on maps in double precision: transforms round too much in single."""
-        arrays = replace(self.bank.arrays, dtype=np.dtype("float64"))
+        arrays = self.bank.arrays.in_precision(np.dtype("float64"))
         return replace(self.to(arrays), dtype="float64")
 
     # -- several structures of one grid, or one ----------------------------------------------
@@ -99,7 +99,7 @@ class VoxelEvaluator(Evaluator):
         grid = self.grid(structures[0])
         cascade = self._cascade(structures[0], grid)
         densities = self._densities(structures, grid)
-        return list(cascade.forward(self._coefficients(densities, grid))[0])
+        return list(cascade.values(self._coefficients(densities, grid)))
 
     def all_sums_jvp(
         self,
@@ -123,7 +123,7 @@ class VoxelEvaluator(Evaluator):
             inverse = np.linalg.inv(grid.cells[scale])
             moving = [
                 [
-                    element.tangents((move @ inverse)[:, members])
+                    element.jvp((move @ inverse)[:, members])
                     for element, members in zip(row, self._members(structure), strict=True)
                 ]
                 for structure, move, row in zip(structures, moves, rows, strict=True)
@@ -134,7 +134,7 @@ class VoxelEvaluator(Evaluator):
                 trace = self.bank.arrays.asarray(trace)[:, None, None, None, None]
                 stacked -= trace * coefficients[scale]
                 along[direction][scale] = stacked
-        integrals, derivatives = cascade.forward(coefficients, along, box if box.any() else None)
+        integrals, derivatives = cascade.jvp(coefficients, along, box if box.any() else None)
         return [(sums, derivatives[:, i]) for i, sums in enumerate(integrals)]
 
     def all_sums_vjp(
@@ -145,7 +145,7 @@ class VoxelEvaluator(Evaluator):
         cascade = self._cascade(structures[0], grid)
         densities = self._densities(structures, grid)
         coefficients = self._coefficients(densities, grid)
-        integrals, of_densities, strains = cascade.reverse(coefficients, np.stack(weights))
+        integrals, of_densities, strains = cascade.vjp(coefficients, np.stack(weights))
         gradients = [np.zeros((len(structure), 3)) for structure in structures]
         pairing = np.zeros(len(structures))
         for scale, rows in densities.items():
@@ -154,7 +154,7 @@ class VoxelEvaluator(Evaluator):
             inverse = np.linalg.inv(grid.cells[scale]).T / grid.volumes[scale]
             for i, structure in enumerate(structures):
                 for e, members in enumerate(self._members(structure)):
-                    gradients[i][members] += rows[i][e].gradient(of_density[i, e]) @ inverse
+                    gradients[i][members] += rows[i][e].vjp(of_density[i, e]) @ inverse
         results = []
         for i, (structure, gradient) in enumerate(zip(structures, gradients, strict=True)):
             virial = structure.positions.T @ gradient

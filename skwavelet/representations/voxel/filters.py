@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import pair_weights
-from skwavelet.representations.voxel.fft import Array, Arrays, half, spread
 from skwavelet.representations.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
 from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, shift_spectra
+from skwavelet.representations.voxel.threads import spread
 from skwavelet.representations.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
 # Filters and their gradients that are kept for the next structure of the same cell.
@@ -77,8 +78,6 @@ class Filters:
     ):
         self.wavelets, self.beta, self.scale = wavelets, beta, scale
         self.shape, self.cell, self.arrays, self.shift = shape, cell, arrays, shift
-        # Large filters are made plane by plane and as real numbers.
-        self.large = arrays.streams(shape)
 
     def phase(self, which: int) -> complex:
         """Return (-i)^l."""
@@ -100,29 +99,19 @@ class Filters:
         cell = self.cell / 2.0**self.scale
         return reciprocal_vectors(self.shape, cell, self.arrays.dtype, planes)
 
-    def spectrum(self, which: int):
-        """Return psi^_nlm (2l + 1, half grid) of one (n, l); without its phase (-i)^l if large.
-
-        Large ones are real, unless they are shifted.
-        """
+    def values(self, which: int):
+        """Return psi^_nlm (2l + 1, half grid) of one (n, l)."""
         shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
-        shifted = self.shift != UNSHIFTED
-        if self.large:
-            # Until the next parents need it, there is no room to keep it.
-            values = self._write(which, self.arrays.buffer("filters", shape, spectra=shifted))
-            self._shift(values)
-            return values
 
         def make():
-            if shifted:
+            if self.shift != UNSHIFTED:
                 values = self.arrays.empty(shape, spectra=True)
-                values[...] = self._unshifted.spectrum(which)
-                self._shift(values)
-                return values
+                values[...] = self._unshifted.values(which)
+                return self._shifted(values)
             values = np.empty(shape, dtype=np.result_type(self.arrays.dtype, np.complex64))
-            return self.arrays.asarray(self._write(which, values))
+            return self.arrays.asarray(self._write(which, self.phase(which), values))
 
-        return self._cached(f"spectrum {self.shift.halves}", which, make, 2 * shape[0])
+        return self._cached(f"values {self.shift.halves}", which, make, 2 * shape[0])
 
     @property
     def _unshifted(self) -> Filters:
@@ -130,18 +119,16 @@ class Filters:
             self.wavelets, self.beta, self.scale, self.shape, self.cell, self.arrays, UNSHIFTED
         )
 
-    def _shift(self, spectra: Array) -> None:
+    def _shifted(self, spectra: Array) -> Array:
         shift_spectra(self.arrays, spectra, self.shape, self.shift)
+        return spectra
 
-    def _write(self, which: int, values: np.ndarray) -> np.ndarray:
+    def _write(self, which: int, phase: complex, values: np.ndarray) -> np.ndarray:
         n, l = self.wavelets[which]
 
         def part(planes):
             spectrum = wavelet_spectrum(self._points(planes), n, l, self.beta)
-            if self.large:
-                values[:, planes] = spectrum
-            else:
-                np.multiply(self.phase(which), spectrum, out=values[:, planes])
+            values[:, planes] = spectrum if phase == 1 else phase * spectrum
             clear_nyquist(values[:, planes], self.shape, planes)
 
         spread(part, self._parts())
@@ -149,18 +136,14 @@ class Filters:
 
     def _gradients(self, which: int) -> Iterator[tuple[slice, Array, Array]]:
         """Yield planes, their points (3, ...) and gradients (3, 2l + 1, ...) in those."""
-        if self.large:
-            for planes in self._parts():
-                yield planes, *self._gradients_of(which, planes)
-        else:
-            l, everything = self.wavelets[which][1], slice(0, self.shape[0])
-            pair = self._cached(
-                "gradients",
-                which,
-                lambda: [self.arrays.asarray(v) for v in self._gradients_of(which, everything)],
-                3 * (2 * l + 2),
-            )
-            yield everything, *pair
+        l, everything = self.wavelets[which][1], slice(0, self.shape[0])
+        pair = self._cached(
+            "gradients",
+            which,
+            lambda: [self.arrays.asarray(v) for v in self._gradients_of(which, everything)],
+            3 * (2 * l + 2),
+        )
+        yield everything, *pair
 
     def _gradients_of(self, which: int, planes: slice) -> tuple[np.ndarray, np.ndarray]:
         n, l = self.wavelets[which]
@@ -169,31 +152,33 @@ class Filters:
         clear_nyquist(gradients, self.shape, planes)
         return points, gradients
 
-    def strained(self, which: int, strains: np.ndarray):
-        """Return derivatives (S, 2l + 1, half grid) of ``spectrum`` along strains (S, 3, 3).
+    def jvp(self, which: int, strains: np.ndarray):
+        """Return derivatives (S, 2l + 1, half grid) of ``values`` along strains (S, 3, 3).
 
         A strain turns G into (1 - eps) G.
         """
-        arrays, count = self.arrays, 2 * self.wavelets[which][1] + 1
-        phased = not self.large or self.shift != UNSHIFTED
-        result = arrays.empty((len(strains), count, *half(self.shape)), spectra=phased)
+        shape = len(strains), 2 * self.wavelets[which][1] + 1, *half(self.shape)
+        result = self.arrays.empty(shape, spectra=True)
+        return self._shifted(self._jvp(which, strains, self.phase(which), result))
+
+    def _jvp(self, which: int, strains: np.ndarray, phase: complex, result):
+        arrays, count = self.arrays, result.shape[1]
         factors = arrays.asarray(-strains)
         for planes, points, gradients in self._gradients(which):
             motion = arrays.xp.matmul(factors, points.reshape(3, -1))
             motion = motion.reshape(len(strains), 3, 1, *points.shape[1:])
             change = arrays.empty((len(strains), count, *points.shape[1:]))
             arrays.sum_products(motion, gradients[None], 1, change)
-            result[:, :, planes] = change if self.large else self.phase(which) * change
-        self._shift(result)
+            result[:, :, planes] = change if phase == 1 else phase * change
         return result
 
-    def strain_gradient(self, which: int, cotangent) -> np.ndarray:
+    def vjp(self, which: int, cotangent) -> np.ndarray:
         """Return the strain gradients (S, 3, 3) of Re sum_G cotangent psi^ over the full lattice.
 
         ``cotangent`` is that of filters with their phase, (S, 2l + 1, half grid). Overwrites it.
         """
         arrays, count = self.arrays, len(cotangent)
-        self._shift(cotangent)
+        cotangent = self._shifted(cotangent)
         total = np.zeros((count, 3, 3))
         weights = arrays.asarray(pair_weights(self.shape, arrays.dtype))
         for planes, points, gradients in self._gradients(which):
@@ -203,6 +188,29 @@ class Filters:
             flat = slopes.reshape(count, 3, -1), points.reshape(3, -1).T
             total -= arrays.host(arrays.xp.matmul(*flat))
         return total
+
+
+class PlaneFilters(Filters):
+    """Filters for ``PlaneArrays``: without their phase, and not kept, as there is no room.
+
+    Real numbers unless they are shifted.
+    """
+
+    def values(self, which: int):
+        """Return psi^_nlm (2l + 1, half grid) of one (n, l), valid until the next call."""
+        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
+        values = self.arrays.buffer("filters", shape, spectra=self.shift != UNSHIFTED)
+        return self._shifted(self._write(which, 1, values))
+
+    def _gradients(self, which: int) -> Iterator[tuple[slice, Array, Array]]:
+        for planes in self._parts():
+            yield planes, *self._gradients_of(which, planes)
+
+    def jvp(self, which: int, strains: np.ndarray):
+        """Return derivatives (S, 2l + 1, half grid) of ``values`` along strains (S, 3, 3)."""
+        shape = len(strains), 2 * self.wavelets[which][1] + 1, *half(self.shape)
+        result = self.arrays.empty(shape, spectra=self.shift != UNSHIFTED)
+        return self._shifted(self._jvp(which, strains, 1, result))
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,4 +228,6 @@ class Bank:
         Structures of one cell share them.
         """
         shape, j = grid.shapes[level], self.scales[scale]
-        return Filters(self.wavelets, self.beta, j, shape, grid.cells[level], self.arrays, shift)
+        arrays = self.arrays.at(shape)
+        kind = PlaneFilters if arrays.by_planes else Filters
+        return kind(self.wavelets, self.beta, j, shape, grid.cells[level], arrays, shift)

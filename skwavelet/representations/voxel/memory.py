@@ -39,7 +39,7 @@ def peak_memory(
     n_filters = sum(2 * l + 1 for l in degrees)
     if order == 0:
         return FIXED_BYTES
-    if arrays.streams(shape):
+    if arrays.at(shape).by_planes:
         # Half spectra count as one grid: densities; of one channel its spectrum, the
         # half-transformed one, the squared modulus and the parent; the real filters of one
         # wavelet; coarser copies; the parent on a shifted grid.

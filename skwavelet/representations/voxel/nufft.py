@@ -15,8 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import SeparableDensity, angular_orders, pair_weights
-from skwavelet.representations.voxel.fft import Array, Arrays, half, n_threads
+from skwavelet.representations.voxel.threads import n_threads
 
 # Below this tolerance the smaller upsampling factor, 1.25, is too coarse for its kernel.
 COARSE_TOLERANCE = 1e-9
@@ -135,7 +136,7 @@ class NonUniformDensity:
         if values is not out:
             out[...] = self.arrays.asarray(values)
 
-    def tangents(self, directions: np.ndarray) -> Array:
+    def jvp(self, directions: np.ndarray) -> Array:
         """Return d rho^ (D, L0, L1, L2 // 2 + 1) along motions (D, N, 3) of the positions."""
         result = self.arrays.zeros((len(directions), *self._modes), spectra=True)
         term = self._scratch()
@@ -146,7 +147,7 @@ class NonUniformDensity:
                 row += self.arrays.asarray(term)
         return result
 
-    def gradient(self, cotangent: Array) -> np.ndarray:
+    def vjp(self, cotangent: Array) -> np.ndarray:
         """Return the gradient (N, 3) of Re sum_G cotangent rho^ in fractional positions."""
         weights = pair_weights(self.shape, self.arrays.dtype)
         values = self.arrays.host(cotangent)

@@ -8,17 +8,27 @@ and planes.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from skwavelet._utils.fftw_plans import current_file
-from skwavelet.representations.voxel.fft import NumpyArrays, aligned, half, plan, spread
+from skwavelet.representations.voxel.arrays import half
+from skwavelet.representations.voxel.fftw import aligned, plan
+from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
+from skwavelet.representations.voxel.threads import spread
 
+# Larger maps are transformed by planes.
+STREAM_VOXELS = 2**22
 # As many columns as fit the cache together.
 COLUMNS = 96
+# First-order maps that are kept for the second order together.
+GROUP_BYTES = 2**26
 
 _local = threading.local()
 
@@ -185,17 +195,17 @@ class PlaneChunk:
             self._transform.planes(plane)
         return u
 
-    def push(self, tangent: np.ndarray, psi_tangent: np.ndarray | None) -> np.ndarray:
-        """Return du = 2 sum_m f_m df_m; see ``Chunk.push``."""
+    def jvp(self, moved: np.ndarray, psi_moved: np.ndarray | None) -> np.ndarray:
+        """Return du = 2 sum_m f_m df_m; see ``Chunk.jvp``."""
         du = self.arrays.buffer("du", (1, self.spectra.shape[1], *self.shape))
         moving = PlaneTransform(self.arrays, self.shape, slot=1)
         for b, m in self._each():
             self._enter(b, m)
 
             def fill(at, out, b=b, m=m):
-                np.multiply(tangent[0, b][at], self.psi[m][at], out=out)
-                if psi_tangent is not None:
-                    out += self.spectra[0, b][at] * psi_tangent[0, m][at]
+                np.multiply(moved[0, b][at], self.psi[m][at], out=out)
+                if psi_moved is not None:
+                    out += self.spectra[0, b][at] * psi_moved[0, m][at]
                 out *= 2 * self.phase
 
             def plane(i, m=m, du=du[0, b]):
@@ -205,8 +215,8 @@ class PlaneChunk:
             moving.planes(plane)
         return du
 
-    def pull(self, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the cotangents of spectra and filters; see ``Chunk.pull``.
+    def vjp(self, of_u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cotangents of spectra and filters; see ``Chunk.vjp``.
 
         That of the filters is the cotangent of filters with their phase, as there.
         """
@@ -215,9 +225,9 @@ class PlaneChunk:
         for b, m in self._each():
             self._enter(b, m)
 
-            def plane(i, slope=slope[0, b]):
+            def plane(i, of_u=of_u[0, b]):
                 f = self._transform.plane(i)
-                f *= slope[i]
+                f *= of_u[i]
                 f *= 2
                 self._transform.put(i)
 
@@ -240,30 +250,66 @@ def _accumulate(a: np.ndarray, b: np.ndarray, first: bool, total: np.ndarray) ->
         total += np.multiply(a, b, out=a)
 
 
-def spectra_of(arrays: NumpyArrays, maps: np.ndarray, function: Callable, out: np.ndarray) -> None:
-    """Write the forward transform of ``function(maps)``, plane by plane, to ``out``."""
-    transform = PlaneTransform(arrays, maps.shape)
+@dataclass(frozen=True)
+class StreamingArrays(NumpyArrays):
+    """NumPy arrays of one precision; maps too large for the caches are transformed by planes."""
 
-    def plane(i):
-        function(maps[i], out=transform.plane_buffer())
-        transform.put(i)
-
-    def use(at, coefficients):
-        out[at] = coefficients
-
-    transform.planes(plane)
-    transform.leave(use)
+    def at(self, shape: tuple[int, int, int]) -> NumpyArrays:
+        """Return the backend for maps of a shape."""
+        return PlaneArrays(self.dtype) if math.prod(shape) > STREAM_VOXELS else self
 
 
-def maps_of(arrays: NumpyArrays, spectra: np.ndarray, out: np.ndarray) -> None:
-    """Write the inverse transform of the conjugate of ``spectra`` to ``out``."""
-    transform = PlaneTransform(arrays, out.shape)
+@dataclass(frozen=True)
+class PlaneArrays(NumpyArrays):
+    """The backend for maps too large for the caches, of one structure at a time."""
 
-    def fill(at, columns):
-        np.conjugate(spectra[at], out=columns)
+    by_planes = True
 
-    def plane(i):
-        out[i] = transform.plane(i)
+    def kept_parents(self, shape: tuple[int, int, int], count: int) -> int:
+        """Return how many first-order maps may be kept together: few."""
+        return max(1, GROUP_BYTES // (self.dtype.itemsize * math.prod(shape)))
 
-    transform.enter(fill)
-    transform.planes(plane)
+    def mixes_early(self, n_channels: int, n_elements: int) -> bool:
+        """Whether spectra are mixed: always, so that one map at a time is enough."""
+        return True
+
+    def chunk(self, spectra: np.ndarray, filters: Any, wavelet: int, mix: Any) -> PlaneChunk:
+        """Return the wavelet transforms of a few maps."""
+        psi, phase = filters.values(wavelet), filters.phase(wavelet)
+        return PlaneChunk(self, spectra, psi, phase, filters.shape)
+
+    def forward_rows(self, maps: np.ndarray, out: np.ndarray, *, root: bool) -> None:
+        """Write the forward transforms of maps (S, B, grid), or of their square roots."""
+        function = np.sqrt if root else np.positive
+        for row in np.ndindex(maps.shape[:2]):
+            self._forward(maps[row], function, out[row])
+
+    def inverse_rows(self, spectra: np.ndarray, out: np.ndarray) -> None:
+        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
+        for row in np.ndindex(out.shape[:2]):
+            self._inverse(spectra[row], out[row])
+
+    def _forward(self, maps: np.ndarray, function: Callable, out: np.ndarray) -> None:
+        transform = PlaneTransform(self, maps.shape)
+
+        def plane(i):
+            function(maps[i], out=transform.plane_buffer())
+            transform.put(i)
+
+        def use(at, coefficients):
+            out[at] = coefficients
+
+        transform.planes(plane)
+        transform.leave(use)
+
+    def _inverse(self, spectra: np.ndarray, out: np.ndarray) -> None:
+        transform = PlaneTransform(self, out.shape)
+
+        def fill(at, columns):
+            np.conjugate(spectra[at], out=columns)
+
+        def plane(i):
+            out[i] = transform.plane(i)
+
+        transform.enter(fill)
+        transform.planes(plane)

@@ -6,12 +6,112 @@ q = 1, 4/3, 5/3, 2, are sum(r), c.c, r.c and sum(u): two roots and four dot prod
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-# q -> the two maps whose product is u^(q/2).
-_FACTORS = {1.0: "r1", 4 / 3: "cc", 5 / 3: "rc", 2.0: "u1"}
+from skwavelet.representations.voxel.arrays import Array, Arrays
+
+
+class Roots:
+    """Squared moduli u (rows, voxels) and their roots, each computed when it is asked for.
+
+    Valid until those of the next ones are. ``ones`` (voxels,) sums rows by a product, the fastest
+    way.
+    """
+
+    def __init__(self, arrays: Arrays, u: Array, ones: Array = None):
+        self.arrays, self.u, self.ones = arrays, u, ones
+        self._modulus: Any = None
+        self._cube: Any = None
+
+    @property
+    def modulus(self) -> Array:
+        """The square root of u."""
+        if self._modulus is None:
+            out = self.arrays.buffer("square root", self.u.shape)
+            self._modulus = self.arrays.xp.sqrt(self.u, out=out)
+        return self._modulus
+
+    @property
+    def cube(self) -> Array:
+        """The cube root of u."""
+        if self._cube is None:
+            out = self.arrays.buffer("cube root", self.u.shape)
+            self._cube = self.arrays.cbrt(self.u, out=out)
+        return self._cube
+
+
+class Power:
+    """Any power q: u^(q/2)."""
+
+    def __init__(self, q: float):
+        self.q = q
+
+    def sums(self, roots: Roots) -> Array:
+        """Return sum u^(q/2) of every row."""
+        return (roots.u ** (self.q / 2)).sum(-1)
+
+    def derivative(self, roots: Roots) -> Array | float:
+        """Return d u^(q/2) / du."""
+        return self.q / 2 * roots.u ** (self.q / 2 - 1)
+
+
+class One(Power):
+    """q = 1, the modulus."""
+
+    def sums(self, roots: Roots) -> Array:
+        """Return sum sqrt(u)."""
+        return roots.modulus @ roots.ones
+
+    def derivative(self, roots: Roots) -> Array:
+        """Return 1 / 2 sqrt(u)."""
+        return self.q / 2 / roots.modulus
+
+
+class FourThirds(Power):
+    """q = 4/3, the square of the cube root."""
+
+    def sums(self, roots: Roots) -> Array:
+        """Return sum cbrt(u)^2."""
+        return roots.arrays.xp.vecdot(roots.cube, roots.cube)
+
+    def derivative(self, roots: Roots) -> Array:
+        """Return 2/3 / cbrt(u)."""
+        return self.q / 2 / roots.cube
+
+
+class FiveThirds(Power):
+    """q = 5/3, both roots."""
+
+    def sums(self, roots: Roots) -> Array:
+        """Return sum sqrt(u) cbrt(u)."""
+        return roots.arrays.xp.vecdot(roots.modulus, roots.cube)
+
+    def derivative(self, roots: Roots) -> Array:
+        """Return 5/6 cbrt(u) / sqrt(u)."""
+        return self.q / 2 * (roots.cube / roots.modulus)
+
+
+class Two(Power):
+    """q = 2, the squared modulus itself."""
+
+    def sums(self, roots: Roots) -> Array:
+        """Return sum u."""
+        return roots.u @ roots.ones
+
+    def derivative(self, roots: Roots) -> float:
+        """Return 1."""
+        return self.q / 2
+
+
+def power(q: float) -> Power:
+    """Return the power q, in the way that is fastest."""
+    for known, kind in ((1.0, One), (4 / 3, FourThirds), (5 / 3, FiveThirds), (2.0, Two)):
+        if abs(known - q) < 1e-9:
+            return kind(q)
+    return Power(q)
 
 
 class PowerSums:
@@ -26,96 +126,63 @@ class PowerSums:
     arrays : Arrays
     """
 
-    def __init__(self, powers, arrays):
+    def __init__(self, powers, arrays: Arrays):
         self.powers = tuple(float(q) for q in powers)
         self.arrays = arrays
-        self._vectors: dict[int, Any] = {}
-        self._factors = [
-            next((f for known, f in _FACTORS.items() if abs(known - q) < 1e-9), None)
-            for q in self.powers
-        ]
+        self._powers = [power(q) for q in self.powers]
+        self._vectors: dict[int, Array] = {}
 
-    def _roots(self, u) -> dict[str, Any]:
-        """Return the maps that the sums and slopes are made of, valid until the next call."""
-        roots = {"u": u, "r": self.modulus(u)}
-        if "cc" in self._factors or "rc" in self._factors:
-            roots["c"] = self.arrays.cbrt(u, out=self.arrays.buffer("c", u.shape))
-        return roots
-
-    def modulus(self, u):
+    def modulus(self, u: Array) -> Array:
         """Return sqrt(u), valid until the next call."""
-        return self.arrays.xp.sqrt(u, out=self.arrays.buffer("r", u.shape))
+        return Roots(self.arrays, u).modulus
 
-    def _planes(self, *maps):
+    def _planes(self, *maps: Array) -> Iterator[tuple]:
         """Yield the maps (planes, voxels) part by part, and where in the planes."""
         flat = [m.reshape(-1, m.shape[-2] * m.shape[-1]) for m in maps]
+        ones = self._ones(flat[0].shape[1])
         for part in self.arrays.parts(*flat[0].shape):
-            yield part, *(m[part] for m in flat)
+            yield part, Roots(self.arrays, flat[0][part], ones), *(m[part] for m in flat[1:])
 
-    def sums(self, u):
+    def _ones(self, count: int) -> Array:
+        if count not in self._vectors:
+            self._vectors[count] = self.arrays.asarray(np.ones(count))
+        return self._vectors[count]
+
+    def values(self, u: Array) -> Array:
         """Return the sums (..., n_powers), accumulated in float64."""
         xp = self.arrays.xp
         # Products along planes in the maps' own precision, sums over planes in float64.
         planes = self.arrays.empty((*u.shape[:-2], len(self.powers)))
         rows = planes.reshape(-1, len(self.powers))
-        ones = self._ones(u.shape[-2] * u.shape[-1])
-        for part, values in self._planes(u):
-            roots = self._roots(values)
-            for column, (q, factors) in enumerate(self._pairs()):
-                if factors is None:
-                    rows[part, column] = (values ** (q / 2)).sum(-1)
-                elif factors[1] == "1":
-                    rows[part, column] = roots[factors[0]] @ ones
-                else:
-                    rows[part, column] = xp.vecdot(roots[factors[0]], roots[factors[1]])
+        for part, roots in self._planes(u):
+            for column, power in enumerate(self._powers):
+                rows[part, column] = power.sums(roots)
         return xp.sum(planes, axis=-2, dtype=xp.float64)
 
-    def _ones(self, count: int):
-        if count not in self._vectors:
-            self._vectors[count] = self.arrays.asarray(np.ones(count))
-        return self._vectors[count]
+    def derivatives(self, u: Array) -> list[Array]:
+        """Return d u^(q/2) / du as maps, one per power, for ``jvp``."""
+        maps = [self.arrays.empty(u.shape) for _ in self.powers]
+        for _, roots, *parts in self._planes(u, *maps):
+            for power, out in zip(self._powers, parts, strict=True):
+                out[...] = power.derivative(roots)
+        return maps
 
-    def pushed(self, slopes: list, du):
+    def jvp(self, derivatives: list[Array], du: Array) -> Array:
         """Return the derivatives (..., n_powers) of the sums along ``du``."""
         xp = self.arrays.xp
         rows = (*du.shape[:-2], -1)
-        along = [xp.vecdot(s.reshape(rows), du.reshape(rows)) for s in slopes]
+        along = [xp.vecdot(d.reshape(rows), du.reshape(rows)) for d in derivatives]
         return xp.sum(xp.stack(along, axis=-1), axis=-2, dtype=xp.float64)
 
-    def _pairs(self):
-        return zip(self.powers, self._factors, strict=True)
-
-    def slopes(self, u) -> list:
-        """Return the derivatives d u^(q/2) / du as maps, one per power."""
-        slopes = [self.arrays.empty(u.shape) for _ in self.powers]
-        for _, values, *parts in self._planes(u, *slopes):
-            roots = self._roots(values)
-            for column, out in enumerate(parts):
-                out[...] = self._slope(column, roots)
-        return slopes
-
-    def slope(self, u, weights: np.ndarray):
+    def vjp(self, u: Array, weights: np.ndarray) -> Array:
         """Return sum_q weights_q d u^(q/2) / du as maps; ``weights`` has shape (..., n_powers)."""
         total = self.arrays.empty(u.shape)
         columns = [k for k in range(len(self.powers)) if weights[..., k].any()]
         # One weight for every plane.
         planes = np.repeat(weights.reshape(-1, len(self.powers)), u.shape[-3], axis=0)
         planes = self.arrays.asarray(planes)
-        for part, values, out in self._planes(u, total):
-            roots = self._roots(values)
+        for part, roots, out in self._planes(u, total):
             out[...] = 0
             for k in columns:
-                out += planes[part, k][:, None] * self._slope(k, roots)
+                out += planes[part, k][:, None] * self._powers[k].derivative(roots)
         return total
-
-    def _slope(self, column: int, roots: dict[str, Any]):
-        q, factors = self.powers[column], self._factors[column]
-        if factors == "r1":
-            return q / 2 / roots["r"]
-        if factors == "cc":
-            return q / 2 / roots["c"]
-        if factors == "rc":
-            return q / 2 * (roots["c"] / roots["r"])
-        if factors == "u1":
-            return q / 2
-        return q / 2 * roots["u"] ** (q / 2 - 1)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skwavelet.representations.voxel.fft import Array, Arrays
+from skwavelet.representations.voxel.arrays import Array, Arrays
 from skwavelet.representations.voxel.grid import orders
 
 

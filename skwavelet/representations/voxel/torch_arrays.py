@@ -1,4 +1,4 @@
-"""The cascade's arrays as torch tensors, on a CPU or a GPU; see ``fft.py``.
+"""The cascade's arrays as torch tensors, on a CPU or a GPU; see ``arrays.py``.
 
 torch is imported when a tensor is first made, not before.
 """
@@ -6,14 +6,15 @@ torch is imported when a tensor is first made, not before.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from skwavelet._utils.memory import available_memory
-from skwavelet.representations.voxel.fft import half
+from skwavelet.representations.voxel.arrays import half
+from skwavelet.representations.voxel.chunk import Chunk
 
 # Maps that are transformed together: enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
@@ -22,7 +23,7 @@ BATCH_BYTES = 2**28
 
 
 class TorchWorkspace:
-    """Maps and half spectra of one shape; see ``skwavelet.representations.voxel.fft.Workspace``."""
+    """Maps and half spectra of one shape; see ``fftw.Workspace``."""
 
     def __init__(self, arrays: TorchArrays, batch: int, shape: tuple[int, ...]):
         self._fft, self._shape = arrays.torch.fft, shape
@@ -107,9 +108,27 @@ class TorchArrays:
         names = {"float32": "complex64", "float64": "complex128"}
         return getattr(self.torch, names[self.dtype.name] if spectra else self.dtype.name)
 
-    def streams(self, shape: tuple[int, int, int]) -> bool:
-        """Whether maps of a shape are transformed by planes: never."""
-        return False
+    by_planes = False
+
+    def in_precision(self, dtype: np.dtype) -> TorchArrays:
+        """Return the same backend with another real type."""
+        return replace(self, dtype=dtype)
+
+    def at(self, shape: tuple[int, int, int]) -> TorchArrays:
+        """Return the backend for maps of a shape: this one."""
+        return self
+
+    def kept_parents(self, shape: tuple[int, int, int], count: int) -> int:
+        """Return how many first-order maps may be kept together: all."""
+        return count
+
+    def mixes_early(self, n_channels: int, n_elements: int) -> bool:
+        """Whether there are no more channels than elements to be transformed."""
+        return n_channels <= n_elements
+
+    def chunk(self, spectra: Any, filters: Any, wavelet: int, mix: Any) -> Chunk:
+        """Return the wavelet transforms of a few maps."""
+        return Chunk(self, spectra, filters.values(wavelet), filters.shape, mix)
 
     def available_memory(self) -> float:
         """Return how many bytes a computation may still take."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import pair_weights
-from skwavelet.representations.voxel.fft import Array, Arrays, half
 from skwavelet.representations.voxel.grid import (
     Grid,
     add_embedded,
@@ -63,7 +63,7 @@ class Transfer:
         self.shape = (between[0], between[1], between[2])
         self._matrices = matrices
 
-    def apply(self, spectra: Array) -> Array:
+    def values(self, spectra: Array) -> Array:
         """Return coefficients (S, B, half target) of maps with coefficients (S, B, half source)."""
         arrays, xp = self.arrays, self.arrays.xp
         e0, e1, e2 = self._matrices
@@ -76,8 +76,8 @@ class Transfer:
         flat = xp.matmul(e0, moved.reshape(*moved.shape[:3], -1))
         return flat.reshape(*moved.shape[:2], *half(self.target))
 
-    def adjoint(self, cotangent: Array) -> Array:
-        """Return cotangents (S, B, half source) of ``apply`` from those of its result."""
+    def vjp(self, cotangent: Array) -> Array:
+        """Return cotangents (S, B, half source) from those of the result of ``values``."""
         arrays, xp = self.arrays, self.arrays.xp
         e0, e1, e2 = self._matrices
         weighted = cotangent * arrays.asarray(pair_weights(self.target, arrays.dtype))

@@ -18,9 +18,10 @@ from skwavelet._utils.validation import Interval, check_powers
 from skwavelet.representations.channels import ChannelSpec
 from skwavelet.representations.scattering import ScatteringTransformer, path_table
 from skwavelet.representations.voxel.evaluator import VoxelEvaluator
-from skwavelet.representations.voxel.fft import NumpyArrays, threads
 from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import learn_spacing
+from skwavelet.representations.voxel.planes import StreamingArrays
+from skwavelet.representations.voxel.threads import threads
 from skwavelet.structures.checks import Structure
 
 # Vacuum between periodic images of a molecule, in widths of the wavelets of a scale, by order: the
@@ -345,7 +346,7 @@ class VoxelScattering(ScatteringTransformer):
         spacings = [self.spacing_ * max(1.0, 2.0**j / self.oversampling) for j in scales]
         self._evaluator = VoxelEvaluator(
             **self._shared_state(paths, powers),
-            bank=Bank(wavelets, scales, self.beta_, NumpyArrays(np.dtype(self.dtype))),
+            bank=Bank(wavelets, scales, self.beta_, StreamingArrays(np.dtype(self.dtype))),
             spacings=tuple(spacings),
             padding=tuple(PADDING_WIDTHS[self.order] * self.beta_ * 2.0**j for j in scales),
             smoothing=self.smoothing,

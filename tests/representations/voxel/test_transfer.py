@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from helpers.small_structures import CELLS
 
+from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.density import pair_weights
-from skwavelet.representations.voxel.fft import NumpyArrays, half
 from skwavelet.representations.voxel.grid import make_grid, orders
+from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
 from skwavelet.representations.voxel.transfer import Transfer
 from skwavelet.structures.checks import check_structures
 
@@ -42,7 +43,7 @@ def test_gaussians_in_both_boxes(cell, dtype, shift):
         grid = make_grid(structure, (0.2, 0.32), (14.0, 23.0))
         transfer = Transfer(NumpyArrays(np.dtype(dtype)), grid, 0, 1)
     small, large = (gaussians(structure.positions, grid, level) for level in (0, 1))
-    moved = transfer.apply(small[None, None].astype(np.result_type(dtype, np.complex64)))[0, 0]
+    moved = transfer.values(small[None, None].astype(np.result_type(dtype, np.complex64)))[0, 0]
     np.testing.assert_allclose(moved, large, atol=DTYPES[dtype] * abs(large).max())
 
 
@@ -55,6 +56,6 @@ def test_the_adjoint(cell):
     X = np.fft.rfftn(rng.normal(size=(2, 3, *fine)), axes=(2, 3, 4), norm="forward")
     c = np.fft.rfftn(rng.normal(size=(2, 3, *coarse)), axes=(2, 3, 4), norm="forward")
     assert c.shape[2:] == half(coarse)
-    there = (pair_weights(coarse, np.float64) * c * transfer.apply(X)).sum().real
-    here = (pair_weights(fine, np.float64) * transfer.adjoint(c) * X).sum().real
+    there = (pair_weights(coarse, np.float64) * c * transfer.values(X)).sum().real
+    here = (pair_weights(fine, np.float64) * transfer.vjp(c) * X).sum().real
     assert here == pytest.approx(there, rel=1e-10)

@@ -264,7 +264,7 @@ def test_streamed_maps_give_the_same(monkeypatch):
         )
 
     together = results()
-    monkeypatch.setattr("skwavelet.representations.voxel.fft.STREAM_VOXELS", 0)
-    monkeypatch.setattr("skwavelet.representations.voxel.cascade.GROUP_BYTES", 0)
+    monkeypatch.setattr("skwavelet.representations.voxel.planes.STREAM_VOXELS", 0)
+    monkeypatch.setattr("skwavelet.representations.voxel.planes.GROUP_BYTES", 0)
     for streamed, expected in zip(results(), together, strict=True):
         np.testing.assert_allclose(streamed, expected, rtol=1e-9, atol=1e-12 * abs(expected).max())

@@ -12,9 +12,11 @@ from helpers.small_structures import CELLS, triclinic
 
 from skwavelet import VoxelScattering
 from skwavelet._utils.memory import available_memory
-from skwavelet.representations.voxel import fft, nufft
+from skwavelet.representations.voxel import nufft, numpy_arrays, planes
+from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.density import SeparableDensity
-from skwavelet.representations.voxel.fft import NumpyArrays, half
+from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
+from skwavelet.representations.voxel.threads import n_threads
 
 SHAPE = (20, 24, 36)
 
@@ -69,9 +71,9 @@ def test_nonuniform_densities(dtype, tolerance, error, windows, monkeypatch):
     close(coefficients(fast), coefficients(direct), error)
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(2, 300, 3))
-    close(fast.tangents(directions), direct.tangents(directions), error)
+    close(fast.jvp(directions), direct.jvp(directions), error)
     cotangent = rng.normal(size=half(SHAPE)) + 1j * rng.normal(size=half(SHAPE))
-    close(fast.gradient(fast.arrays.asarray(cotangent)), direct.gradient(cotangent), error)
+    close(fast.vjp(fast.arrays.asarray(cotangent)), direct.vjp(cotangent), error)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -139,8 +141,8 @@ def test_planes_give_the_same(cell, variant, monkeypatch):
         )
 
     together = results()
-    monkeypatch.setattr(fft, "STREAM_VOXELS", 0)
-    monkeypatch.setattr("skwavelet.representations.voxel.cascade.GROUP_BYTES", 0)
+    monkeypatch.setattr(planes, "STREAM_VOXELS", 0)
+    monkeypatch.setattr("skwavelet.representations.voxel.planes.GROUP_BYTES", 0)
     monkeypatch.setattr("skwavelet.representations.voxel.planes.COLUMNS", 5)
     for streamed, expected in zip(results(), together, strict=True):
         np.testing.assert_allclose(streamed, expected, rtol=1e-9, atol=1e-12 * abs(expected).max())
@@ -153,7 +155,7 @@ def test_one_structure_uses_threads(monkeypatch):
     features = type(fitted(atoms)._evaluator).all_values
 
     def spy(self, structures):
-        seen.append(fft.n_threads())
+        seen.append(n_threads())
         return features(self, structures)
 
     monkeypatch.setattr("skwavelet.representations.voxel.evaluator.VoxelEvaluator.all_values", spy)
@@ -161,15 +163,15 @@ def test_one_structure_uses_threads(monkeypatch):
     transformer.transform([atoms])
     transformer.set_params(n_jobs=2).transform([atoms])
     assert seen == [1, 2]
-    assert fft.n_threads() == 1
+    assert n_threads() == 1
 
 
 def test_large_buffers_are_released(monkeypatch):
-    monkeypatch.setattr(fft, "RELEASE_BYTES", 0)
+    monkeypatch.setattr(numpy_arrays, "RELEASE_BYTES", 0)
     atoms = triclinic()
     fitted(atoms).transform([atoms])
-    assert not fft._local.buffers
-    assert not fft._local.workspaces
+    assert not numpy_arrays._local.buffers
+    assert not numpy_arrays._local.workspaces
 
 
 # -- memory --------------------------------------------------------------------------------------

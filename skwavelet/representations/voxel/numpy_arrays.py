@@ -1,7 +1,4 @@
-"""Arrays, scratch space and real FFTs behind one small interface: here NumPy with pyFFTW.
-
-The cascade asks an ``Arrays`` object for everything that depends on where it runs, and otherwise
-uses the functions of the namespace ``xp``; ``torch_arrays`` is the other one.
+"""The cascade on NumPy arrays, with FFTW.
 
 Plans and buffers belong to the process and the thread, never to an estimator, so that estimators
 pickle and threads do not share buffers.
@@ -12,141 +9,28 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
-from skwavelet._utils.fftw_plans import current_file, planning, use_file
+from skwavelet._utils.fftw_plans import current_file
 from skwavelet._utils.memory import available_memory
+from skwavelet.representations.voxel.arrays import Array
+from skwavelet.representations.voxel.chunk import Chunk
+from skwavelet.representations.voxel.fftw import Workspace, aligned
 
 # Buffers of shapes not used lately are released beyond this many bytes.
 CACHE_BYTES = 2**28
 # Single ones beyond this are released when a structure is done.
 RELEASE_BYTES = 2**26
-# Smaller maps have FFT plans by rule instead of by timing.
-PLANNED_VOXELS = 2**13
 # Maps that are transformed together stay in cache.
 CHUNK_BYTES = 2**22
-# One FFT plan does about this many voxels: more are no faster, and take long to plan.
-TOGETHER = 2**21
 # Parts of this many numbers and their roots stay in the inner cache.
 PART = 2**17
-# Larger maps are transformed by planes, see `skwavelet.representations.voxel.planes`.
-STREAM_VOXELS = 2**22
-
-# An array of the namespace that a computation runs in.
-Array = Any
-# What the cascade runs on: NumpyArrays, or TorchArrays, which has the same attributes.
-Arrays = Any
 
 _local = threading.local()
-
-
-def half(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of the half spectrum of a real map."""
-    return (*shape[:-1], shape[-1] // 2 + 1)
-
-
-def n_threads() -> int:
-    """Return how many threads this thread may use for one large structure."""
-    return getattr(_local, "threads", 1)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let large transforms of this thread use several threads."""
-    if count == 1:
-        yield
-        return
-    with ThreadPoolExecutor(count, initializer=use_file, initargs=(current_file(),)) as created:
-        _local.pool, _local.threads = created, count
-        try:
-            yield
-        finally:
-            _local.pool, _local.threads = None, 1
-
-
-def spread(function: Callable, items: Iterable) -> None:
-    """Call a function with every item, shared among the threads that this thread may use."""
-    executor = getattr(_local, "pool", None)
-    for _ in map(function, items) if executor is None else executor.map(function, items):
-        pass
-
-
-def aligned(shape: int | tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
-    """Return an array without values that is placed as FFTW likes it."""
-    # pyFFTW imports Dask where it is installed: only who transforms waits for it.
-    import pyfftw
-
-    return pyfftw.empty_aligned(shape, dtype)
-
-
-def plan(source: np.ndarray, target: np.ndarray, axes: tuple[int, ...], inverse: bool):
-    """Return a function that transforms ``source`` into ``target``, and may destroy the former."""
-    import pyfftw
-
-    # By rule where timing gains little: every process then has the same plans, and rounds alike.
-    small = math.prod(source.shape[axis] for axis in axes) < PLANNED_VOXELS
-    flags = ("FFTW_ESTIMATE" if small else "FFTW_MEASURE",)
-    with planning():
-        fftw = pyfftw.FFTW(
-            source,
-            target,
-            axes=axes,
-            direction="FFTW_BACKWARD" if inverse else "FFTW_FORWARD",
-            flags=(*flags, "FFTW_DESTROY_INPUT") if inverse else flags,
-            threads=1,
-        )
-    return fftw.execute
-
-
-class Workspace:
-    """Maps and half spectra of one shape, with unnormalized transforms between them.
-
-    Attributes
-    ----------
-    spectra : ndarray of shape (batch, L0, L1, L2 // 2 + 1)
-        Complex coefficients X; ``inverse`` overwrites ``maps`` with sum_G X_G exp(iG.u), and
-        destroys ``spectra``.
-    maps : ndarray of shape (batch, L0, L1, L2)
-        Real values f; ``forward`` overwrites ``spectra`` with sum_u f_u exp(-iG.u).
-    """
-
-    def __init__(self, batch: int, shape: tuple[int, ...], dtype: np.dtype):
-        complex_dtype = np.result_type(dtype, np.complex64)
-        self.spectra = aligned((batch, *half(shape)), complex_dtype)
-        self.maps = aligned((batch, *shape), dtype)
-        self._plans = {}
-        size = max(1, TOGETHER // math.prod(shape))
-        for inverse in (True, False):
-            parts = [
-                (self.spectra[start : start + size], self.maps[start : start + size])
-                for start in range(0, batch, size)
-            ]
-            self._plans[inverse] = [
-                plan(*(part if inverse else part[::-1]), (1, 2, 3), inverse) for part in parts
-            ]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of both buffers."""
-        return self.spectra.nbytes + self.maps.nbytes
-
-    def inverse(self) -> np.ndarray:
-        """Transform ``spectra`` into ``maps`` and return them."""
-        for execute in self._plans[True]:
-            execute()
-        return self.maps
-
-    def forward(self) -> np.ndarray:
-        """Transform ``maps`` into ``spectra`` and return them."""
-        for execute in self._plans[False]:
-            execute()
-        return self.spectra
 
 
 @dataclass(frozen=True)
@@ -173,9 +57,28 @@ class NumpyArrays:
 
     chunk_bytes = property(lambda self: CHUNK_BYTES, doc="How many bytes of maps go together.")
 
-    def streams(self, shape: tuple[int, int, int]) -> bool:
-        """Whether maps of a shape are transformed by planes."""
-        return math.prod(shape) > STREAM_VOXELS
+    batch_bytes = property(lambda self: 0.0, doc="Structures are computed one by one.")
+    by_planes = False
+
+    def in_precision(self, dtype: np.dtype) -> Self:
+        """Return the same backend with another real type."""
+        return replace(self, dtype=dtype)
+
+    def at(self, shape: tuple[int, int, int]) -> NumpyArrays:
+        """Return the backend for maps of a shape: this one."""
+        return self
+
+    def kept_parents(self, shape: tuple[int, int, int], count: int) -> int:
+        """Return how many first-order maps may be kept together: all."""
+        return count
+
+    def mixes_early(self, n_channels: int, n_elements: int) -> bool:
+        """Whether there are no more channels than elements to be transformed."""
+        return n_channels <= n_elements
+
+    def chunk(self, spectra: Array, filters: Any, wavelet: int, mix: Array | None) -> Any:
+        """Return the wavelet transforms of a few maps."""
+        return Chunk(self, spectra, filters.values(wavelet), filters.shape, mix)
 
     def asarray(self, values: np.ndarray) -> np.ndarray:
         """Return host values in this precision."""

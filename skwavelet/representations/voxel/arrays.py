@@ -1,0 +1,117 @@
+"""What the cascade asks of a backend: arrays, scratch space, real FFTs, and a few passes.
+
+The cascade asks an ``Arrays`` object for everything that depends on where it runs, and otherwise
+uses the functions of the namespace ``xp``. There are ``NumpyArrays`` and, for maps too large for
+the caches, its ``PlaneArrays``; ``TorchArrays`` for tensors on a CPU or GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+# An array of the namespace that a computation runs in.
+Array = Any
+
+
+def half(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the half spectrum of a real map."""
+    return (*shape[:-1], shape[-1] // 2 + 1)
+
+
+class Arrays(Protocol):
+    """A backend; arrays of shape (S, B, ...) belong to B maps of S structures."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Real type, of NumPy."""
+
+    @property
+    def xp(self) -> Any:
+        """The array namespace."""
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes of maps are transformed together."""
+
+    @property
+    def batch_bytes(self) -> float:
+        """How much structures of one box may take that are computed together."""
+
+    def in_precision(self, dtype: np.dtype) -> Arrays:
+        """Return the same backend with another real type."""
+
+    # -- which backend, for maps of which size ----------------------------------------------
+
+    @property
+    def by_planes(self) -> bool:
+        """Whether maps are transformed plane by plane, with filters that are real numbers."""
+
+    def at(self, shape: tuple[int, int, int]) -> Arrays:
+        """Return the backend for maps of a shape."""
+
+    def kept_parents(self, shape: tuple[int, int, int], count: int) -> int:
+        """Return how many of some first-order maps may be kept for the second order together."""
+
+    def mixes_early(self, n_channels: int, n_elements: int) -> bool:
+        """Whether spectra are mixed into channels before the transforms, or maps after them."""
+
+    def chunk(self, spectra: Array, filters: Any, wavelet: int, mix: Array | None) -> Any:
+        """Return the wavelet transforms of a few maps, see ``Chunk``."""
+
+    # -- arrays -----------------------------------------------------------------------------
+
+    def available_memory(self) -> float:
+        """Return how many bytes a computation may still take."""
+
+    def asarray(self, values: np.ndarray) -> Array:
+        """Return host values in this precision."""
+
+    def host(self, values: Array) -> np.ndarray:
+        """Return values as a NumPy array."""
+
+    def stack(self, rows: list[list[Array]]) -> Array:
+        """Stack rows of arrays along two new first axes."""
+
+    def index(self, rows: np.ndarray) -> Array:
+        """Return what selects rows, given their numbers."""
+
+    def empty(self, shape: tuple[int, ...], *, spectra: bool = False) -> Array:
+        """Return an uninitialized array of maps or of spectra."""
+
+    def zeros(self, shape: tuple[int, ...], *, spectra: bool = False) -> Array:
+        """Return an array of zeros, of maps or of spectra."""
+
+    def buffer(self, name: str, shape: tuple[int, ...], *, spectra: bool = False) -> Array:
+        """Return the scratch array of a name, with whatever it held before."""
+
+    def workspace(self, batch: int, shape: tuple[int, ...], slot: int = 0) -> Any:
+        """Return a workspace, see ``fftw.py``; ``slot`` tells apart those used together."""
+
+    def release(self) -> None:
+        """Give back large scratch space: call it when a structure is done."""
+
+    # -- passes over arrays -----------------------------------------------------------------
+
+    def parts(self, rows: int, length: int) -> Iterator[slice]:
+        """Split rows of some length into parts that stay in cache."""
+
+    def sum_products(self, a: Array, b: Array, axis: int, out: Array) -> Array:
+        """Write the sum of a * b over an axis to ``out``."""
+
+    def conjugate(self, spectra: Array) -> Array:
+        """Return the complex conjugate, in place where possible."""
+
+    def complex(self, maps: Array) -> Array:
+        """Return maps as complex numbers, for products with those."""
+
+    def forward_rows(self, maps: Array, out: Array, *, root: bool) -> None:
+        """Write the forward transforms of maps (S, B, grid), or of their square roots."""
+
+    def inverse_rows(self, spectra: Array, out: Array) -> None:
+        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
+
+    def cbrt(self, values: Array, out: Array) -> Array:
+        """Write cube roots of positive values to ``out``."""

@@ -1,0 +1,246 @@
+"""What the cascade and its derivatives share: which maps, on which grids, and their powers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from skwavelet.representations.voxel.arrays import Array, Arrays, half
+from skwavelet.representations.voxel.filters import Bank
+from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
+from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
+from skwavelet.representations.voxel.powers import PowerSums
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, samples, shift_spectra
+from skwavelet.representations.voxel.transfer import Transfer
+
+
+class Table:
+    """Sums (S, rows, n_powers) of some paths after another, put together on the host at the end."""
+
+    def __init__(self, arrays):
+        self.arrays, self._parts = arrays, []
+
+    def add(self, paths: np.ndarray, sums, factor: float, offset: np.ndarray | float = 0.0) -> None:
+        """Add factor * sums - offset to the paths that are not -1."""
+        self._parts.append((paths, sums, factor, offset))
+
+    def collect(self, n_structures: int, n_paths: int, n_powers: int) -> np.ndarray:
+        """Return the table (S, n_paths, n_powers) in float64, zero where nothing was added."""
+        table = np.zeros((n_structures, n_paths, n_powers))
+        if self._parts:
+            sums = self.arrays.host(self.arrays.xp.concat([p[1] for p in self._parts], axis=1))
+            start = 0
+            for paths, _, factor, offset in self._parts:
+                values = factor * sums[:, start : start + len(paths)] - offset
+                start += len(paths)
+                table[:, paths[paths >= 0]] += values[:, paths >= 0]
+        return table
+
+
+class Steps:
+    """The steps of the cascade of S structures of one box.
+
+    Parameters
+    ----------
+    plan : tuple of ScaleNode
+        What to compute.
+    bank : Bank
+        The wavelets.
+    grid : Grid
+        Box and grid shapes of the structures.
+    mix : ndarray of shape (n_channels, E)
+        Weights of the E elements of the structures in every channel.
+    floors : tuple of ndarray
+        Floors of the modulus: (n_channels, n_wavelets, n_scales) for first-order maps, and the
+        factors (n_wavelets,) by which a second wavelet changes them.
+    powers : PowerSums
+    n_paths : int
+        Rows of the result.
+    """
+
+    def __init__(self, plan, bank, grid, mix, floors, powers, n_paths):
+        self.plan: tuple[ScaleNode, ...] = plan
+        self.bank: Bank = bank
+        self.arrays = bank.arrays
+        self.grid: Grid = grid
+        self.mix = mix
+        self.floors, self.gains = floors
+        self.powers: PowerSums = powers
+        self.n_paths = n_paths
+
+    def _at(self, level: int) -> Arrays:
+        """Return the backend for the maps of a level."""
+        return self.arrays.at(self.grid.shapes[level])
+
+    def _nodes(self) -> Iterator[ScaleNode]:
+        """Yield the plan in pieces whose first-order maps may be kept."""
+        for node in self.plan:
+            shape = self.grid.shapes[node.scale]
+            size = node.n_parents
+            size = self._at(node.scale).kept_parents(shape, size)
+            yield from node.split(size)
+
+    def _density(self, densities: dict[int, Array], scale: int):
+        """Return the coefficients of densities on the grid of a scale."""
+        return densities[scale] if self.grid.has_boxes else self._moved(densities[0], 0, scale)
+
+    def _moved(self, spectra, fine: int, coarse: int):
+        """Move half spectra on the grid of a scale to that of a coarser one."""
+        shapes = self.grid.shapes[fine], self.grid.shapes[coarse]
+        if self.grid.has_boxes and fine != coarse:
+            return Transfer(self.arrays, self.grid, fine, coarse).values(spectra)
+        if shapes[0] == shapes[1]:
+            return spectra
+        kept = self.arrays.empty((*spectra.shape[:-3], *half(shapes[1])), spectra=True)
+        truncate(spectra, *shapes, kept)
+        return kept
+
+    def _move_back(self, total, cotangent, fine: int, coarse: int) -> None:
+        """Add the adjoint of ``_moved`` of cotangents on the grid of the coarser scale."""
+        if self.grid.has_boxes and fine != coarse:
+            total += Transfer(self.arrays, self.grid, fine, coarse).vjp(cotangent)
+        else:
+            add_embedded(total, cotangent, self.grid.shapes[fine], self.grid.shapes[coarse])
+
+    def _chunk(
+        self, spectra, wavelet: int, scale: int, level: int, mix=None, shift: Shift = UNSHIFTED
+    ):
+        filters = self.bank.on(scale, level, self.grid, shift)
+        return self._at(level).chunk(spectra, filters, wavelet, mix)
+
+    def _first_chunk(self, node: FirstNode, spectra, scale: int, shift: Shift = UNSHIFTED):
+        """Return the first-order maps of what ``_channels`` returns."""
+        mix = None if self._mixes_early(node, scale) else self._mix(node)
+        return self._chunk(spectra, node.wavelet, scale, scale, mix, shift)
+
+    def _samples(self, node: FirstNode, is_parent: bool):
+        degree = self.bank.wavelets[node.wavelet][1]
+        return samples(degree, is_feature=bool((node.paths >= 0).any()), is_parent=is_parent)
+
+    def _mix(self, node: FirstNode):
+        return self.arrays.asarray(self.mix[node.channels])
+
+    def _mixes_early(self, node: FirstNode, scale: int) -> bool:
+        """Whether the channels are mixed before the transforms."""
+        return self._at(scale).mixes_early(len(node.channels), self.mix.shape[1])
+
+    def _channels(self, node: FirstNode, elements, scale: int, name: str = "channels"):
+        """Return what enters a node's transforms, given the elements' densities or tangents.
+
+        Valid until the next call with this name.
+        """
+        if not self._mixes_early(node, scale):
+            return elements
+        channels = len(node.channels)
+        shape = (len(elements), channels, *elements.shape[2:])
+        mixed = self.arrays.buffer(name, shape, spectra=True)
+        mix = self.arrays.asarray(self.mix[node.channels].astype(np.complex128))
+        flat = elements.reshape(*elements.shape[:2], -1)
+        self.arrays.xp.matmul(mix, flat, out=mixed.reshape(len(mixed), channels, -1))
+        return mixed
+
+    def _first_floor(self, node: FirstNode, scale: int) -> np.ndarray:
+        return self.floors[node.channels, node.wavelet, scale]
+
+    def _second_floors(self, scale_node: ScaleNode) -> np.ndarray:
+        """Return the floors (n_wavelets, n_parents) of the maps that follow from a scale."""
+        parents = [self._first_floor(node, scale_node.scale) for node in scale_node.first]
+        return np.outer(self.gains, np.concatenate(parents))
+
+    def _second_chunks(self, node: SecondNode, level: int, parents) -> Iterator[tuple]:
+        """Split a node's parents into chunks that stay in cache; slices are into its rows."""
+        shape, l = self.grid.shapes[level], self.bank.wavelets[node.wavelet][1]
+        voxels = len(parents) * (2 * l + 1) * math.prod(shape)
+        per_parent = 2 * voxels * self.arrays.dtype.itemsize
+        size = max(1, int(self.arrays.chunk_bytes // per_parent))
+        for start in range(0, len(node.rows), size):
+            part = slice(start, min(start + size, len(node.rows)))
+            rows = part if node.all_rows else self.arrays.index(node.rows[part])
+            yield self._chunk(parents[:, rows], node.wavelet, node.scale, level), part, rows
+
+    def _levels(self, scale_node: ScaleNode) -> Iterator[tuple[int, list[SecondNode]]]:
+        """Yield the second-order nodes grid by grid: a path lives on the grid of max(j1, j2)."""
+        for level in range(scale_node.scale, len(self.grid.shapes)):
+            nodes = [n for n in scale_node.second if max(n.scale, scale_node.scale) == level]
+            if nodes:
+                yield level, nodes
+
+    def _raised(self, u, floor: np.ndarray):
+        """Add the squared floors, so that all maps are positive."""
+        u += self.arrays.asarray(floor**2)[:, None, None, None]
+        return u
+
+    def _voxel(self, level: int) -> float:
+        return self.grid.volumes[level] / math.prod(self.grid.shapes[level])
+
+    def _integrate(
+        self, table: Table, paths: np.ndarray, u, floor: np.ndarray, level: int, weight: float = 1.0
+    ) -> None:
+        """Take in the integrals of sigma^q over the box, without the floor's own."""
+        constant = floor[:, None] ** np.array(self.powers.powers)
+        constant *= weight * self.grid.volumes[level]
+        table.add(paths, self.powers.values(u), weight * self._voxel(level), constant)
+
+    def _write_spectra(self, maps, spectra, floor: np.ndarray | None = None) -> None:
+        """Write the Fourier coefficients of maps (S, B, grid), or of the modulus if of u."""
+        shape, arrays = maps.shape[2:], self.arrays.at(maps.shape[2:])
+        arrays.forward_rows(maps, spectra, root=floor is not None)
+        spectra *= 1 / math.prod(shape)
+        if floor is not None:
+            spectra[:, :, 0, 0, 0] -= arrays.asarray(floor)
+
+    def _parent_maps(self, cotangent, shape: tuple[int, int, int]):
+        """Apply the adjoint of ``_write_spectra``: maps from cotangents of coefficients."""
+        maps = self.arrays.empty((*cotangent.shape[:2], *shape))
+        self.arrays.at(shape).inverse_rows(cotangent, maps)
+        maps *= 1 / math.prod(shape)
+        return maps
+
+    def maps(
+        self,
+        densities: dict[int, Array],
+        first: tuple[int, int, int],
+        second: tuple[int, int] | None,
+    ) -> np.ndarray:
+        """Return the equivariant maps (2l + 1, grid) of one path of the first structure.
+
+        ``first`` is (channel, wavelet, scale), ``second`` (wavelet, scale) of a second layer.
+        """
+        channel, wavelet, scale = first
+        node = FirstNode(wavelet, np.array([channel]), np.array([-1]), slice(0, 1))
+        spectra = self._channels(node, self._density(densities, scale), scale)
+        chunk = self._first_chunk(node, spectra, scale)
+        if second is not None:
+            level = max(scale, second[1])
+            floor = self._first_floor(node, scale)
+            u = self._raised(chunk.squared_modulus(), floor)
+            parents = self.arrays.empty((*u.shape[:2], *half(u.shape[2:])), spectra=True)
+            self._write_spectra(u, parents, floor)
+            parents = self._moved(parents, scale, level)
+            chunk = self._chunk(parents, second[0], second[1], level)
+        return np.array(self.arrays.host(chunk.maps[0, 0]))
+
+    def _write_parents(self, maps, parents, sample, floor: np.ndarray | None = None) -> None:
+        """Add the coefficients of one sample to those of the parents, or begin with them."""
+        if not sample.of_parents:
+            return
+        if sample.of_parents == 1:
+            self._write_spectra(maps, parents, floor)
+            return
+        spectra = self.arrays.buffer("sample", parents.shape, spectra=True)
+        self._write_spectra(maps, spectra, floor)
+        shift_spectra(self.arrays, spectra, maps.shape[2:], sample.shift.back)
+        spectra *= sample.of_parents
+        if sample.shift == UNSHIFTED:
+            parents[...] = spectra
+        else:
+            parents += spectra
+
+    def _sample_maps(self, cotangent, shape: tuple[int, int, int], sample):
+        """Apply the adjoint of ``_write_parents``."""
+        if sample.of_parents != 1:
+            cotangent = cotangent * sample.of_parents
+            shift_spectra(self.arrays, cotangent, shape, sample.shift.back)
+        return self._parent_maps(cotangent, shape)
