@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from itertools import combinations_with_replacement
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -342,6 +343,21 @@ def test_all_directions_at_once_are_those_taken_alone(kind):
         for m, s in zip(moves, strains, strict=True)
     ]
     np.testing.assert_allclose(together, alone, rtol=1e-10, atol=1e-13 * np.abs(together).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_of_derivatives_counts(kind, monkeypatch):
+    """What a crystal's derivatives take is known before, to a factor of two."""
+    atoms, transformer = bulk("Si", cubic=True) * (2, 2, 2), fitted(kind)
+    (structure,) = check_structures([atoms])
+    evaluator = transformer._evaluator
+    jacobian = evaluator.inner.atom_jacobian(structure)
+    taken = jacobian.values.size * 8 + 3 * len(atoms) * evaluator.n_functions * 8
+    needed = evaluator.memory(structure, "jvp") - evaluator.memory(structure, "values")
+    assert 0.9 * taken <= needed <= 2 * taken + evaluator.inner.memory(structure, "jvp")
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=taken / 2))
+    with pytest.raises(ValueError, match=r"Structure 0 .* GiB are free"):
+        transformer.jvp([atoms], [np.zeros((1, len(atoms), 3))])
 
 
 @pytest.mark.parametrize("kind", KINDS)

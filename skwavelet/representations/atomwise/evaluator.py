@@ -18,6 +18,7 @@ import numpy as np
 from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.neighborhoods import estimate_pairs
 
 # Terms of some atoms together stay below this.
 TERM_BYTES = 2**23
@@ -157,9 +158,17 @@ class AtomwiseEvaluator(AtomEvaluator):
     # -- other ------------------------------------------------------------------------------
 
     def memory(self, structure: Structure, method: str = "values") -> float:
-        """Estimate the bytes of the features of all atoms, besides what these need."""
-        n_features = len(self.inner.columns[0])
-        return self.inner.memory(structure, method) + 16 * len(structure) * n_features
+        """Estimate the bytes of the features of all atoms, besides what these need.
+
+        For directions those are the derivatives of every atom in its neighbours, and of the sums.
+        """
+        n_atoms, n_features = len(structure), len(self.inner.columns[0])
+        needed = self.inner.memory(structure, method) + 16 * n_atoms * n_features
+        if "jvp" in method:
+            pairs = n_atoms + estimate_pairs(structure, self.interaction_range)
+            entries = min(pairs, n_atoms * n_atoms)
+            needed += 24 * (entries * n_features + n_atoms * self.n_functions)
+        return needed
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return what the features of the atoms need, and the remedy."""
