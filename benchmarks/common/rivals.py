@@ -138,7 +138,16 @@ class Polymlp(BaseEstimator):
         potential.set_datasets_structures(**labels)
         potential.fit()
         coeffs = potential.coeffs
-        self.calculator_ = PolymlpASECalculator(params=potential.parameters, coeffs=coeffs)
+
+        class Calculator(PolymlpASECalculator):
+            """With ASE's stresses: pypolymlp's are of the other sign, eV/cell, and end xy, yz, zx."""
+
+            def calculate(self, atoms, *args, **kwargs):
+                super().calculate(atoms, *args, **kwargs)
+                stress = np.asarray(self.results["stress"])[[0, 1, 2, 4, 5, 3]]
+                self.results["stress"] = -stress / atoms.get_volume()
+
+        self.calculator_ = Calculator(params=potential.parameters, coeffs=coeffs)
         self.n_parameters_ = len(coeffs)
         return self
 
