@@ -140,7 +140,7 @@ class Polymlp(BaseEstimator):
         coeffs = potential.coeffs
 
         class Calculator(PolymlpASECalculator):
-            """With ASE's stresses: pypolymlp's are of the other sign, eV/cell, and end xy, yz, zx."""
+            """Its stresses: pypolymlp has the other sign, eV/cell, and the end xy, yz, zx."""
 
             def calculate(self, atoms, *args, **kwargs):
                 super().calculate(atoms, *args, **kwargs)
