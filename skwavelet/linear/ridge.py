@@ -78,7 +78,7 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(60, 4))
     >>> model = RidgePath().fit(X, X @ [1.0, 0.0, -2.0, 0.0] + 3)
-    >>> model.coef_.round(3).tolist(), round(model.intercept_, 3)
+    >>> (model.coef_.round(3) + 0.0).tolist(), round(model.intercept_, 3)
     ([1.0, 0.0, -2.0, 0.0], 3.0)
     """
 
@@ -166,7 +166,7 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
                 solution = parts[0].solve(alpha, factors)
                 if solution is not None:
                     path.append((alpha, parts[1].rms_error(*solution)))
-        self.path_ = pd.DataFrame(path, columns=["alpha", "held_out_rmse"])
+        self._path = np.reshape(path, (-1, 2))
         whole = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         self.alpha_ = alphas[0]
         if path:
@@ -177,6 +177,12 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
             solution = whole.solve(self.alpha_, factors)
         self.coef_, self.intercept_ = solution
         return self
+
+    @property
+    def path_(self) -> pd.DataFrame:
+        """Errors on held-out groups by penalty; made anew, as skops cannot store a DataFrame."""
+        check_is_fitted(self)
+        return pd.DataFrame(self._path, columns=["alpha", "held_out_rmse"])
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict.

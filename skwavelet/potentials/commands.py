@@ -240,7 +240,7 @@ def info(options: argparse.Namespace) -> None:
         for leaf in feature_chain(model.features_).leaves:
             elements = ", ".join(leaf.elements_)
             print(f"{leaf}: {leaf.n_features_out_} features of {elements}")
-        print(f"{model.regressor}")
+        print(f"{model.regressor_}")
     if not record:
         return
     command, count = record["command"], record["structures"]

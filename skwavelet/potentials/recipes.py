@@ -28,8 +28,12 @@ def _ridge(representation: Any) -> EnergyForceRegressor:
 # A new model is one line here: what it is, as the help shows it, and an unfitted estimator.
 RECIPES: dict[str, tuple[str, Callable[[], EnergyForceRegressor]]] = {
     "point": (
-        "scattering at the atoms, ridge regression: the one to begin with",
+        "scattering at the atoms, ridge regression: quick to fit and to run",
         lambda: _ridge(PointScattering(smoothing=SMOOTHING)),
+    ),
+    "invariants": (
+        "products of invariants, ridge regression: what EnergyForceRegressor() is",
+        EnergyForceRegressor,
     ),
     "point-bags": (
         "scattering at the atoms, an ensemble: sparse, with error bars",

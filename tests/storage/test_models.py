@@ -52,6 +52,17 @@ def test_every_representation_comes_back(features, data, tmp_path):
     assert record_of(tmp_path / "m.skops") == {}
 
 
+def test_the_default_linear_model_comes_back(data, tmp_path):
+    features = PointScattering(n=[1, 2], max_l=1, n_scales=2)
+    model = EnergyForceRegressor(features, random_state=0).fit(data.structures, data.energies)
+    save_model(model, tmp_path / "m.skops")
+    loaded = load_model(tmp_path / "m.skops")
+    np.testing.assert_array_equal(loaded.predict(data.structures), model.predict(data.structures))
+    path = loaded.regressor_.path_
+    assert path.equals(model.regressor_.path_)
+    assert list(path.columns) == ["alpha", "held_out_rmse"]
+
+
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_model_by_name_can_be_saved(name, tmp_path):
     save_model(recipe(name), tmp_path / "m.skops")
