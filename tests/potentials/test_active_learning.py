@@ -247,7 +247,7 @@ class WithoutStress(Calculator):
 
 def test_labellers_without_stress():
     learner = ActiveLearner(potential(), WithoutStress(), threshold=0.1).fit(alloys())
-    assert learner.model_.n_rows_ == 8 * (1 + 8)
+    assert learner.model_.n_rows_ == 8 * (1 + 3 * 4)
 
 
 @pytest.mark.parametrize(

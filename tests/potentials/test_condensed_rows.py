@@ -48,8 +48,8 @@ def test_condensed_rows_are_the_same_problem(dtype, fit_intercept, monkeypatch):
     lasso = clone(model).set_params(regressor=Lasso(1e-5, max_iter=20)).fit
     with pytest.warns(ConvergenceWarning):
         lasso(data.structures, *labels)
-    # That of weight 0 has one row of energy, 8 of forces and 6 of stress.
-    assert len(kept[1].targets) == plain.n_rows_ + 15
+    # That of weight 0 has one row of energy, 12 of forces and 6 of stress.
+    assert len(kept[1].targets) == plain.n_rows_ + 19
 
 
 def test_more_rows_than_memory_holds(monkeypatch):

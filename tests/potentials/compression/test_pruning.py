@@ -97,8 +97,9 @@ PIPELINES = {
 def test_pruned_predictions_are_the_same(alloy, name):
     model = PIPELINES[name]().fit(alloy.structures, alloy.energies)
     pruned = prune(model)
+    # Maps that are left out no longer share their box with others: rounding differs.
     np.testing.assert_allclose(
-        pruned.predict(alloy.structures), model.predict(alloy.structures), rtol=1e-9
+        pruned.predict(alloy.structures), model.predict(alloy.structures), rtol=1e-7
     )
     n_used = np.count_nonzero(model[-1].coef_)
     assert pruned[-1].n_features_in_ <= max(n_used, 24)
