@@ -20,6 +20,7 @@ from sklearn.base import clone
 from skwavelet._utils.files import write_atomically
 from skwavelet.potentials.calculator import ScatteringCalculator
 from skwavelet.structures.checks import as_atoms, check_structures
+from skwavelet.structures.labels import labels_of
 
 # Growth of a standard deviation, since the last label, that another label is asked for.
 _MARGIN = 1.25
@@ -321,14 +322,17 @@ def _label(atoms: Atoms, labeller: Any) -> dict[str, Any]:
     bare = atoms.copy()
     bare.calc, bare.constraints = labeller, []
     has_stress = bare.pbc.all() and "stress" in labeller.implemented_properties
+    for calculate in (bare.get_potential_energy, bare.get_forces, *[bare.get_stress] * has_stress):
+        calculate()
+    labels = labels_of([bare])
     return {
         "numbers": bare.numbers,
         "positions": bare.positions,
         "cell": bare.cell.array,
         "pbc": bare.pbc,
-        "energy": np.float64(bare.get_potential_energy() / len(bare)),
-        "forces": bare.get_forces(),
-        "stress": bare.get_stress() if has_stress else None,
+        "energy": labels.energies[0],
+        "forces": None if labels.forces is None else labels.forces[0],
+        "stress": None if labels.stress is None else labels.stress[0],
     }
 
 

@@ -106,7 +106,7 @@ def test_pruned_predictions_are_the_same(alloy, name):
     assert pruned[:-1].transform(alloy.structures[:1]).shape == (1, pruned[-1].n_features_in_)
     again = prune(pickle.loads(pickle.dumps(pruned)))
     np.testing.assert_allclose(
-        again.predict(alloy.structures), model.predict(alloy.structures), rtol=1e-9
+        again.predict(alloy.structures), pruned.predict(alloy.structures), rtol=1e-9
     )
 
 
