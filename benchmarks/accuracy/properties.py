@@ -24,7 +24,7 @@ are of dynamics of cells of at least 10 Å: --duration picoseconds of it.
 Penalties are those of least error in five folds of the training structures, whose energies and
 forces count as in the fit.
 
-Cost: 10 min; --quick 30 s. Needs phonopy; pypolymlp is left out where it is not installed.
+Cost: 15 min; --quick 30 s. Needs phonopy; pypolymlp is left out where it is not installed.
 """
 
 import sys
