@@ -64,16 +64,16 @@ class EnergyForceRegressor(
     Parameters
     ----------
     features : estimator, default=None
-        None takes the products of invariants that `default_features` returns. Otherwise
-        a representation such as `VoxelScattering`, a Pipeline of one and of linear steps
-        (scalers, selectors, PCA), or a FeatureUnion of such.
+        None takes `PointInvariants` of up to three moments and the 2,000 smoothest products of two
+        of them that have at most four moments (`AtomPolynomial`). Otherwise a representation such
+        as `VoxelScattering`, a Pipeline of one and of linear steps (scalers, selectors, PCA), or a
+        FeatureUnion of such.
     regressor : estimator, default=None
         None takes `RidgePath`. Otherwise a linear model that takes ``sample_weight``:
         `BaggedOLSEnsemble`, `GreedyOLSRegressor`, or any of scikit-learn with ``coef_`` (Ridge,
         Lasso, ...). Our own models are handed the intercept as a column that is zero in derivative
-        rows. For those of scikit-learn the
-        energy rows are centred and the fit is made without intercept, which for squared errors
-        is the same; they compute in float64. A penalty counts against the sum over structures,
+        rows. For those of scikit-learn the energy rows are centred and the fit is made without
+        intercept, which for squared errors is the same; they compute in float64. A penalty counts against the sum over structures,
         each with weight 1 for its energy, and not against the mean. Those that hold out rows by
         themselves (RidgeCV, LassoCV) know no groups: rows of one structure fall on both sides.
     force_weight : float, default=0.001
@@ -225,7 +225,12 @@ class EnergyForceRegressor(
             forces, stress = [forces[i] for i in kept], [stress[i] for i in kept]
             y, groups, weight = y[kept], groups[kept], weight[kept]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
-        self.features_ = clone(default_features() if self.features is None else self.features)
+        if self.features is None:
+            self.features_ = default_features(
+                len({number for atoms in X for number in atoms.numbers})
+            )
+        else:
+            self.features_ = clone(self.features)
         if hasattr(self.features_, "fit_transform"):
             features = np.asarray(self.features_.fit_transform(X, y))
         else:  # a FrozenEstimator
@@ -433,17 +438,14 @@ class EnergyForceRegressor(
         return tags
 
 
-def default_features() -> AtomPolynomial:
+def default_features(n_elements: int) -> AtomPolynomial:
     """Return the features of potentials for which none are named.
 
     The invariants of up to three moments, and the 2,000 smoothest products of two of them that have
-    at most four moments.
-
-    Returns
-    -------
-    AtomPolynomial
+    at most four moments, shared out among the elements.
     """
-    return AtomPolynomial(PointInvariants(), center=True, max_order=4, max_products=2000)
+    n_products = 2000 // n_elements
+    return AtomPolynomial(PointInvariants(), center=True, max_order=4, max_products=n_products)
 
 
 @split_model.register

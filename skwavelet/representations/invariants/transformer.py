@@ -171,7 +171,7 @@ class PointInvariants(AtomFeaturesMixin):
 
     @property
     def penalty_factors_(self) -> np.ndarray:
-        """Factors (n_features,) of the penalty of a linear model, see `penalty_factors`."""
+        """Factors (n_features,) of the penalty of a linear model, which `RidgePath` takes."""
         table = self.feature_table_
         return penalty_factors(table["order"], table["radial"] + table["angular"])
 
