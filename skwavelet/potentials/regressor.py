@@ -73,9 +73,10 @@ class EnergyForceRegressor(
         `BaggedOLSEnsemble`, `GreedyOLSRegressor`, or any of scikit-learn with ``coef_`` (Ridge,
         Lasso, ...). Our own models are handed the intercept as a column that is zero in derivative
         rows. For those of scikit-learn the energy rows are centred and the fit is made without
-        intercept, which for squared errors is the same; they compute in float64. A penalty counts against the sum over structures,
-        each with weight 1 for its energy, and not against the mean. Those that hold out rows by
-        themselves (RidgeCV, LassoCV) know no groups: rows of one structure fall on both sides.
+        intercept, which for squared errors is the same; they compute in float64. A penalty counts
+        against the sum over structures, each with weight 1 for its energy, and not against the
+        mean. Those that hold out rows by themselves (RidgeCV, LassoCV) know no groups: rows of
+        one structure fall on both sides.
     force_weight : float, default=0.001
         Weight of the mean squared force error, Å²/atom². The default makes a force error of
         100 meV/Å count as much as an energy error of 3.2 meV/atom.
