@@ -153,14 +153,14 @@ sys.path.insert(0, {tests!r})
 import psutil
 from ase import Atoms
 from helpers.small_structures import cubic
-from skwavelet import PointScattering, VoxelScattering
+from skwavelet import AngularFeatures, VoxelScattering
 voxel = VoxelScattering(order=1, n_scales=1).fit([cubic()])
-point = PointScattering(order=1, reach=40.0).fit([cubic()])
+angular = AngularFeatures(reach=40.0).fit([cubic()])
 voxel.transform([cubic()])
 limit = psutil.Process().memory_info().vms + 200 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 large = cubic().repeat((10, 10, 10))
-for transformer in (voxel, point):
+for transformer in (voxel, angular):
     try:
         transformer.transform([cubic(), large])
     except ValueError as error:

@@ -94,8 +94,8 @@ class ActiveLearner:
     ...     atoms.rattle(0.05, seed=seed)
     >>> point = PointScattering((1, 2), 1, powers=(2,), n_scales=1, dtype="float64")
     >>> ensemble = BaggedOLSEnsemble(5, max_features=20, random_state=0)
-    >>> model = EnergyForceRegressor(point, ensemble, random_state=0)
-    >>> learner = ActiveLearner(model, EMT(), threshold=0.1).fit(start)
+    >>> model = EnergyForceRegressor(point, ensemble, n_directions=8, random_state=0)
+    >>> learner = ActiveLearner(model, EMT(), threshold=0.02).fit(start)
     >>> atoms = start[0].copy()
     >>> atoms.calc = learner.calculator()
     >>> settings = {"temperature_K": 900, "friction": 0.02, "fixcm": False}
