@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def compiled(function: Callable) -> Any:
     return dispatcher
 
 
+@cache
 def _newest() -> tuple[float, int]:
     """Return the time of the last change of a kernel, and the size of all files with kernels."""
     package = Path(__file__).parents[1]
