@@ -27,6 +27,7 @@ from skwavelet._utils.versioning import VersionedMixin
 
 # Rows that are turned to double precision at a time.
 ROWS = 2048
+ALPHAS = 10.0 ** np.arange(-12, -2)
 
 
 class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
@@ -43,8 +44,8 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    alphas : sequence of float, default=(1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-        Penalties to choose from; one is taken as it is.
+    alphas : sequence of float, default=None
+        Penalties to choose from; one is taken as it is. None: the powers of ten from 1e-12 to 1e-3.
     held_out : float, default=0.2
         Part of the groups whose error chooses alpha. The final weights are those of all rows.
     fit_intercept : bool, default=True
@@ -83,7 +84,7 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "alphas": ["array-like"],
+        "alphas": [None, "array-like"],
         "held_out": [Interval(Real, 0, 1, closed="neither")],
         "fit_intercept": ["boolean"],
         "random_state": ["random_state"],
@@ -91,7 +92,7 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        alphas: Sequence[float] = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
+        alphas: Sequence[float] | None = None,
         *,
         held_out: float = 0.2,
         fit_intercept: bool = True,
@@ -149,7 +150,8 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         factors = np.ones(n_features)
         if penalty_factors is not None:
             factors = check_row_vector(penalty_factors, n_features, "penalty_factors")
-        alphas = check_row_vector(self.alphas, np.size(self.alphas), "alphas")
+        alphas = ALPHAS if self.alphas is None else self.alphas
+        alphas = check_row_vector(alphas, np.size(alphas), "alphas")
         if not (factors > 0).all() or not len(alphas) or not (alphas > 0).all():
             raise ValueError("penalty_factors and alphas must be positive numbers.")
         held = np.zeros(n_samples, dtype=bool)
