@@ -99,7 +99,8 @@ def test_a_worker_that_dies(cluster, tmp_path):
     with joblib.parallel_config("dask"):
         store = featurize(transformer, X, tmp_path / "store", chunk_size=2)
     assert not marker.exists()
-    np.testing.assert_array_equal(store[:], expected)
+    # Transforms are planned in every process, and round differently.
+    np.testing.assert_allclose(store[:], expected, rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are killed by POSIX signals")
@@ -123,5 +124,5 @@ def test_an_ensemble_outlives_a_worker(cluster, tmp_path):
     with joblib.parallel_config("dask"):
         found = model.fit(X, y).coef_
     killer.join()
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-6)
     assert not psutil.pid_exists(pids[0]) or psutil.Process(pids[0]).status() == "zombie"
