@@ -28,7 +28,11 @@ def compiled(function: Callable) -> Any:
     -------
     callable
     """
-    options: dict[str, Any] = {"fastmath": FAST_MATH, "error_model": "numpy", "nogil": True}
+    # With called kernels inlined whether they were just compiled or read from disk: apart, they
+    # round differently, and processes would disagree in the last bit.
+    options: dict[str, Any] = {
+        "fastmath": FAST_MATH, "error_model": "numpy", "nogil": True, "forceinline": True,
+    }  # fmt: skip
     try:
         dispatcher = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no directory to keep it in

@@ -50,10 +50,8 @@ class AtomGroups:
         if self.each:
             sums[atoms][:, places] += terms
         else:
-            members = self.of[atoms]
-            # Row by row: a matrix product adds in an order that depends on the number of threads.
-            for group in np.unique(members):
-                sums[group, places] += terms[members == group].sum(axis=0, dtype=np.float64)
+            members = self.of[atoms] == np.arange(self.count)[:, None]
+            sums[:, places] += members.astype(terms.dtype) @ terms
 
 
 class AtomEvaluator(Evaluator):
