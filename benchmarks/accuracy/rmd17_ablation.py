@@ -48,7 +48,12 @@ def measure(options, train, test, epochs, seed):
     if not options.pop("forces", True):
         forces = None
     kind = PointScatteringNetwork if options.pop("point", False) else AngularNetwork
-    network = kind(**options, max_epochs=epochs, validation_fraction=0.05, random_state=seed)
+    # Equation (5.16) with p = 0.01, which weighs total energies.
+    weight = 99 / len(X[0]) ** 2
+    network = kind(
+        **options, max_epochs=epochs, force_weight=weight, validation_fraction=0.05,
+        random_state=seed,
+    )  # fmt: skip
     start = time.process_time()
     network.fit(X, y, forces=forces)
     seconds = time.process_time() - start

@@ -102,7 +102,10 @@ def main():
         train, test = rmd17_parts(args.data, name)
         if args.quick:
             train, test = [part[:60] for part in train], [part[:60] for part in test]
-        settings = {"validation_fraction": 0.05, "random_state": 0, "verbose": args.verbose}
+        # Equation (5.16) with p = 0.01, which weighs total energies.
+        weight = 99 / len(train[0][0]) ** 2
+        settings = {"force_weight": weight, "validation_fraction": 0.05, "random_state": 0}
+        settings["verbose"] = args.verbose
         network = AngularNetwork(width=args.width, **settings)
         errors = run(name, network, train, test, args.minutes, args.cache)
         energy, force = errors["energy"], errors["force"]

@@ -21,7 +21,7 @@ from ase import Atoms
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon
-from skwavelet.neural.training import loss_and_errors
+from skwavelet.neural.training import Labels, LossWeights, loss_and_errors
 from skwavelet.structures.checks import check_structures
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -57,9 +57,11 @@ def angular_step(structures, energies, forces, width, **options):
     ).float()  # fmt: skip
     graphs = [build_graph(s, CUTOFF, elements) for s in check_structures(structures)]
     batch, optimizer = collate(graphs, torch.float32), Muon(module, 1e-4)
+    labels = Labels(energies, forces, None, torch.ones(len(batch)))
+    weights = LossWeights(1.0, 0.01 / forces[0].numel())
 
     def step():
-        loss, *_ = loss_and_errors(module, batch, energies, forces, 0.01, training=True)
+        loss, *_ = loss_and_errors(module, batch, labels, weights, training=True)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

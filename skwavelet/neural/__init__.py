@@ -4,6 +4,7 @@ Install with ``pip install "skwavelet[neural]"``. This is the one part of the li
 torch, and ``import skwavelet`` does not import it.
 """
 
+from skwavelet.neural import energies as energies
 from skwavelet.neural.angular import AngularNetwork
 from skwavelet.neural.point import PointScatteringNetwork
 

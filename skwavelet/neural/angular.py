@@ -24,7 +24,7 @@ _N_ANGULAR = {"legendre": 4, "gaussian": 10}
 
 
 class AngularNetwork(NetworkRegressor):
-    r"""Network of learned three-body filters, trained on energies and forces.
+    r"""Network of learned three-body filters, trained on energies, forces and stresses.
 
     Every atom starts from a learned vector of its element. Each layer adds a message from the
     neighbours, weighed by learned filters of distances and angles; two dense layers read an
@@ -63,9 +63,11 @@ class AngularNetwork(NetworkRegressor):
         atoms; a sequence gives the numbers of nodes. For structures without periods only.
     pooling_weight : float, default=0.01
         Weight of the link and entropy losses of pooling.
-    energy_weight : float, default=0.01
-        p in the loss (5.16): p mean (energy error)² + (1 - p) mean (force error)², total
-        energies in eV and force components in eV/Å. Without forces, p = 1.
+    force_weight, stress_weight : float, default=0.01 and 10
+        In the loss, mean (energy error)² + force_weight mean (force error)² + stress_weight mean
+        (stress error)², in (eV/atom)², (eV/Å)² and (eV/Å³)², as in
+        `skwavelet.EnergyForceRegressor`. Equation (5.16) of the reference, with total energies,
+        is this with p = 1 / (1 + N² force_weight) for structures of N atoms.
     learning_rate : float, default=0.006
         At its highest, of Muon (matrices of weights) and Adam (everything else).
     schedule : {"cosine", "plateau"}, default="cosine"
@@ -78,11 +80,15 @@ class AngularNetwork(NetworkRegressor):
     patience : int, default=None
         Stop when the validation loss has not fallen for so many epochs; None never does.
     validation_fraction : float, default=0.1
-        Part of the groups that is held out to choose the best weights. None trains on
-        everything and keeps the last weights.
+        Part of the structures that is held out to choose the best weights, rounded to one fold of
+        several: whole groups, of all compositions (`skwavelet.RelaxationPathGroupKFold`). None
+        trains on everything and keeps the last weights.
     averaging : float, default=0.999
         Decay per step of the running average of the weights, which is what validation and
         predictions use; 0 uses the weights themselves.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the fit before, with its elements, shifts and
+        scale, instead of starting anew: after more structures have been labelled, for one.
     dtype : {"float32", "float64"}, default="float32"
         Of the network.
     device : str or torch.device, default="auto"
@@ -108,7 +114,8 @@ class AngularNetwork(NetworkRegressor):
         Root mean square of the training forces (eV/Å), the unit inside of the network.
     history_ : DataFrame
         One row per epoch: train_loss, learning_rate, and of the validation set loss, energy MAE
-        (eV) and force MAE (eV/Å). Losses are in units of ``scale_`` squared.
+        (eV/atom), force MAE (eV/Å) and stress MAE (eV/Å³), where there are such labels. Losses
+        are in units of ``scale_`` squared.
     n_iter_, best_epoch_ : int
         Epochs in all, and the epoch of the weights that are kept.
 
@@ -120,8 +127,7 @@ class AngularNetwork(NetworkRegressor):
 
     Notes
     -----
-    ``y`` and ``predict`` are eV/atom, as for every model of the library; the loss is that of total
-    energies.
+    ``y`` and ``predict`` are eV/atom, as for every model of the library.
 
     The reference's filter depends on the distance to k and the angle, so that a lone neighbour
     acts not at all; here a two-body filter of the distance to k is added to it. The number of
@@ -174,7 +180,8 @@ class AngularNetwork(NetworkRegressor):
         messages: str = "both",
         pooling: int | Sequence[int] | None = None,
         pooling_weight: float = 0.01,
-        energy_weight: float = 0.01,
+        force_weight: float = 0.01,
+        stress_weight: float = 10.0,
         learning_rate: float = 0.006,
         schedule: str = "cosine",
         batch_size: int = 10,
@@ -182,6 +189,7 @@ class AngularNetwork(NetworkRegressor):
         patience: int | None = None,
         validation_fraction: float | None = 0.1,
         averaging: float = 0.999,
+        warm_start: bool = False,
         dtype: str = "float32",
         device: str | torch.device = "auto",
         checkpoint_path: str | Path | None = None,
@@ -197,7 +205,8 @@ class AngularNetwork(NetworkRegressor):
         self.messages = messages
         self.pooling = pooling
         self.pooling_weight = pooling_weight
-        self.energy_weight = energy_weight
+        self.force_weight = force_weight
+        self.stress_weight = stress_weight
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.batch_size = batch_size
@@ -205,6 +214,7 @@ class AngularNetwork(NetworkRegressor):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.averaging = averaging
+        self.warm_start = warm_start
         self.dtype = dtype
         self.device = device
         self.checkpoint_path = checkpoint_path
@@ -283,6 +293,9 @@ class AngularNetwork(NetworkRegressor):
                 f"pooling must be a number of levels or numbers of nodes, not {self.pooling!r}."
             )
         return tuple(nodes.tolist())
+
+    def _why_not_local(self) -> str:
+        return "" if self.pooling is None else "atoms: fit with pooling=None."
 
     def _check_support(self, structures: list[Structure]) -> None:
         self._check_pooling(structures)

@@ -35,6 +35,8 @@ class Graph:
         Period (Å) added to the neighbour's position.
     filled : ndarray of shape (N, K)
         Whether a slot holds a neighbour.
+    volume: float
+        Of the cell (Å^3); 1 where not all directions are periodic, and no stress is defined.
     """
 
     index: int
@@ -43,6 +45,7 @@ class Graph:
     neighbors: np.ndarray
     offsets: np.ndarray
     filled: np.ndarray
+    volume: float
 
 
 def build_graph(structure: Structure, cutoff: float, elements: Sequence[int]) -> Graph:
@@ -72,7 +75,8 @@ def build_graph(structure: Structure, cutoff: float, elements: Sequence[int]) ->
     filled = np.zeros(shape, dtype=bool)
     filled[hoods.centers, slots] = True
     species = np.searchsorted(elements, structure.numbers)
-    return Graph(structure.index, species, structure.positions, neighbors, offsets, filled)
+    volume = abs(np.linalg.det(structure.cell)) if structure.pbc.all() else 1.0
+    return Graph(structure.index, species, structure.positions, neighbors, offsets, filled, volume)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +94,8 @@ class Batch:
         Number of the structure of each atom.
     sizes : Tensor of shape (B,)
         Number of atoms of each structure.
+    volumes : Tensor of shape (B,)
+        Of the cells (Å^3); 1 where not all directions are periodic.
     """
 
     species: Tensor
@@ -99,6 +105,7 @@ class Batch:
     filled: Tensor
     structure: Tensor
     sizes: Tensor
+    volumes: Tensor
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -148,4 +155,5 @@ def collate(graphs: Sequence[Graph], dtype: torch.dtype) -> Batch:
         torch.from_numpy(filled),
         torch.from_numpy(np.repeat(np.arange(len(graphs)), sizes)),
         torch.from_numpy(sizes),
+        torch.tensor([graph.volume for graph in graphs], dtype=dtype),
     )

@@ -88,18 +88,28 @@ class AngularModule(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return one number per structure (B,), and the sum of the auxiliary losses of pooling."""
-        features = self.embedding(batch.species)
-        total = losses = features.new_zeros(())
-        for level, layers in enumerate(self.levels):
-            if level:
-                features, batch, loss = self.pools[level - 1](features, batch)
-                losses = losses + loss
-            around = self.geometries[level](batch.vectors(), batch.neighbors, batch.filled)
-            moments: list[Tensor] = []
-            for layer in layers:
-                features, moments = layer(features, moments, around)
-            total = total + batch.sums(self.readouts[level](features))
+        features = self._message(0, self.embedding(batch.species), batch)
+        # Sums of many atoms need more digits than their terms.
+        total = batch.sums(self.readouts[0](features).double())
+        losses = features.new_zeros(())
+        for level, pool in enumerate(self.pools, start=1):
+            features, batch, loss = pool(features, batch)
+            features = self._message(level, features, batch)
+            numbers = batch.sums(self.readouts[level](features).double())
+            total, losses = total + numbers, losses + loss
         return total, losses
+
+    def of_atoms(self, batch: Batch) -> Tensor:
+        """Return one number per atom (N,), whose sums are those of the structures."""
+        return self.readouts[0](self._message(0, self.embedding(batch.species), batch))
+
+    def _message(self, level: int, features: Tensor, batch: Batch) -> Tensor:
+        """Return the features (N, width) after the layers of a level."""
+        around = self.geometries[level](batch.vectors(), batch.neighbors, batch.filled)
+        moments: list[Tensor] = []
+        for layer in self.levels[level]:
+            features, moments = layer(features, moments, around)
+        return features
 
 
 class ScatteringModule(nn.Module):
@@ -156,13 +166,17 @@ class ScatteringModule(nn.Module):
         # The head acts on means over atoms, so that the result grows with the structure.
         return self.head(pooled).reshape(-1) * batch.sizes, pooled.new_zeros(())
 
+    def of_atoms(self, batch: Batch) -> Tensor:
+        """Return one number per atom (N,), whose sums the linear head gives."""
+        return self.head((self.atom_powers(batch) - self.means) / self.spreads).squeeze(-1)
+
     def pooled(self, batch: Batch) -> Tensor:
         """Return the means over atoms of the powers of all features, (B, n_pooled)."""
-        means = []
-        for features in self.layers(batch):
-            powers = torch.cat([features.abs() ** q for q in self.powers], dim=1)
-            means.append(batch.sums(powers) / batch.sizes[:, None])
-        return torch.cat(means, dim=1)
+        return batch.sums(self.atom_powers(batch)) / batch.sizes[:, None]
+
+    def atom_powers(self, batch: Batch) -> Tensor:
+        """Return the powers (N, n_pooled) of all features of the atoms."""
+        return torch.cat([f.abs() ** q for f in self.layers(batch) for q in self.powers], dim=1)
 
     def layers(self, batch: Batch) -> list[Tensor]:
         """Return the features of the atoms: the embedding, then the modulus of every layer."""

@@ -27,7 +27,7 @@ _CALIBRATION = 100
 
 
 class PointScatteringNetwork(NetworkRegressor):
-    r"""Wavelet scattering network at the atoms, trained on energies and forces.
+    r"""Wavelet scattering network at the atoms, trained on energies, forces and stresses.
 
     Every layer mixes the channels :math:`X_b` of the atoms by learned weights, takes the modulus
     of their scattering at the atoms by fixed wavelets, and hands all outputs on as new channels
@@ -66,9 +66,11 @@ class PointScatteringNetwork(NetworkRegressor):
         Powers of the channels that are pooled, 1 at least.
     head : {"mlp", "linear"}, default="mlp"
         What makes an energy of the means.
-    energy_weight, learning_rate, schedule, batch_size, max_epochs, patience : see AngularNetwork
+    force_weight, stress_weight, learning_rate, schedule, batch_size : see AngularNetwork
         How to train; here the learning rate is 0.002 by default.
-    validation_fraction, averaging, dtype, device, checkpoint_path : see AngularNetwork
+    max_epochs, patience, validation_fraction, averaging, warm_start : see AngularNetwork
+        Likewise.
+    dtype, device, checkpoint_path : see AngularNetwork
         Likewise.
     random_state, verbose : see AngularNetwork
         Likewise.
@@ -134,7 +136,8 @@ class PointScatteringNetwork(NetworkRegressor):
         reach: float = 5.0,
         powers: Sequence[float] = (1, 2),
         head: str = "mlp",
-        energy_weight: float = 0.01,
+        force_weight: float = 0.01,
+        stress_weight: float = 10.0,
         learning_rate: float = 0.002,
         schedule: str = "cosine",
         batch_size: int = 10,
@@ -142,6 +145,7 @@ class PointScatteringNetwork(NetworkRegressor):
         patience: int | None = None,
         validation_fraction: float | None = 0.1,
         averaging: float = 0.999,
+        warm_start: bool = False,
         dtype: str = "float32",
         device: str | torch.device = "auto",
         checkpoint_path: str | Path | None = None,
@@ -159,7 +163,8 @@ class PointScatteringNetwork(NetworkRegressor):
         self.reach = reach
         self.powers = powers
         self.head = head
-        self.energy_weight = energy_weight
+        self.force_weight = force_weight
+        self.stress_weight = stress_weight
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.batch_size = batch_size
@@ -167,6 +172,7 @@ class PointScatteringNetwork(NetworkRegressor):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.averaging = averaging
+        self.warm_start = warm_start
         self.dtype = dtype
         self.device = device
         self.checkpoint_path = checkpoint_path
@@ -186,6 +192,9 @@ class PointScatteringNetwork(NetworkRegressor):
             self.beta_ = float(self.beta)
         natural = natural_reach(self._orders, self.beta_, _TOLERANCE)
         self.n_scales_ = self.n_scales or scales_to_reach(self.cutoff_, natural, self.scale_step)
+
+    def _why_not_local(self) -> str:
+        return "" if self.head == "linear" else 'atoms: fit with head="linear".'
 
     def _build(self, graphs: list[Graph]) -> nn.Module:
         scales = [self.scale_step * j for j in range(self.n_scales_)]

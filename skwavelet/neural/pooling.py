@@ -50,6 +50,7 @@ def node_batch(positions: Tensor, batch: Batch, n_nodes: int) -> Batch:
         filled=torch.ones_like(neighbors, dtype=torch.bool),
         structure=structure,
         sizes=torch.full((len(batch),), n_nodes, device=device),
+        volumes=batch.volumes,
     )
 
 

@@ -17,7 +17,6 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -29,17 +28,19 @@ from skwavelet._utils.validation import (
     check_groups,
     check_parameters,
     check_row_vector,
+    check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.neural.graph import Graph, build_graph, collate
+from skwavelet.neural.graph import Batch, Graph, build_graph, collate
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.neural.training import Labelled, Settings, Trainer
-from skwavelet.potentials.energy_model import EnergyModel, energy_model
-from skwavelet.potentials.label_checks import check_forces, check_stress_is_defined
+from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.label_checks import check_forces, check_stress, check_stress_is_defined
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
+from skwavelet.structures.folds import RelaxationPathGroupKFold
 
 # Parameters that do not change what is learned.
-_WITHOUT_EFFECT = ("checkpoint_path", "device", "verbose")
+_WITHOUT_EFFECT = ("checkpoint_path", "device", "verbose", "warm_start")
 
 
 class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
@@ -52,7 +53,8 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
     _parameter_constraints: ClassVar[dict] = {
         "width": [Interval(Integral, 1, None, closed="left")],
         "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "energy_weight": [Interval(Real, 0, 1, closed="both")],
+        "force_weight": [Interval(Real, 0, None, closed="neither")],
+        "stress_weight": [Interval(Real, 0, None, closed="neither")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"cosine", "plateau"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -60,6 +62,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         "patience": [None, Interval(Integral, 1, None, closed="left")],
         "validation_fraction": [None, Interval(Real, 0, 1, closed="neither")],
         "averaging": [Interval(Real, 0, 1, closed="left")],
+        "warm_start": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
         "device": [str, torch.device],
         "checkpoint_path": [None, str, Path],
@@ -72,7 +75,9 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         X: Sequence[Atoms],
         y: ArrayLike,
         forces: Sequence[np.ndarray | None] | None = None,
+        stress: Sequence[np.ndarray | None] | None = None,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Train the network.
 
@@ -82,11 +87,17 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         y : array-like of shape (n_structures,)
             Energies, eV/atom.
         forces : sequence of array of shape (N, 3), default=None
-            Forces of each structure, eV/Å; None or an array of NaN where there are none. Where no
-            structure has any, the network is trained on energies alone.
+            Forces of each structure, eV/Å; None or an array of NaN where there are none, which may
+            be everywhere.
+        stress : sequence of array of shape (6,), default=None
+            Stress of each structure, eV/Å³, in ASE's sign and order (xx, yy, zz, yz, xz, xy);
+            None or NaN where there is none.
         groups : array-like of shape (n_structures,), default=None
             Group of each structure (relaxation path). Whole groups are held out for validation.
             None: each structure is its own group.
+        sample_weight : array-like of shape (n_structures,), default=None
+            Weight of each structure, of its energy, forces and stress alike: 2 counts as two
+            such structures, and 0 as if the structure were not there. None: 1.
 
         Returns
         -------
@@ -96,6 +107,8 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         ------
         TypeError, ValueError
             If a parameter, a structure or a label is unusable; the message names the structure.
+            With ``warm_start``, also if a structure has an element that the fitted network does not
+            know, or if the parameters do not fit its weights.
         FloatingPointError
             If the loss stops being a number; the message names epoch, batch and structures.
         """
@@ -104,37 +117,29 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         structures = check_structures(X)
         y = check_row_vector(y, len(X), "y")
         groups = check_groups(groups, len(X))
-        labels = check_forces(forces, X)
+        weights = check_sample_weight(sample_weight, len(X))
+        pulls, stresses = check_forces(forces, X), check_stress(stress, X)
+        if not weights.all():  # as if they were not there
+            kept = np.flatnonzero(weights)
+            X, structures = [X[i] for i in kept], [structures[i] for i in kept]
+            pulls, stresses = [pulls[i] for i in kept], [stresses[i] for i in kept]
+            y, groups, weights = y[kept], groups[kept], weights[kept]
         seed = int(check_random_state(self.random_state).randint(2**31))
-        elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
-        self.elements_ = [chemical_symbols[z] for z in elements]
-        self._atomic_numbers = tuple(elements)
-        self._learn(structures)
-        train, held_out = self._split(groups, seed)
-        counts = np.array(
-            [np.bincount(self._species(s), minlength=len(elements)) for s in structures]
-        )
-        y = y * counts.sum(axis=1)  # the network learns total energies
-        with_forces = any(label is not None for label in labels)
-        self._learn_shifts(counts, y, labels, train)
-        data = Labelled(
-            [build_graph(s, self.cutoff_, elements) for s in structures],
-            (y - counts @ self.shifts_) / self.scale_,
-            [
-                np.full((len(s), 3), np.nan) if label is None else label / self.scale_
-                for s, label in zip(structures, labels, strict=True)
-            ]
-            if with_forces
-            else None,
-        )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = self._build(data.take(train).graphs)
+        train, held_out = self._split(X, groups, seed)
+        totals = y * [len(structure) for structure in structures]  # what the network learns
+        continued = self.warm_start and hasattr(self, "module_")
+        if continued:
+            check_elements(structures, self._atomic_numbers)
+            self._check_support(structures)
+        else:
+            self._learn_units(structures, totals, pulls, weights, train)
+        data = self._labelled(structures, totals, pulls, stresses, weights)
+        module = self._start_module(data.take(train).graphs, seed, continued)
         trainer = Trainer(
             module.to(self._device()),
             data.take(train),
             data.take(held_out) if len(held_out) else None,
-            self._settings(seed, structures, y, labels, groups),
+            self._settings(seed, structures, (y, pulls, stresses, groups, weights), continued),
         )
         trainer.run()
         self.module_ = trainer.module.eval().requires_grad_(False)
@@ -208,38 +213,98 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
 
     # -- training ------------------------------------------------------------------------------
 
-    def _split(self, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def _split(
+        self, X: Sequence[Atoms], groups: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows to train on and those of the groups that are held out."""
         if self.validation_fraction is None:
             return np.arange(len(groups)), np.arange(0)
-        if len(np.unique(groups)) < 2:
+        n_groups = len(np.unique(groups))
+        if n_groups < 2:
             raise ValueError(
                 "One group cannot be split for validation: pass more groups, or set "
                 "validation_fraction=None."
             )
-        splitter = GroupShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
-        return next(splitter.split(groups, groups=groups))
+        n_folds = min(n_groups, max(2, round(1 / self.validation_fraction)))
+        folds = RelaxationPathGroupKFold(n_folds, random_state=seed)
+        return next(folds.split(X, groups=groups))
 
-    def _learn_shifts(self, counts, y, labels, train) -> None:
-        """Learn an energy per atom of every element, and the unit of energies and forces."""
-        counts, y = counts[train], y[train]
+    def _learn_units(
+        self,
+        structures: list[Structure],
+        totals: np.ndarray,
+        forces: list[np.ndarray | None],
+        weights: np.ndarray,
+        train: np.ndarray,
+    ) -> None:
+        """Learn elements, an energy of every element, and the unit of energies and forces."""
+        elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
+        self.elements_ = [chemical_symbols[z] for z in elements]
+        self._atomic_numbers = tuple(elements)
+        self._learn(structures)
+        counts = np.array(
+            [np.bincount(self._species(structures[row]), minlength=len(elements)) for row in train]
+        )
+        y, root = totals[train], np.sqrt(weights[train])
         # The mean energy per atom first: least squares of smallest norm spread the rest evenly
         # over elements that the compositions do not tell apart.
-        mean = y.sum() / counts.sum()
-        self.shifts_ = mean + np.linalg.lstsq(counts, y - mean * counts.sum(axis=1))[0]
-        components = [labels[row].ravel() for row in train if labels[row] is not None]
+        mean = (weights[train] @ y) / (weights[train] @ counts).sum()
+        rest = y - mean * counts.sum(axis=1)
+        self.shifts_ = mean + np.linalg.lstsq(counts * root[:, None], rest * root)[0]
+        found = [forces[row] for row in train]
+        components = [force.ravel() for force in found if force is not None]
         values = np.concatenate(components) if components else y - counts @ self.shifts_
         spread = float(np.sqrt(np.mean(values**2)))
         self.scale_ = spread if spread > 1e-12 else 1.0
 
-    def _settings(self, seed: int, structures, y, labels, groups) -> Settings:
+    def _labelled(
+        self,
+        structures: list[Structure],
+        totals: np.ndarray,
+        forces: list[np.ndarray | None],
+        stress: list[np.ndarray | None],
+        weights: np.ndarray,
+    ) -> Labelled:
+        """Return structures with labels in the units of the network."""
+        shifts = np.array([self.shifts_[self._species(s)].sum() for s in structures])
+        return Labelled(
+            [build_graph(s, self.cutoff_, self._atomic_numbers) for s in structures],
+            (totals - shifts) / self.scale_,
+            [
+                np.full((len(s), 3), np.nan) if label is None else label / self.scale_
+                for s, label in zip(structures, forces, strict=True)
+            ],
+            np.array([np.full(6, np.nan) if s is None else s / self.scale_ for s in stress]),
+            weights,
+        )
+
+    def _start_module(self, graphs: list[Graph], seed: int, continued: bool) -> nn.Module:
+        """Return a module with first weights, or with those of the fit before."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = self._build(graphs)
+        if continued:
+            try:
+                module.load_state_dict(self.module_.state_dict())
+            except RuntimeError as error:
+                raise ValueError(
+                    "warm_start=True goes on from the fitted network, whose weights do not fit the "
+                    "parameters as they are now: set them back, or fit with warm_start=False."
+                ) from error
+        return module
+
+    def _settings(
+        self, seed: int, structures: list[Structure], labels: tuple, continued: bool
+    ) -> Settings:
         parameters = self.get_params(deep=False)
         for name in (*_WITHOUT_EFFECT, "random_state"):
             parameters.pop(name)
         arrays = [(s.numbers, s.positions, s.cell, s.pbc) for s in structures]
+        first = [w.cpu().numpy() for w in self.module_.state_dict().values()] if continued else None
         path = self.checkpoint_path
         return Settings(
-            energy_weight=self.energy_weight,
+            force_weight=self.force_weight,
+            stress_weight=self.stress_weight,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
             batch_size=self.batch_size,
@@ -249,9 +314,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
             pooling_weight=getattr(self, "pooling_weight", 0.0),
             seed=seed,
             checkpoint=None if path is None else Path(path),
-            fingerprint=joblib.hash(
-                (type(self).__name__, parameters, seed, arrays, y, labels, groups)
-            ),
+            fingerprint=joblib.hash((type(self).__name__, parameters, seed, arrays, labels, first)),
             verbose=self.verbose,
         )
 
@@ -287,6 +350,16 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
             strains = self.scale_ * _array(strains) if strained else [None] * len(graphs)
             results += zip(energies, gradients, strains, strict=True)
         return results
+
+    def _batch_of(self, atoms: Atoms) -> tuple[Batch, np.ndarray]:
+        """Return one structure as a batch, and the energies (N,) of its elements (eV)."""
+        ((graphs, (structure,)),) = self._batches([atoms])
+        batch = collate(graphs, self._dtype).to(self._place())
+        return batch, self.shifts_[self._species(structure)]
+
+    def _why_not_local(self) -> str:
+        """Return what the energy is no sum over, and the remedy; nothing where it is one."""
+        raise NotImplementedError
 
     def _per_atom(self, values: torch.Tensor, structures: list[Structure]) -> np.ndarray:
         shifts = [self.shifts_[self._species(structure)].mean() for structure in structures]
@@ -325,38 +398,3 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype(np.float64)
-
-
-class NetworkEnergyModel(EnergyModel):
-    """Energies per atom of a fitted network, and their derivatives.
-
-    Parameters
-    ----------
-    network : NetworkRegressor
-    """
-
-    def __init__(self, network: NetworkRegressor):
-        self.network = network
-
-    def values(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Return the energies (n_structures, 1), eV/atom."""
-        return self.network.predict(X)[:, None]
-
-    def value_and_vjp(
-        self, X: Sequence[Atoms], cotangents: np.ndarray
-    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Return energies (1,), and gradients in positions and strain times the cotangents."""
-        return [
-            (np.array([energy]), weight * gradient, weight * strain)
-            for (energy, gradient, strain), weight in zip(
-                self.network._derivatives(X),
-                cotangents[:, 0] / [len(atoms) for atoms in X],
-                strict=True,
-            )
-        ]
-
-
-@energy_model.register
-def _(model: NetworkRegressor) -> EnergyModel:
-    check_is_fitted(model)
-    return NetworkEnergyModel(model)

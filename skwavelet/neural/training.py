@@ -1,4 +1,4 @@
-"""The training loop: loss (5.16), learning rate, averaged weights, validation, checkpoints.
+"""The training loop: loss, learning rate, averaged weights, validation, checkpoints.
 
 skorch was tried first (1.4). Both of its steps had to be replaced for losses that hold derivatives,
 its batches had to be dressed up as arrays, and a resumed fit did not end where an uninterrupted one
@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,11 +28,41 @@ from skwavelet.neural.optimizer import Muon
 
 # Steps over which the learning rate rises to its value, against bad first steps.
 _WARMUP = 100
-# Largest norm of the gradient of the loss, whose terms are of order 1.
+# Largest norm of the gradient of a loss whose terms are of order 1.
 _LARGEST_GRADIENT = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of a batch as tensors, in units of the training set's spread.
+
+    Attributes
+    ----------
+    energies : Tensor of shape (B,)
+        Of whole structures, in float64.
+    forces : Tensor of shape (N, 3) or None
+        NaN where there are none; None where no structure has any.
+    stress : Tensor of shape (B, 6) or None
+        Likewise.
+    weights : Tensor of shape (B,)
+        Weight of each structure.
+    """
+
+    energies: Tensor
+    forces: Tensor | None
+    stress: Tensor | None
+    weights: Tensor
+
+
+class LossWeights(NamedTuple):
+    """What squared errors are multiplied by: of energies per atom, of components of the others."""
+
+    energy: float = 1.0
+    forces: float = 0.0
+    stress: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """Structures with labels, in units of the training set's spread.
 
@@ -39,37 +70,80 @@ class Labelled:
     ----------
     graphs : list of Graph
     energies : ndarray of shape (n_structures,)
-    forces : list of ndarray of shape (N, 3), or None
+        Of whole structures.
+    forces : list of ndarray of shape (N, 3)
         NaN throughout where a structure has none.
+    stress : ndarray of shape (n_structures, 6)
+        NaN throughout where a structure has none.
+    weights : ndarray of shape (n_structures,)
+        How often each structure counts.
     """
 
     graphs: list[Graph]
     energies: np.ndarray
-    forces: list[np.ndarray] | None
+    forces: list[np.ndarray]
+    stress: np.ndarray
+    weights: np.ndarray
 
     def __len__(self) -> int:
         return len(self.graphs)
 
     def take(self, rows: np.ndarray) -> Labelled:
         """Return some of the structures."""
-        forces = None if self.forces is None else [self.forces[row] for row in rows]
-        return Labelled([self.graphs[row] for row in rows], self.energies[rows], forces)
+        return Labelled(
+            [self.graphs[row] for row in rows],
+            self.energies[rows],
+            [self.forces[row] for row in rows],
+            self.stress[rows],
+            self.weights[rows],
+        )
 
-    def batch(self, rows: np.ndarray, like: Tensor) -> tuple[Batch, Tensor, Tensor | None]:
-        """Return structures and labels as tensors of the dtype and on the device of ``like``."""
+    def loss_weights(self, force_weight: float, stress_weight: float) -> LossWeights:
+        """Return the weights with which the loss of all structures is one of means.
+
+        With them, the mean over structures of what `loss_and_errors` adds up is
+
+            mean (energy error)^2 + force_weight mean (force error)^2 + stress_weight mean
+            (stress error)^2,
+
+        means over structures and over the labelled components, each counted with the weight of
+        its structure. They stay the same in every batch, which may hold few labels of a kind.
+        """
+        n_forces = sum(
+            w * np.isfinite(f).sum() for w, f in zip(self.weights, self.forces, strict=True)
+        )
+        n_stress = self.weights @ np.isfinite(self.stress).sum(axis=1)
+        return LossWeights(
+            len(self) / self.weights.sum(),
+            force_weight * len(self) / n_forces if n_forces else 0.0,
+            stress_weight * len(self) / n_stress if n_stress else 0.0,
+        )
+
+    def batch(self, rows: np.ndarray, like: Tensor, kinds: LossWeights) -> tuple[Batch, Labels]:
+        """Return structures and labels as tensors of the dtype and on the device of ``like``.
+
+        Labels whose weight is 0 in ``kinds`` are left out.
+        """
         part = self.take(rows)
-        energies = torch.from_numpy(part.energies).to(like)
-        forces = None
-        if part.forces is not None:
-            forces = torch.from_numpy(np.concatenate(part.forces)).to(like)
-        return collate(part.graphs, like.dtype).to(like.device), energies, forces
+
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(values).to(like)
+
+        labels = Labels(
+            torch.from_numpy(part.energies).to(like.device),
+            tensor(np.concatenate(part.forces)) if kinds.forces else None,
+            tensor(part.stress) if kinds.stress else None,
+            tensor(part.weights),
+        )
+        return collate(part.graphs, like.dtype).to(like.device), labels
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to train; see `skwavelet.neural.AngularNetwork` for what the names mean."""
 
-    energy_weight: float
+    force_weight: float
+    stress_weight: float
     learning_rate: float
     schedule: str
     batch_size: int
@@ -84,31 +158,46 @@ class Settings:
 
 
 def loss_and_errors(
-    module: nn.Module,
-    batch: Batch,
-    energies: Tensor,
-    forces: Tensor | None,
-    energy_weight: float,
-    *,
-    training: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the loss (5.16), auxiliary losses, and absolute errors of energies and forces.
+    module: nn.Module, batch: Batch, labels: Labels, kinds: LossWeights, *, training: bool
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Return the loss, auxiliary losses, and the errors of energies per atom, forces and stresses.
 
-    The loss is p mean (energy error)^2 + (1 - p) mean (force error)^2, means over structures and
-    over the components of the forces that are labelled; without forces, the first mean alone.
+    The loss is the mean over structures of their weight times
+
+        kinds.energy (energy error per atom)^2 + kinds.forces |force errors|^2
+        + kinds.stress |stress errors|^2,
+
+    sums over components that are labelled. Errors of labels that there are none of are empty.
     """
-    if forces is None:
+    if labels.forces is None and labels.stress is None:
         with torch.set_grad_enabled(training):
             predicted, losses = module(batch)
-        error = predicted - energies
-        return error.square().mean(), losses, error.abs(), error.new_zeros(0)
-    predicted, gradients, _, losses = energy_gradients(module, batch, create_graph=training)
-    error = predicted - energies
-    force_error = (gradients + forces)[torch.isfinite(forces)]
-    # The sum over max(1, ...) leaves a batch without labelled forces its energies.
-    squares = force_error.square().sum() / max(1, force_error.numel())
-    loss = energy_weight * error.square().mean() + (1 - energy_weight) * squares
-    return loss, losses, error.abs(), force_error.abs()
+        gradients = strains = None
+    else:
+        predicted, gradients, strains, losses = energy_gradients(
+            module, batch, create_graph=training, strained=labels.stress is not None
+        )
+    error = (predicted - labels.energies) / batch.sizes
+    squares = kinds.energy * error.square()
+    errors = [error, error.new_zeros(0), error.new_zeros(0)]
+    if labels.forces is not None and gradients is not None:
+        known = torch.isfinite(labels.forces)
+        # Where there is no label the error is 0 and has no gradient, which NaN would have.
+        off = torch.where(known, -gradients - labels.forces.nan_to_num(), 0.0)
+        squares = squares + kinds.forces * batch.sums(off.square().sum(dim=1))
+        errors[1] = off[known]
+    if labels.stress is not None and strains is not None:
+        known = torch.isfinite(labels.stress)
+        off = torch.where(known, voigt(strains, batch.volumes) - labels.stress.nan_to_num(), 0.0)
+        squares = squares + kinds.stress * off.square().sum(dim=1)
+        errors[2] = off[known]
+    return (labels.weights * squares).mean(), losses, errors
+
+
+def voigt(strains: Tensor, volumes: Tensor) -> Tensor:
+    """Return stresses (B, 6), in ASE's order, of derivatives by strain (B, 3, 3) and volumes."""
+    flat = (0.5 * (strains + strains.mT)).flatten(1)
+    return flat[:, [0, 4, 8, 5, 2, 1]] / volumes[:, None]
 
 
 class Trainer:
@@ -133,6 +222,11 @@ class Trainer:
     ):
         self.module, self.train, self.validation = module, train, validation
         self.settings = settings
+        weights = settings.force_weight, settings.stress_weight
+        self.kinds = train.loss_weights(*weights)
+        self.validation_kinds = None if validation is None else validation.loss_weights(*weights)
+        # In units of the loss, whose largest term is mostly that of the forces.
+        self.largest = _LARGEST_GRADIENT * (settings.force_weight if self.kinds.forces else 1.0)
         self.average = copy.deepcopy(module)
         self.optimizer = Muon(module, settings.learning_rate)
         self.batches = -(-len(train) // settings.batch_size)
@@ -173,7 +267,7 @@ class Trainer:
         entry = {"train_loss": total, "learning_rate": self.optimizer.param_groups[0]["lr"]}
         score = -float(self.epoch)  # without validation the last is the best
         if self.validation is not None:
-            errors = self._validate(self.validation)
+            errors = self._validate()
             entry.update(errors)
             score = errors["validation_loss"]
         if score < self.best:
@@ -192,10 +286,8 @@ class Trainer:
     def _step(self, number: int, rows: np.ndarray) -> float:
         settings = self.settings
         like = next(self.module.parameters())
-        batch, energies, forces = self.train.batch(rows, like)
-        loss, losses, *_ = loss_and_errors(
-            self.module, batch, energies, forces, settings.energy_weight, training=True
-        )
+        batch, labels = self.train.batch(rows, like, self.kinds)
+        loss, losses, _ = loss_and_errors(self.module, batch, labels, self.kinds, training=True)
         loss = loss + settings.pooling_weight * losses
         if not torch.isfinite(loss):
             names = ", ".join(str(self.train.graphs[row].index) for row in rows)
@@ -205,7 +297,7 @@ class Trainer:
             )
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.module.parameters(), _LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self.module.parameters(), self.largest)
         self.optimizer.step()
         self.step += 1
         if isinstance(self.scheduler, LambdaLR):
@@ -221,30 +313,25 @@ class Trainer:
         for average, current in pairs:
             average.lerp_(current, 1 - decay)
 
-    def _validate(self, data: Labelled) -> dict[str, float]:
+    def _validate(self) -> dict[str, float]:
+        data, kinds = self.validation, self.validation_kinds
+        assert data is not None  # checked where this is called
+        assert kinds is not None
         like = next(self.average.parameters())
-        size = 4 * self.settings.batch_size
-        sizes = np.array([len(graph.species) for graph in data.graphs])
-        errors, force_errors = [], []
+        size, total = 4 * self.settings.batch_size, 0.0
+        errors: list[list[np.ndarray]] = [[], [], []]
         for start in range(0, len(data), size):
             rows = np.arange(start, min(start + size, len(data)))
-            *_, energy, force = loss_and_errors(
-                self.average, *data.batch(rows, like), self.settings.energy_weight, training=False
-            )
-            errors.append(energy.detach().cpu().numpy().astype(np.float64))
-            force_errors.append(force.detach().cpu().numpy().astype(np.float64))
-        # Means over the whole set, so that the loss does not depend on the batches.
-        energy, force = np.concatenate(errors), np.concatenate(force_errors)
-        loss = np.mean(energy**2)
-        if data.forces is not None:
-            p = self.settings.energy_weight
-            loss = p * loss + (1 - p) * np.square(force).sum() / max(1, force.size)
-        result = {
-            "validation_loss": float(loss),
-            "validation_energy_mae": float(np.mean(energy / sizes)),
-        }
-        if force.size:
-            result["validation_force_mae"] = float(force.mean())
+            batch, labels = data.batch(rows, like, kinds)
+            loss, _, found = loss_and_errors(self.average, batch, labels, kinds, training=False)
+            total += loss.item() * len(rows) / len(data)
+            for known, values in zip(errors, found, strict=True):
+                known.append(values.detach().abs().cpu().numpy().astype(np.float64))
+        result = {"validation_loss": total}
+        for name, values in zip(("energy", "force", "stress"), errors, strict=True):
+            joined = np.concatenate(values)
+            if joined.size:
+                result[f"validation_{name}_mae"] = float(joined.mean())
         return result
 
     def _scheduler(self) -> LambdaLR | ReduceLROnPlateau:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,8 +13,53 @@ from skwavelet.potentials.linear_chain import LinearChain
 from skwavelet.representations.atom_features import AtomFeaturesMixin
 
 
+class AtomEnergies(ABC):
+    """The energies of atoms, whose sum is the energy of a structure.
+
+    The calculator asks for `values`, and `skwavelet.lammps` for everything.
+    """
+
+    @property
+    @abstractmethod
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the energy of an atom."""
+
+    @property
+    @abstractmethod
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that the model knows."""
+
+    @abstractmethod
+    def values(self, atoms: Atoms) -> np.ndarray:
+        """Return the energies (N,) of all atoms (eV)."""
+
+    @abstractmethod
+    def virials(self, atoms: Atoms) -> np.ndarray:
+        """Return the virials (N, 3, 3) of all atoms, minus the derivatives by strain (eV)."""
+
+    @abstractmethod
+    def partial_value_and_vjp(
+        self, atoms: Atoms, n_atoms: int
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the energy of the first atoms of a structure, and its gradients.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Behind the first atoms stand others that are their neighbours only.
+        n_atoms : int
+            How many atoms have an energy.
+
+        Returns
+        -------
+        (float, ndarray (N, 3), ndarray (3, 3))
+            Energy (eV), gradient with respect to the positions (per Å) of all atoms and to a
+            homogeneous strain.
+        """
+
+
 @dataclass(frozen=True)
-class AtomEnergies:
+class LinearAtomEnergies(AtomEnergies):
     """The energies of atoms that a linear chain adds up.
 
     With features x(i) of every atom i, whose mean over the atoms the representations return, the
@@ -85,21 +131,7 @@ class AtomEnergies:
     def partial_value_and_vjp(
         self, atoms: Atoms, n_atoms: int
     ) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return the energy of the first atoms of a structure, and its gradients.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-            Behind the first atoms stand others that are their neighbours only.
-        n_atoms : int
-            How many atoms have an energy.
-
-        Returns
-        -------
-        (float, ndarray (N, 3), ndarray (3, 3))
-            Energy (eV), gradient with respect to the positions (per Å) of all atoms and to a
-            homogeneous strain.
-        """
+        """Return the energy of the first atoms of a structure, and its gradients."""
         energy = n_atoms * self.offset
         gradient, strain = np.zeros((len(atoms), 3)), np.zeros((3, 3))
         for leaf, weights in self.leaves:

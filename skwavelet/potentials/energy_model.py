@@ -31,7 +31,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet.linear.calibration import SpreadCalibration, unbiased_std
-from skwavelet.potentials.atom_energies import AtomEnergies
+from skwavelet.potentials.atom_energies import AtomEnergies, LinearAtomEnergies
 from skwavelet.potentials.linear_chain import (
     BaseSearchCV,
     LinearChain,
@@ -326,7 +326,7 @@ class LinearEnergyModel(EnergyModel):
         """Return the energies of the atoms."""
         if self.totals:
             raise TypeError("A model of total energies has no energies of atoms: fit eV/atom.")
-        return AtomEnergies.of(self.chain)
+        return LinearAtomEnergies.of(self.chain)
 
     def _units(self, X: Sequence[Atoms]) -> np.ndarray:
         """Return what the outputs of the chain are to be divided by."""

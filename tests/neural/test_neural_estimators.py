@@ -69,8 +69,9 @@ def test_parameters_are_stored_as_they_are(name):
 @classes
 @pytest.mark.parametrize(
     "bad",
-    [{"width": 0}, {"energy_weight": 1.5}, {"dtype": "float16"}, {"schedule": "step"},
-     {"validation_fraction": 1.0}, {"averaging": 1.0}, {"learning_rate": 0}],
+    [{"width": 0}, {"force_weight": 0}, {"stress_weight": -1.0}, {"dtype": "float16"},
+     {"schedule": "step"}, {"warm_start": 2}, {"validation_fraction": 1.0},
+     {"averaging": 1.0}, {"learning_rate": 0}],
     ids=str,
 )  # fmt: skip
 def test_bad_parameters_are_named(cls, bad):
@@ -129,7 +130,7 @@ def test_history_holds_errors_in_electronvolts():
     X, y, forces = waters(10)
     network = NETWORKS["legendre"](max_epochs=3, averaging=0.0, validation_fraction=0.3)
     network.fit(X, y, forces=forces)
-    train, held_out = network._split(np.arange(10), int(np.random.RandomState(0).randint(2**31)))
+    train, held_out = network._split(X, np.arange(10), int(np.random.RandomState(0).randint(2**31)))
     assert set(train) | set(held_out) == set(range(10))
     rows = [X[i] for i in held_out]
     best = network.history_.loc[network.best_epoch_]

@@ -9,14 +9,18 @@ pytest.importorskip("torch", reason="the networks need torch")
 
 import torch
 from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
 from helpers.neural_checks import NETWORKS, cells, labels, waters
 from helpers.small_structures import molecule, triclinic
 
+from skwavelet import labels_of
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork, training
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon, orthogonalized
-from skwavelet.neural.training import Labelled, Trainer, loss_and_errors
+from skwavelet.neural.training import Labels, LossWeights, Trainer, loss_and_errors
+from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.structures.checks import check_structures
 
 
@@ -27,7 +31,7 @@ def weights(network):
 @pytest.mark.parametrize("options", [
     {"basis": "legendre"}, {"basis": "gaussian"}, {"basis": "legendre", "nodes": (2,)},
 ])  # fmt: skip
-def test_loss_with_forces_has_the_right_derivatives(options):
+def test_loss_with_forces_and_stress_has_the_right_derivatives(options):
     """The loss holds first derivatives of the network, its gradient second ones."""
     torch.manual_seed(0)
     module = AngularModule(
@@ -35,10 +39,17 @@ def test_loss_with_forces_has_the_right_derivatives(options):
         **{"messages": "both", "nodes": ()} | options,
     ).double()  # fmt: skip
     structures = [molecule(), molecule()[:2]]
+    if "nodes" not in options:
+        structures[1] = triclinic()
+    n_atoms = sum(map(len, structures))
     graphs = [build_graph(s, 3.2, (3, 8, 14)) for s in check_structures(structures)]
     batch = collate(graphs, torch.float64)
-    energies = torch.randn(2, dtype=torch.float64)
-    forces = torch.randn(5, 3, dtype=torch.float64)
+    stress = torch.randn(2, 6, dtype=torch.float64)
+    stress[0] = torch.nan
+    given = Labels(
+        torch.randn(2, dtype=torch.float64), torch.randn(n_atoms, 3, dtype=torch.float64),
+        None if "nodes" in options else stress, torch.tensor([1.0, 2.0], dtype=torch.float64),
+    )  # fmt: skip
     names, values = zip(*module.named_parameters(), strict=True)
 
     class Loss(torch.nn.Module):
@@ -47,8 +58,8 @@ def test_loss_with_forces_has_the_right_derivatives(options):
             self.module = module
 
         def forward(self):
-            loss, losses, *_ = loss_and_errors(
-                self.module, batch, energies, forces, 0.3, training=True
+            loss, losses, _ = loss_and_errors(
+                self.module, batch, given, LossWeights(1.5, 0.2, 3.0), training=True
             )
             return loss + 0.1 * losses
 
@@ -59,26 +70,117 @@ def test_loss_with_forces_has_the_right_derivatives(options):
     assert torch.autograd.gradcheck(loss, values, atol=1e-6, rtol=1e-5)
 
 
-def test_loss_is_the_weighted_mean_of_squares():
-    X, y, forces = waters(3)
-    forces[1] = None
-    network = NETWORKS["legendre"](validation_fraction=None).fit(X, y, forces=forces)
-    graphs = [build_graph(s, 3.2, (1, 8)) for s in check_structures(X)]
-    given = [np.full((3, 3), np.nan) if f is None else f for f in forces]
-    loss, _, energy_errors, force_errors = loss_and_errors(
-        network.module_, collate(graphs, torch.float64), torch.from_numpy(y),
-        torch.from_numpy(np.concatenate(given)), 0.3, training=False,
-    )  # fmt: skip
-    unit, shift = network.scale_, network.shifts_
-    predicted = (3 * network.predict(X) - 2 * shift[0] - shift[1]) / unit
-    pulls = np.array(network.predict_forces(X))[[0, 2]] / unit
-    pull_errors = pulls - np.array([forces[0], forces[2]])
-    expected = 0.3 * np.mean((predicted - y) ** 2) + 0.7 * np.mean(pull_errors**2)
-    np.testing.assert_allclose(loss.item(), expected, rtol=1e-12)
-    np.testing.assert_allclose(energy_errors.detach(), np.abs(predicted - y), rtol=1e-10)
-    np.testing.assert_allclose(
-        force_errors.detach(), np.abs(pull_errors).ravel(), rtol=1e-8, atol=1e-12
+def crystals(n):
+    """Rattled and strained cells of copper of two sizes, with the labels of their potential."""
+    rng, structures = np.random.default_rng(0), []
+    for number in range(n):
+        atoms = bulk("Cu", a=3.6 * rng.uniform(0.96, 1.04), cubic=number % 2 == 0)
+        atoms = atoms.repeat((2, 1, 1))
+        atoms.rattle(0.1, rng=rng)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.02 * rng.normal(size=(3, 3))), True)
+        atoms.calc = EMT()
+        structures.append(atoms)
+    return structures, labels_of(structures)
+
+
+def test_loss_is_the_weighted_sum_of_means_of_squares():
+    """Of all structures, however they are dealt out to batches of one size."""
+    X, found = crystals(6)
+    y, forces, stress = found.energies, list(found.forces), list(found.stress)
+    forces[1] = stress[0] = stress[4] = None
+    stress[3] = np.full(6, np.nan)
+    weights = np.array([1.0, 2, 0.5, 1, 3, 1])
+    network = NETWORKS["legendre"](validation_fraction=None, force_weight=0.3, stress_weight=5.0)
+    network.fit(X, y, forces, stress, sample_weight=weights)
+    structures = check_structures(X)
+    sizes = np.array([len(atoms) for atoms in X])
+    data = network._labelled(
+        structures, y * sizes, check_forces(forces, X), check_stress(stress, X), weights
     )
+    kinds, like = data.loss_weights(0.3, 5.0), next(network.module_.parameters())
+    unit = network.scale_
+    off = (network.predict(X) - y) / unit
+    expected = np.average(off**2, weights=weights)
+    pulls, given = [0, 2, 3, 4, 5], [1, 2, 5]
+    errors = [(network.predict_forces(X)[i] - forces[i]) / unit for i in pulls]
+    squares = [weights[i] * np.square(e).sum() for i, e in zip(pulls, errors, strict=True)]
+    expected += 0.3 * sum(squares) / sum(weights[i] * 3 * len(X[i]) for i in pulls)
+    rest = (network.predict_stress([X[i] for i in given]) - [stress[i] for i in given]) / unit
+    expected += 5.0 * np.average((rest**2).mean(axis=1), weights=weights[given])
+    for size in (1, 2, 6):
+        losses = []
+        for start in range(0, 6, size):
+            batch, labels = data.batch(np.arange(start, start + size), like, kinds)
+            loss, _, parts = loss_and_errors(network.module_, batch, labels, kinds, training=False)
+            losses.append(loss.item())
+        np.testing.assert_allclose(np.mean(losses), expected, rtol=1e-10)
+    parts = [part.detach().numpy() for part in parts]
+    np.testing.assert_allclose(parts[0], off, rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(parts[1], np.concatenate(errors).ravel(), rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(parts[2], rest.ravel(), rtol=1e-7, atol=1e-10)
+
+
+def test_structures_of_weight_zero_are_not_there():
+    X, found = crystals(6)
+    labels = found.energies, found.forces, found.stress
+    weights = [1, 1, 0, 1, 0, 1]
+    kept = [0, 1, 3, 5]
+    one = NETWORKS["pairs"]().fit(X, *labels, sample_weight=weights)
+    two = NETWORKS["pairs"]().fit(
+        [X[i] for i in kept], *([part[i] for i in kept] for part in labels)
+    )
+    np.testing.assert_array_equal(one.predict(X), two.predict(X))
+    other = NETWORKS["pairs"]().fit(X, *labels, sample_weight=[1, 1, 2, 1, 2, 1])
+    assert np.abs(other.predict(X) - one.predict(X)).max() > 1e-6
+
+
+def test_stress_is_learned():
+    X, found = crystals(8)
+    errors = {}
+    for kind, stress in (("alone", None), ("stress", found.stress)):
+        network = AngularNetwork(
+            1, 8, cutoff=4.0, learning_rate=0.05, max_epochs=100, batch_size=8, averaging=0.9,
+            validation_fraction=None, dtype="float64", random_state=0,
+        ).fit(X, found.energies, stress=stress)  # fmt: skip
+        off = network.predict_stress(X) - found.stress
+        errors[kind] = np.sqrt(np.mean(off**2) / np.mean(np.square(found.stress)))
+    assert errors["stress"] < 0.3
+    assert errors["alone"] > 3 * errors["stress"]
+
+
+@pytest.mark.parametrize("missing", [None, np.full(6, np.nan)])
+def test_stress_of_no_structure_is_no_stress(missing):
+    X, found = crystals(4)
+    alone = NETWORKS["pairs"]().fit(X, found.energies, found.forces)
+    assert "validation_stress_mae" not in alone.history_
+    same = NETWORKS["pairs"]().fit(X, found.energies, found.forces, stress=[missing] * 4)
+    np.testing.assert_array_equal(same.predict(X), alone.predict(X))
+    both = NETWORKS["pairs"]().fit(X, found.energies, found.forces, found.stress)
+    assert both.history_["validation_stress_mae"].notna().all()
+    with pytest.raises(ValueError, match=r"stress\[0\] is given, but structure 0 is not periodic"):
+        alone.fit([molecule()], [0.0], stress=[np.zeros(6)])
+
+
+@pytest.mark.parametrize("name", ["legendre", "point"])
+def test_warm_start_goes_on(name):
+    X, y, forces = waters(10)
+    network = NETWORKS[name](warm_start=True, max_epochs=3)
+    network.fit(X, y, forces)  # there is nothing to go on from: as ever
+    np.testing.assert_array_equal(
+        network.predict(X), NETWORKS[name](max_epochs=3).fit(X, y, forces).predict(X)
+    )
+    before, units = network.predict(X), (network.scale_, *network.shifts_)
+    network.set_params(learning_rate=1e-12).fit(X[:4], y[:4] + 1, forces[:4])
+    np.testing.assert_allclose(network.predict(X), before, rtol=1e-7)
+    assert (network.scale_, *network.shifts_) == units
+    network.set_params(learning_rate=1e-3).fit(X, y, forces)
+    assert np.abs(network.predict(X) - before).max() > 1e-6
+    with pytest.raises(ValueError, match="Structure 1 contains Na, not seen in fit"):
+        network.fit([X[0], Atoms("Na")], y[:2])
+    with pytest.raises(ValueError, match="do not fit the parameters as they are now"):
+        network.set_params(width=9).fit(X, y, forces)
+    network.set_params(warm_start=False).fit(X[:5], y[:5])
+    assert (network.scale_, *network.shifts_) != units
 
 
 def test_shifts_are_least_squares_and_the_unit_is_that_of_the_forces():
@@ -104,7 +206,7 @@ def test_five_structures_are_learned_by_heart(network):
     X, y, forces = waters(5, rattle=0.05)
     network.set_params(
         max_epochs=200, batch_size=5, validation_fraction=None, averaging=0.9, dtype="float64",
-        random_state=0, energy_weight=0.5,
+        random_state=0, force_weight=0.1,
     ).fit(X, y, forces=forces)  # fmt: skip
     assert np.abs(network.predict(X) - y).max() < 0.02 * np.ptp(y)
     errors = np.array(network.predict_forces(X)) - forces
@@ -218,10 +320,10 @@ def test_a_loss_that_is_no_number_names_the_batch(monkeypatch):
     network = NETWORKS["legendre"](validation_fraction=None, batch_size=2)
     batch = training.Labelled.batch
 
-    def spoiled(data, rows, like):
-        structures, energies, pulls = batch(data, rows, like)
+    def spoiled(data, rows, like, kinds):
+        structures, found = batch(data, rows, like, kinds)
         bad = any(data.graphs[row].index == 4 for row in rows)
-        return structures, energies * (np.nan if bad else 1), pulls
+        return structures, replace(found, energies=found.energies * (np.nan if bad else 1))
 
     monkeypatch.setattr(training.Labelled, "batch", spoiled)
     with pytest.raises(FloatingPointError, match=r"epoch 1, batch \d \(structures .*4.*\): lower"):
@@ -351,19 +453,17 @@ def test_validation_loss_does_not_depend_on_the_batches():
     forces[:4] = [None] * 4
     network = NETWORKS["legendre"](averaging=0.0, validation_fraction=None, max_epochs=1)
     network.fit(X, y, forces=forces)
-    graphs = [build_graph(s, 3.2, (1, 8)) for s in check_structures(X)]
-    given = [np.full((3, 3), np.nan) if f is None else f for f in forces]
-    data = Labelled(graphs, y, given)
+    structures = check_structures(X)
+    data = network._labelled(structures, 3 * y, forces, [None] * 9, np.ones(9))
     results = []
     for size in (1, 2, 9):
-        settings = replace(network._settings(0, check_structures(X), y, forces, y), batch_size=size)
-        results.append(Trainer(network.module_, data, data, settings)._validate(data))
-    loss = loss_and_errors(
-        network.module_, *data.batch(np.arange(9), next(network.module_.parameters())),
-        network.energy_weight, training=False,
-    )[0]  # fmt: skip
+        settings = replace(network._settings(0, structures, (), False), batch_size=size)
+        results.append(Trainer(network.module_, data, data, settings)._validate())
+    off = (network.predict(X) - y) / network.scale_
+    rest = np.array(network.predict_forces(X))[4:] - np.array(forces[4:])
+    loss = np.mean(off**2) + network.force_weight * np.mean(rest**2) / network.scale_**2
     for result in results:
-        np.testing.assert_allclose(result["validation_loss"], loss.item(), rtol=1e-12)
+        np.testing.assert_allclose(result["validation_loss"], loss, rtol=1e-10)
 
 
 def test_forces_of_no_structure_are_no_forces():

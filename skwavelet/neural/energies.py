@@ -1,0 +1,120 @@
+"""Fitted networks as energy models: what the calculator, displays and LAMMPS ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from ase import Atoms
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skwavelet.neural.regressor import NetworkRegressor
+from skwavelet.potentials.atom_energies import AtomEnergies
+from skwavelet.potentials.energy_model import EnergyModel, energy_model
+
+
+class NetworkEnergyModel(EnergyModel):
+    """Energies per atom of a fitted network, and their derivatives.
+
+    Parameters
+    ----------
+    network : NetworkRegressor
+    """
+
+    def __init__(self, network: NetworkRegressor):
+        self.network = network
+
+    def values(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Return the energies (n_structures, 1), eV/atom."""
+        return self.network.predict(X)[:, None]
+
+    def value_and_vjp(
+        self, X: Sequence[Atoms], cotangents: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return energies (1,), and gradients in positions and strain times the cotangents."""
+        return [
+            (np.array([energy]), weight * gradient, weight * strain)
+            for (energy, gradient, strain), weight in zip(
+                self.network._derivatives(X),
+                cotangents[:, 0] / [len(atoms) for atoms in X],
+                strict=True,
+            )
+        ]
+
+    def of_atoms(self) -> AtomEnergies:
+        """Return the energies of the atoms."""
+        reason = self.network._why_not_local()
+        if reason:
+            raise TypeError(f"The energy of {type(self.network).__name__} is no sum over {reason}")
+        return NetworkAtomEnergies(self.network)
+
+
+class NetworkAtomEnergies(AtomEnergies):
+    """Energies of the atoms that a fitted network adds up.
+
+    Parameters
+    ----------
+    network : NetworkRegressor
+        Without pooling, and with a readout of every atom.
+    """
+
+    def __init__(self, network: NetworkRegressor):
+        self.network = network
+
+    @property
+    def interaction_range(self) -> float:
+        """Distance (Å) beyond which atoms do not change the energy of an atom."""
+        return self.network.n_layers * self.network.cutoff_
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Chemical symbols that the network knows."""
+        return tuple(self.network.elements_)
+
+    def values(self, atoms: Atoms) -> np.ndarray:
+        """Return the energies (N,) of all atoms (eV)."""
+        batch, shifts = self.network._batch_of(atoms)
+        with torch.no_grad():
+            energies = self.network.module_.of_atoms(batch)
+        return shifts + self.network.scale_ * _array(energies)
+
+    def virials(self, atoms: Atoms) -> np.ndarray:
+        """Return the virials (N, 3, 3) of all atoms, minus the derivatives by strain (eV)."""
+        batch, _ = self.network._batch_of(atoms)
+        strain = batch.positions.new_zeros(1, 3, 3).requires_grad_()
+        energies = self.network.module_.of_atoms(batch.strained(strain))
+        # Forward derivatives by two reverse ones: the first is linear in its cotangents.
+        weights = torch.zeros_like(energies, requires_grad=True)
+        (total,) = torch.autograd.grad(
+            energies, strain, weights, create_graph=True, materialize_grads=True
+        )
+        slopes = [
+            torch.autograd.grad(one, weights, retain_graph=True, materialize_grads=True)[0]
+            for one in total.flatten()
+        ]
+        return -self.network.scale_ * _array(torch.stack(slopes, dim=1)).reshape(-1, 3, 3)
+
+    def partial_value_and_vjp(
+        self, atoms: Atoms, n_atoms: int
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the energy of the first atoms of a structure, and its gradients."""
+        batch, shifts = self.network._batch_of(atoms)
+        positions = batch.positions.requires_grad_()
+        strain = positions.new_zeros(1, 3, 3).requires_grad_()
+        energies = self.network.module_.of_atoms(batch.strained(strain))[:n_atoms]
+        gradients = torch.autograd.grad(energies.sum(), [positions, strain], materialize_grads=True)
+        scale = self.network.scale_
+        energy = shifts[:n_atoms].sum() + scale * _array(energies).sum()
+        return float(energy), scale * _array(gradients[0]), scale * _array(gradients[1][0])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(np.float64)
+
+
+@energy_model.register
+def _(model: NetworkRegressor) -> EnergyModel:
+    check_is_fitted(model)
+    return NetworkEnergyModel(model)
