@@ -135,8 +135,8 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If an argument has another shape, is not finite or not positive, or if there is one
-            group only to choose between several alphas.
+            If an argument has another shape, is not finite or not positive, if squares overflow,
+            or if there is one group only to choose between several alphas.
         """
         check_parameters(self)
         rows, targets = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
@@ -157,11 +157,20 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         held = np.zeros(n_samples, dtype=bool)
         if len(alphas) > 1:
             held = self._held_out(codes)
-        parts = [
-            _Moments.of(rows[part], targets[part], weight[part], ones[part])
-            for part in (~held, held)
-            if part.any()
-        ]
+        # The size of columns that hardly vary around a large mean is lost in sums of squares.
+        share = weight * ones
+        origin = np.zeros(n_features)
+        if share.any():
+            origin += share.astype(rows.dtype) @ rows / (share @ ones)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = [
+                _Moments.of(rows[part], targets[part], weight[part], ones[part], origin)
+                for part in (~held, held)
+                if part.any()
+            ]
+        if not all(part.is_finite() for part in parts):
+            raise ValueError("Squares of X or y overflow; scale them down.")
+        whole = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         path = []
         if len(alphas) > 1:
             for alpha in alphas:
@@ -169,7 +178,6 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
                 if solution is not None:
                     path.append((alpha, parts[1].rms_error(*solution)))
         self._path = np.reshape(path, (-1, 2))
-        whole = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         self.alpha_ = alphas[0]
         if path:
             self.alpha_ = float(min(path, key=lambda row: row[1])[0])
@@ -177,7 +185,8 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         while solution is None:  # too little to keep all features apart in double precision
             self.alpha_ *= 10
             solution = whole.solve(self.alpha_, factors)
-        self.coef_, self.intercept_ = solution
+        self.coef_, intercept = solution
+        self.intercept_ = float(intercept - origin @ self.coef_)
         return self
 
     @property
@@ -214,7 +223,10 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
 
 
 class _Moments:
-    """Weighted sums of products of features, targets and the intercept's column."""
+    """Weighted sums of products of features, targets and the intercept's column.
+
+    An origin is taken from the features where the intercept counts, which changes the intercept.
+    """
 
     def __init__(
         self, gram: np.ndarray, with_y: np.ndarray, with_ones: np.ndarray, scalars: np.ndarray
@@ -223,14 +235,22 @@ class _Moments:
         self.gram, self.with_y, self.with_ones, self.scalars = gram, with_y, with_ones, scalars
 
     @classmethod
-    def of(cls, X: np.ndarray, y: np.ndarray, weight: np.ndarray, ones: np.ndarray) -> _Moments:
+    def of(
+        cls,
+        X: np.ndarray,
+        y: np.ndarray,
+        weight: np.ndarray,
+        ones: np.ndarray,
+        origin: np.ndarray,
+    ) -> _Moments:
         n_features = X.shape[1]
         gram = np.zeros((n_features, n_features), order="F")
         with_y, with_ones = np.zeros(n_features), np.zeros(n_features)
         root = np.sqrt(weight)
         for start in range(0, len(X), ROWS):
             part = slice(start, start + ROWS)
-            rows = X[part].astype(np.float64) * root[part, None]
+            rows = X[part] - np.multiply.outer(ones[part], origin)
+            rows *= root[part, None]
             gram = dsyrk(1.0, rows.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
             with_y += rows.T @ (root[part] * y[part])
             with_ones += rows.T @ (root[part] * ones[part])
@@ -246,6 +266,11 @@ class _Moments:
             self.with_ones + other.with_ones,
             self.scalars + other.scalars,
         )
+
+    def is_finite(self) -> bool:
+        """Return whether no sum has overflowed."""
+        sums = (self.gram, self.with_y, self.with_ones, self.scalars)
+        return all(np.isfinite(values).all() for values in sums)
 
     def solve(self, alpha: float, factors: np.ndarray) -> tuple[np.ndarray, float] | None:
         """Return weights and intercept; None where the matrix is not positive in rounding."""

@@ -103,6 +103,17 @@ class AtomEvaluator(Evaluator):
         """Return ``group_sums`` and the gradients of ``(weights * group_sums).sum()``."""
         raise NotImplementedError
 
+    def prepare(self, method: str) -> None:
+        """Compile the kernels of a method, which takes seconds on a new machine."""
+        element = np.array([self.elements[0]])
+        atom = Structure(0, element, np.zeros((1, 3)), np.eye(3), np.zeros(3, dtype=bool))
+        if "jvp" in method:
+            getattr(self, method)(atom, np.zeros((1, 1, 3)), np.zeros((1, 3, 3)))
+        elif method.endswith("vjp"):
+            self.vjp(atom, np.zeros(len(self.columns[0])))
+        else:
+            self.values(atom)
+
     # -- sums --------------------------------------------------------------------------------
 
     def sums(self, structure: Structure) -> np.ndarray:

@@ -20,6 +20,7 @@ class AtomFeaturesMixin(StructureTransformer):
     """
 
     _evaluator: AtomEvaluator
+    _finds_neighbors = True
 
     def transform_atoms(self, X: Iterable[Atoms]) -> list[np.ndarray]:
         """Compute the features of every atom, before they are summed.

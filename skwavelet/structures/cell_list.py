@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from ase.data import covalent_radii
@@ -22,6 +23,8 @@ from skwavelet.structures.neighbor_kernels import Bins, fill_pairs, find_images,
 BINS_PER_REACH = 2
 # Empty bins cost memory, too.
 BINS_PER_POINT = 4
+# Pairs of the atoms that are worked on together.
+PAIRS = 2**13
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +53,44 @@ class PairBlock:
         """Where the pairs of every centre start, and where the last end, (n_atoms + 1,)."""
         return self.ends[:, -1]
 
+    def by_atom(self, jacobian: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield, for every centre, the derivatives in the positions of atoms and in a strain.
+
+        Parameters
+        ----------
+        jacobian : ndarray of shape (n_pairs, 3, M)
+            Derivatives of M terms of the centre in the vector of every pair.
+
+        Yields
+        ------
+        atoms : ndarray of shape (n,)
+            The atoms that move the centre's terms.
+        by_atom : ndarray of shape (n, 3, M)
+        by_strain : ndarray of shape (3, 3, M)
+        """
+        n_terms = jacobian.shape[2]
+        for atom, (start, end) in enumerate(pairwise(self.starts.tolist()), self.atoms.start):
+            # Without those that fill up places: the centre is no neighbour but by its images,
+            # which move with it.
+            real = start + np.flatnonzero(self.neighbors[start:end] != atom)
+            atoms, place = np.unique(np.append(self.neighbors[real], atom), return_inverse=True)
+            # Images move together; the centre moves against all its neighbours.
+            incidence = np.zeros((len(atoms), len(real)), jacobian.dtype)
+            incidence[place[:-1], np.arange(len(real))] = 1
+            incidence[place[-1]] -= 1
+            by_atom = incidence @ jacobian[real].reshape(len(real), 3 * n_terms)
+            flat = jacobian[start:end].reshape(end - start, 3 * n_terms)
+            by_strain = self.vectors[:, start:end] @ flat
+            yield atoms, by_atom.reshape(-1, 3, n_terms), by_strain.reshape(3, 3, n_terms)
+
 
 def pair_blocks(
     structure: Structure,
     elements: Sequence[int],
     reach: float,
     dtype: str,
-    room: int,
-    n_centers: int,
+    n_centers: int | None = None,
+    room: int = PAIRS,
 ) -> Iterator[PairBlock]:
     """Yield the pairs of the first atoms with their neighbours, some atoms at a time.
 
@@ -72,10 +105,10 @@ def pair_blocks(
         Largest distance (Å).
     dtype : str
         Of the vectors.
+    n_centers : int, optional
+        How many atoms have pairs; those behind them are neighbours only. None: all.
     room : int
         Pairs in a block, more where one atom has more.
-    n_centers : int
-        How many atoms have pairs; those behind them are neighbours only.
 
     Raises
     ------
@@ -83,6 +116,7 @@ def pair_blocks(
         If two atoms are closer than chemistry allows.
     """
     bins = make_bins(structure, elements, reach)
+    n_centers = len(structure) if n_centers is None else n_centers
     start = 0
     while start < n_centers:
         vectors, neighbors = np.empty((3, room), dtype), np.empty(room, np.int64)

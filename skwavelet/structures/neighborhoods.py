@@ -19,6 +19,8 @@ from skwavelet.structures.checks import Structure, check_pairs, perpendicular_he
 
 # Floats per block of neighbourhoods: the arrays of a block stay in a core's own cache.
 BLOCK_FLOATS = 2**18
+# Position, sorted and not, owner and shifts.
+BYTES_PER_IMAGE = 120
 
 
 class Neighborhoods:
@@ -146,12 +148,10 @@ def estimate_pairs(structure: Structure, reach: float) -> float:
     return n_atoms * n_atoms / volume * 4 / 3 * pi * reach**3
 
 
-def estimate_images(structure: Structure, reach: float) -> float:
-    """Estimate the number of atoms and images within a reach (Å) of the cell."""
-    if not structure.pbc.any():
-        return len(structure)
+def image_bytes(structure: Structure, reach: float) -> float:
+    """Estimate the bytes of all atoms and images within a reach (Å) of the cell."""
     heights = perpendicular_heights(bounding_cell(structure))[structure.pbc]
-    return len(structure) * float(np.prod(1 + 2 * reach / heights))
+    return BYTES_PER_IMAGE * len(structure) * float(np.prod(1 + 2 * reach / heights))
 
 
 def describe_pairs(structure: Structure, reach: float) -> str:

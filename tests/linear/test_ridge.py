@@ -109,3 +109,5 @@ def test_bad_arguments():
         RidgePath().fit(X, y, penalty_factors=np.zeros(X.shape[1]))
     with pytest.raises(ValueError, match="penalty_factors must hold one number per sample"):
         RidgePath().fit(X, y, penalty_factors=[1.0])
+    with pytest.raises(ValueError, match=r"^Squares of X or y overflow; scale them down\.$"):
+        RidgePath().fit(X * 1e160, y)

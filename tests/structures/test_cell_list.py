@@ -16,7 +16,7 @@ from skwavelet.structures.checks import Structure, check_structures
 def found_pairs(structure, elements, reach, room=4096, dtype="float64"):
     """Return sorted (centre, neighbour, vector), after a look at what blocks promise."""
     pairs, next_atom = [], 0
-    for block in pair_blocks(structure, elements, reach, dtype, room, len(structure)):
+    for block in pair_blocks(structure, elements, reach, dtype, room=room):
         assert block.atoms.start == next_atom
         next_atom = block.atoms.stop
         n_atoms = block.atoms.stop - block.atoms.start

@@ -116,7 +116,6 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
     """
 
     _evaluator: AngularEvaluator
-    _finds_neighbors = True
     _parameter_constraints = {
         "n_radial": [Interval(Integral, 1, None, closed="left")],
         "n_angular": [Interval(Integral, 1, None, closed="left")],

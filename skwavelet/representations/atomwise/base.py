@@ -27,7 +27,6 @@ class AtomwiseTransformer(AtomFeaturesMixin):
     they have the parameters that are constrained here.
     """
 
-    _finds_neighbors = True  # so does every representation with features of atoms
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "representation": [None, HasMethods(["fit", "transform_atoms"])],
         "normalize": [None, StrOptions({"atoms"})],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -16,13 +15,9 @@ from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.invariants.products import Products
 from skwavelet.representations.paths import Paths
 from skwavelet.representations.point.tabulated import TabulatedMoments
-from skwavelet.structures.cell_list import PairBlock, pair_blocks
+from skwavelet.structures.cell_list import PAIRS, PairBlock, pair_blocks
 from skwavelet.structures.checks import Structure
-from skwavelet.structures.neighborhoods import describe_pairs, estimate_images, estimate_pairs
-
-# Pairs of the atoms that are worked on together.
-PAIRS = 2**13
-BYTES_PER_IMAGE = 120
+from skwavelet.structures.neighborhoods import describe_pairs, estimate_pairs, image_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +54,7 @@ class InvariantEvaluator(AtomEvaluator):
     def memory(self, structure: Structure, method: str = "values") -> float:
         """Estimate the bytes that images, and the derivatives of a block of atoms, take."""
         reach = self.moments.reach
-        images = estimate_images(structure, reach) * BYTES_PER_IMAGE
+        images = image_bytes(structure, reach)
         per_pair = 8 * (3 * self.moments.layout.n_terms if "jvp" in method else 60)
         largest = estimate_pairs(structure, reach) / len(structure)
         return images + max(largest, PAIRS) * per_pair
@@ -67,17 +62,6 @@ class InvariantEvaluator(AtomEvaluator):
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""
         return describe_pairs(structure, self.moments.reach), "set a smaller reach"
-
-    def prepare(self, method: str) -> None:
-        """Compile the kernels of a method, which takes seconds on a new machine."""
-        element = np.array([self.elements[0]])
-        atom = Structure(0, element, np.zeros((1, 3)), np.eye(3), np.zeros(3, dtype=bool))
-        if "jvp" in method:
-            getattr(self, method)(atom, np.zeros((1, 1, 3)), np.zeros((1, 3, 3)))
-        elif method.endswith("vjp"):
-            self.vjp(atom, np.zeros(len(self.columns[0])))
-        else:
-            self.values(atom)
 
     def restrict(self, columns: np.ndarray) -> Self:
         """Return an evaluator of some of the features, with no more products than those need."""
@@ -128,11 +112,9 @@ class InvariantEvaluator(AtomEvaluator):
         kinds = self.kinds(structure)
         for pairs, moments in self._blocks(structure, len(groups.of)):
             self._add(structure, groups, pairs.atoms, moments, sums)
-            if not len(self.products):
-                continue
-            cotangents = weights[groups.of[pairs.atoms], :, 0] * self.scales[kinds[pairs.atoms]]
-            of_moments = self.products.vjp(moments, cotangents.T)
-            self.moments.add_vjp(pairs, of_moments[None], gradient, strain)
+            if len(self.products):
+                of_terms = weights[groups.of[pairs.atoms], :, 0]
+                self._pull_terms(pairs, moments, kinds[pairs.atoms], of_terms, gradient, strain)
         return sums, gradient, strain
 
     def group_sums_jvp(
@@ -197,7 +179,7 @@ class InvariantEvaluator(AtomEvaluator):
         """Yield pairs of the first atoms, and the moments (n_moments, n_atoms) of these."""
         moments = self.moments
         kind = self.elements, moments.reach, moments.dtype
-        for pairs in pair_blocks(structure, *kind, PAIRS, n_centers):
+        for pairs in pair_blocks(structure, *kind, n_centers):
             yield pairs, moments.values(pairs)[0]
 
     @cached_property
@@ -241,8 +223,19 @@ class InvariantEvaluator(AtomEvaluator):
         for kind in np.unique(kinds):
             rows, (own, place) = np.flatnonzero(kinds == kind), self._own[kind]
             of_terms[rows[:, None], np.arange(self.n_terms)[place]] = cotangents[rows][:, own]
-        of_terms *= self.scales[kinds]
-        of_moments = self.products.vjp(moments, of_terms.T)
+        self._pull_terms(pairs, moments, kinds, of_terms, gradient, strain)
+
+    def _pull_terms(
+        self,
+        pairs: PairBlock,
+        moments: np.ndarray,
+        kinds: np.ndarray,
+        cotangents: np.ndarray,
+        gradient: np.ndarray,
+        strain: np.ndarray,
+    ) -> None:
+        """Add the gradients of ``(cotangents * invariants).sum()``, (n_atoms, n_terms) each."""
+        of_moments = self.products.vjp(moments, (cotangents * self.scales[kinds]).T)
         self.moments.add_vjp(pairs, of_moments[None], gradient, strain)
 
     def _add(
@@ -269,27 +262,17 @@ class InvariantEvaluator(AtomEvaluator):
         jacobian = self.moments.jacobian(pairs)
         of_moments = np.zeros((n_terms, len(moments)), dtype)
         scales = self.scales[self.kinds(structure)[pairs.atoms]].astype(dtype)
-        # Without those that fill up groups.
-        inside = np.square(pairs.vectors).sum(axis=0) < self.moments.reach**2
-        for row, (start, end) in enumerate(pairwise(pairs.starts.tolist())):
-            atom = pairs.atoms.start + row
-            real = start + np.flatnonzero(inside[start:end])
-            atoms, place = np.unique(np.append(pairs.neighbors[real], atom), return_inverse=True)
-            # Images move together; the centre moves against all its neighbours.
-            incidence = np.zeros((len(atoms), len(real)), dtype)
-            incidence[place[:-1], np.arange(len(real))] = 1
-            incidence[place[-1]] -= 1
-            flat = jacobian[real].reshape(len(real), 3 * len(moments))
-            shape = (-1, len(moments))
-            by_atom = (incidence @ flat).reshape(shape)
-            by_strain = (pairs.vectors[:, real] @ flat).reshape(shape)
+        for row, (atoms, by_atom, by_strain) in enumerate(pairs.by_atom(jacobian)):
+            by_both = np.concatenate(
+                [by_atom.reshape(-1, len(moments)), by_strain.reshape(-1, len(moments))]
+            )
             if len(self.products):
                 self.products.jacobian(moments, row, of_moments)
                 of_moments *= scales[row][:, None]
-            changes = np.concatenate([by_atom, by_strain]) @ of_moments.T
+            changes = by_both @ of_moments.T
             cut = 3 * len(atoms)
             yield (
-                atom,
+                pairs.atoms.start + row,
                 atoms,
                 changes[:cut].reshape(-1, 3, n_terms),
                 changes[cut:].reshape(3, 3, n_terms),

@@ -16,7 +16,6 @@ from skwavelet.structures.checks import Structure
 # Parts of the reach on which radial functions are cubic. With 512 they differ from the wavelets by
 # less than 1e-8 of their size.
 PARTS = 512
-PAIRS = 2**13
 # Components that vary less than this part of the first are rounding errors.
 SMALLEST = 1e-12
 
@@ -145,7 +144,7 @@ def _covariances(
     covariances, means, count = [np.zeros((n, n)) for n in sizes], np.zeros(sizes[0]), 0
     ends = np.cumsum(raw.layout.counts * (2 * np.arange(max_l + 1) + 1))
     for structure in structures:
-        for pairs in pair_blocks(structure, elements, raw.reach, raw.dtype, PAIRS, len(structure)):
+        for pairs in pair_blocks(structure, elements, raw.reach, raw.dtype):
             moments = raw.values(pairs)
             count += moments.shape[2]
             for l, part in enumerate(np.split(moments, ends[:-1], axis=1)):

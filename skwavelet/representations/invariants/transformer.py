@@ -13,7 +13,7 @@ from skwavelet.representations.atom_features import AtomFeaturesMixin
 from skwavelet.representations.evaluator import Evaluator
 from skwavelet.representations.invariants.evaluator import InvariantEvaluator, InvariantPaths
 from skwavelet.representations.invariants.products import Products, invariant_products
-from skwavelet.representations.invariants.radials import PAIRS, WaveletFamily, contract
+from skwavelet.representations.invariants.radials import WaveletFamily, contract
 from skwavelet.representations.point.tabulated import TabulatedMoments
 from skwavelet.representations.tables import penalty_factors
 from skwavelet.structures.cell_list import pair_blocks
@@ -123,7 +123,6 @@ class PointInvariants(AtomFeaturesMixin):
     ['Si_q1', 'Si_k0l0', 'Si_k0l1_k0l1']
     """
 
-    _finds_neighbors = True
     _parameter_constraints = {
         "n_components": ["array-like"],
         "max_order": [Interval(Integral, 1, 3, closed="both")],
@@ -245,9 +244,7 @@ def _scales(
     double = TabulatedMoments(moments.degrees, moments.table, moments.reach, True, "float64")
     for structure in structures:
         kinds = np.searchsorted(elements, structure.numbers)
-        for pairs in pair_blocks(
-            structure, elements, moments.reach, "float64", PAIRS, len(structure)
-        ):
+        for pairs in pair_blocks(structure, elements, moments.reach, "float64"):
             values = products.values(double.values(pairs)[0])
             members = kinds[pairs.atoms] == np.arange(len(elements))[:, None]
             sums += members @ values.T

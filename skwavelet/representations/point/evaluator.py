@@ -21,14 +21,12 @@ from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighborhoods import (
     Neighborhoods,
     describe_pairs,
-    estimate_images,
     estimate_pairs,
+    image_bytes,
 )
 
 # Neighbour list, vectors, and their gradient in float64.
 BYTES_PER_PAIR = 250
-# Position, sorted and not, owner and shifts.
-BYTES_PER_IMAGE = 120
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,26 +52,15 @@ class PointEvaluator(AtomEvaluator):
         if self._first_order is None:
             return n_pairs * BYTES_PER_PAIR
         # Those of a few atoms at a time, and images within reach of the cell.
-        images = estimate_images(structure, max(self.bank.reaches))
+        images = image_bytes(structure, max(self.bank.reaches))
         n_features = len(self.columns[0]) if method == "jvp" else 0
         largest = n_pairs / len(structure) * (1 + n_features)
-        return images * BYTES_PER_IMAGE + largest * BYTES_PER_PAIR
+        return images + largest * BYTES_PER_PAIR
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""
         what = describe_pairs(structure, max(self.bank.reaches))
         return what, "use fewer scales or set a smaller reach"
-
-    def prepare(self, method: str) -> None:
-        """Compile the kernels of a method, which takes seconds on a new machine."""
-        element = np.array([self.elements[0]])
-        atom = Structure(0, element, np.zeros((1, 3)), np.eye(3), np.zeros(3, dtype=bool))
-        if "jvp" in method:
-            getattr(self, method)(atom, np.zeros((1, 1, 3)), np.zeros((1, 3, 3)))
-        elif method.endswith("vjp"):
-            self.vjp(atom, np.zeros(len(self.columns[0])))
-        else:
-            self.values(atom)
 
     @property
     def interaction_range(self) -> float:

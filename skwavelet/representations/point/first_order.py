@@ -24,8 +24,6 @@ from skwavelet.representations.point.powers import AtomPowers
 from skwavelet.structures.cell_list import PairBlock, pair_blocks
 from skwavelet.structures.checks import Structure
 
-# Pairs of the atoms that are worked on together.
-PAIRS = 2**13
 # Derivatives in all positions are made for this part of as many directions, if they take less.
 WHOLE_PART = 0.2
 ROWS_BYTES = 2**28
@@ -151,12 +149,13 @@ class FirstOrder:
             block = changes.pairs.atoms
             self._add(groups, block, changes.squared, features)
             factors = np.stack([d.T for d in self.powers.derivatives(changes.squared)], axis=-1)
-            centers, atoms, jacobian, by_strain = changes.by_atom()
-            local = centers - block.start
-            values = jacobian[..., None] * factors[local, None]
-            parts.append((centers, atoms, values.reshape(len(values), 3, n_terms)))
-            by_strain = by_strain[..., None] * factors[:, None, None]
-            strain[block] = by_strain.reshape(-1, 3, 3, n_terms)
+            by_centre = changes.pairs.by_atom(changes.jacobian)
+            for row, (atoms, values, by_strain) in enumerate(by_centre):
+                values = values[..., None] * factors[row]
+                centers = np.full(len(atoms), block.start + row)
+                parts.append((centers, atoms, values.reshape(len(atoms), 3, n_terms)))
+                by_strain = by_strain[..., None] * factors[row]
+                strain[block.start + row] = by_strain.reshape(3, 3, n_terms)
         centers, atoms, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return AtomJacobian(features.reshape(n_atoms, n_terms), centers, atoms, values, strain)
 
@@ -176,7 +175,7 @@ class FirstOrder:
         """Yield pairs, moments of their centres, and squared moduli (n_maps, n_atoms)."""
         moments = self.moments
         kind = self.elements, moments.reach, moments.dtype
-        for pairs in pair_blocks(structure, *kind, PAIRS, n_centers):
+        for pairs in pair_blocks(structure, *kind, n_centers):
             values = moments.values(pairs)
             squared = np.empty((len(self._maps), values.shape[2]), moments.dtype)
             square(values, self._weights, self._maps, self._floors, squared)
@@ -225,28 +224,3 @@ class PairDerivatives:
                 moves = moves + pairs.vectors[:, start:end].T @ strains
             moves = moves.reshape(len(moves), -1).astype(dtype)
             yield moves @ self.jacobian[start:end].reshape(-1, n_maps)
-
-    def by_atom(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return the derivatives in the positions of atoms and in a strain.
-
-        Centres and atoms (n_entries,) and values (n_entries, 3, n_maps) as in `AtomJacobian`,
-        and derivatives (n_atoms, 3, 3, n_maps) in a strain.
-        """
-        pairs = self.pairs
-        n_atoms, n_maps = len(pairs.starts) - 1, self.jacobian.shape[2]
-        strain = np.empty((n_atoms, 3, 3, n_maps), self.jacobian.dtype)
-        parts = []
-        for row, (start, end) in enumerate(pairwise(pairs.starts.tolist())):
-            jacobian = self.jacobian[start:end].reshape(end - start, 3 * n_maps)
-            strain[row] = (pairs.vectors[:, start:end] @ jacobian).reshape(3, 3, n_maps)
-            atom = pairs.atoms.start + row
-            atoms, place = np.unique(
-                np.append(pairs.neighbors[start:end], atom), return_inverse=True
-            )
-            # Images move together; the centre moves against all its neighbours.
-            incidence = np.zeros((len(atoms), end - start), jacobian.dtype)
-            incidence[place[:-1], np.arange(end - start)] = 1
-            incidence[place[-1]] -= 1
-            parts.append((np.full(len(atoms), atom), atoms, incidence @ jacobian))
-        centers, atoms, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        return centers, atoms, values.reshape(-1, 3, n_maps), strain

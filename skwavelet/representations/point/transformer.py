@@ -148,7 +148,6 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
     array(['number_q1', 'number_atSi_n2l1j0_q1'], dtype=object)
     """
 
-    _finds_neighbors = True
     _parameter_constraints = {
         **ScatteringTransformer._parameter_constraints,
         "tolerance": [Interval(Real, 0, 1, closed="neither")],
