@@ -46,6 +46,7 @@ class BagFitter:
     max_features: int
     candidates: str | int | float
     patience: int | None
+    keep_path: bool
     feature_names: np.ndarray | None
 
     def draw(self, i: int, rng: np.random.Generator) -> np.ndarray:
@@ -91,7 +92,8 @@ class BagFitter:
         model.n_features_in_ = n_features
         if self.feature_names is not None:
             model.feature_names_in_ = self.feature_names
-        model._set_model(problem, path, problem.weight, path.n_best)
+        n_prefixes = len(path.support) if self.keep_path else path.n_best
+        model._set_model(problem, path, problem.weight, n_prefixes)
         return model, counts == 0
 
 

@@ -67,6 +67,10 @@ class BaggedOLSEnsemble(
     patience : int or None, default=50
         End a path when its out-of-bag error has not improved for so many steps. None never
         does.
+    keep_path : bool, default=False
+        Whether the models keep the weights of their whole paths, so that `staged_predict` goes
+        on beyond M*, to ``max_features`` with ``patience=None``. A path of M features takes 8 M²
+        bytes. Predictions do not depend on it.
     n_jobs : int or None, default=None
         Number of models fitted at a time, each on one core; None is one, -1 one per core. They
         are threads, unless a `joblib.parallel_config` context says otherwise. The result does
@@ -141,6 +145,7 @@ class BaggedOLSEnsemble(
         "candidates": GreedyOLSRegressor._parameter_constraints["candidates"],
         "resampling": [StrOptions({"bootstrap", "folds"})],
         "patience": GreedyOLSRegressor._parameter_constraints["patience"],
+        "keep_path": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -155,6 +160,7 @@ class BaggedOLSEnsemble(
         candidates: str | int | float = "sqrt",
         resampling: str = "bootstrap",
         patience: int | None = 50,
+        keep_path: bool = False,
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
@@ -165,6 +171,7 @@ class BaggedOLSEnsemble(
         self.candidates = candidates
         self.resampling = resampling
         self.patience = patience
+        self.keep_path = keep_path
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
@@ -222,6 +229,7 @@ class BaggedOLSEnsemble(
             self.max_features,
             self.candidates,
             self.patience,
+            self.keep_path,
             getattr(self, "feature_names_in_", None),
         )
         checkpoint = self._checkpoint(data, fitter, entropy)
@@ -400,16 +408,17 @@ class BaggedOLSEnsemble(
         ------
         ndarray of shape (n_samples,), float64
             Mean over the models of their predictions with min(M, M*) features, for M from 1
-            to the largest M*; the last one is that of `predict`.
+            to the largest M*; the last one is that of `predict`. With ``keep_path=True`` M goes on
+            to the length of the longest path, and a path that has ended counts with its last model.
         """
         check_is_fitted(self)
         X = check_prediction_data(self, X)
-        n_stages = max(model.n_features_selected_ for model in self.estimators_)
+        n_stages = max(len(model._path_support) for model in self.estimators_)
         stages = np.zeros((n_stages, X.shape[0]))
         for model in self.estimators_:
             prediction = model.intercept_
             for stage, prediction in zip(stages, model._staged_predictions(X), strict=False):
                 stage += prediction
-            stages[model.n_features_selected_ :] += prediction
+            stages[len(model._path_support) :] += prediction
         for stage in stages:
             yield stage / len(self.estimators_)

@@ -301,7 +301,7 @@ class GreedyOLSRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEs
         ------
         ndarray of shape (n_samples,), float64
             Predictions of the model of M features, one for each row of ``path_`` (for the
-            members of a `BaggedOLSEnsemble`, which keep no longer models, up to M*).
+            members of a `BaggedOLSEnsemble` up to M*, unless it keeps their paths).
         """
         check_is_fitted(self)
         X = check_prediction_data(self, X)

@@ -112,6 +112,23 @@ def test_staged_predictions_average_the_members(data):
     np.testing.assert_allclose(stages[-1], model.predict(X), rtol=1e-9)
 
 
+def test_kept_paths_go_on_beyond_the_best_size(data, bags):
+    X, y, groups = data
+    usual = BaggedOLSEnsemble(4, max_features=20, random_state=0).fit(X, y, groups=groups)
+    bags.clear()
+    whole = BaggedOLSEnsemble(4, max_features=20, patience=None, keep_path=True, random_state=0)
+    whole.fit(X, y, groups=groups)
+    np.testing.assert_allclose(whole.predict(X), usual.predict(X), rtol=1e-10)
+    assert min(model.n_features_selected_ for model in whole.estimators_) < 15
+    members = [list(model.staged_predict(X)) for model in whole.estimators_]
+    for model, stages, (weight, _) in zip(whole.estimators_, members, bags, strict=True):
+        assert len(stages) == len(model.path_) == 20
+        for m, stage in enumerate(stages, start=1):
+            expected = member_from_scratch(X, y, weight, model._path_support[:m])
+            np.testing.assert_allclose(stage, expected, rtol=1e-8)
+    np.testing.assert_allclose(list(whole.staged_predict(X)), np.mean(members, axis=0), rtol=1e-10)
+
+
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_result_does_not_depend_on_n_jobs(data, backend):
     X, y, groups = data
