@@ -18,6 +18,7 @@ from skwavelet.datasets import LISI_STEPS, load_lisi
 # Atoms in a cubic cell of the mlearn elements.
 _PER_CELL = {"Li": 2, "Mo": 2, "Cu": 4, "Ni": 4, "Si": 8, "Ge": 8}
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "lisi.tar.xz"
+VOLUMES = ARCHIVE.with_name("lisi_volumes.npz")
 
 
 def lisi_home(data_home=None, archive=ARCHIVE, target=DEFAULT):
@@ -36,6 +37,13 @@ def lisi_home(data_home=None, archive=ARCHIVE, target=DEFAULT):
             packed.extractall(Path(part, "whole"), filter="data")
             Path(part, "whole").rename(home)
     return home
+
+
+def strained_frame(atoms, strain):
+    """Return a copy of a structure whose lengths are all 1 + ``strain`` times as long."""
+    scaled = atoms.copy()
+    scaled.set_cell((1 + strain) * atoms.cell.array, scale_atoms=True)
+    return scaled
 
 
 def lisi(data_home=None, packaged=False):

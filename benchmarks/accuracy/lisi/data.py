@@ -11,9 +11,6 @@ from skwavelet.datasets import LISI_STEPS, load_lisi, load_lisi_task
 TASKS = ("barriers", "scratch", "t211", "t222", "bulk")
 LARGE = ("scratch", "t211", "t222")
 N_FOLDS = 5
-# The images of these files start from a relaxed frame of a training path: the root mean square
-# displacement from it is 0.59 and 0.89 Å, from any other path of the composition above 4.9 Å.
-DIFFUSION_PARENTS = {"neb_a": "c01/p6", "neb_b": "c04/p2"}
 
 
 @dataclass(frozen=True)
@@ -37,20 +34,11 @@ def load(data_home, quick=False):
     """
     steps = LISI_STEPS[::4] + LISI_STEPS[-1:] if quick else LISI_STEPS
     everything = load_lisi(data_home=data_home, steps=steps)
-    sets = {"paths": everything}
-    for name in TASKS:
-        sets[name] = load_lisi_task(name, data_home)
-    parents = {name: data.paths for name, data in sets.items()}
-    # The strained structures are relaxations, continued, of the path of lowest energy.
-    of_composition = {}
-    for composition in np.unique(everything.compositions):
-        rows = np.flatnonzero(everything.compositions == composition)
-        of_composition[composition] = everything.paths[rows[everything.energies[rows].argmin()]]
-    parents["bulk"] = np.array([of_composition[name] for name in sets["bulk"].compositions])
-    of_images = [atoms.info["path"].rpartition("_")[0] for atoms in sets["barriers"].structures]
-    parents["barriers"] = np.array([DIFFUSION_PARENTS[name] for name in of_images])
-    parents["scratch"] = np.full(len(sets["scratch"].structures), "")
-    kept = sorted(of_composition)[::9] if quick else sorted(of_composition)
+    sets = {"paths": everything} | {name: load_lisi_task(name, data_home) for name in TASKS}
+    parents = {name: data.parents for name, data in sets.items() if name != "paths"}
+    parents["paths"] = everything.paths
+    compositions = np.unique(everything.compositions)
+    kept = compositions[::9] if quick else compositions
     parts = {}
     for name, data in sets.items():
         chosen = range(len(data.structures))

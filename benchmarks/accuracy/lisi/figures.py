@@ -3,11 +3,11 @@
 import matplotlib
 import numpy as np
 from data import LARGE
-from experiments import CHAPTER_3, COMPARED, HEADLINE
-from fits import STAGES
+from experiments import CHAPTER_3, COMPARED
 from labels import LABELLED
+from matplotlib import colors
 from matplotlib import pyplot as plt
-from strain import bulk_displays, bulk_moduli, images, of_unseen
+from strain import bulk_displays, bulk_moduli, errors_by_size, images, of_unseen
 
 from skwavelet.inspection import (
     LearningPathDisplay,
@@ -18,12 +18,13 @@ from skwavelet.inspection import (
 )
 
 DPI = 80
-BEST = HEADLINE[-1]
+STAGES = (1, 21, 41)
+BEST = "Point"
 FULL = "energies, 10 × (forces, stresses)"
 
 
 def composition(experiments):
-    """Figure 3.1: energies, and formation energies, against composition."""
+    """Figure 3.1: how many structures have which energy and composition, on a logarithmic scale."""
     protocol = experiments.protocol
     paths = protocol.paths
     fraction = np.array([np.mean(atoms.numbers == 3) for atoms in paths.structures])
@@ -32,16 +33,15 @@ def composition(experiments):
         "formation energy": paths.energies + protocol.shift["paths"],
     }
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    steps = np.array([atoms.info["step"] for atoms in paths.structures])
     for ax, (name, values) in zip(axes, energies.items(), strict=True):
-        points = ax.scatter(fraction, values, c=steps, s=3, cmap="viridis_r")
+        *_, image = ax.hist2d(fraction, values, bins=(37, 60), norm=colors.LogNorm())
         ax.set(xlabel="fraction of Li atoms", ylabel=f"{name} (eV/atom)")
-    figure.colorbar(points, ax=axes, label="relaxation step")
+        figure.colorbar(image, ax=ax, label="structures")
     return figure
 
 
 def model_size(experiments):
-    """Figure 3.2: error and weights against model size, one greedy model, random folds."""
+    """Figure 3.2: error and weights against model size to the end, one model, random folds."""
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
     protocol = experiments.protocol
     for column, name in zip(axes.T, CHAPTER_3[:2], strict=True):
@@ -57,8 +57,9 @@ def model_size(experiments):
 
 
 def _selections(experiments, bys, size):
-    results = experiments.results("Voxel", bags="headline")
-    table = experiments.protocol.table("Voxel")
+    name = CHAPTER_3[-1]
+    results = experiments.results(name, "greedy, random folds")
+    table = experiments.protocol.table(name)
     table = table.assign(selections=sum(result["selections"] for result in results))
     display = SelectionDisplay(table)
     figure, axes = plt.subplots(1, len(bys), figsize=size, layout="constrained")
@@ -68,21 +69,21 @@ def _selections(experiments, bys, size):
 
 
 def channels_and_powers(experiments):
-    """Figure 3.3: channels, powers and orders of the selected features, the headline ensemble."""
+    """Figure 3.3: channels, powers and orders of the features that chapter 3's models select."""
     return _selections(experiments, ("channel", "q", "order"), (10, 3.2))
 
 
 def scales_and_wavelets(experiments):
-    """Figure 3.4: pairs of scales, pairs of (n, l)."""
+    """Figure 3.4: pairs of scales, pairs of (n, l), of the features of chapter 3's models."""
     return _selections(experiments, ("scales", "wavelets"), (11, 5))
 
 
 def learning_paths(experiments):
     """Figure 4.1: training, validation and test error against M."""
-    figure, axes = plt.subplots(1, len(HEADLINE), figsize=(12, 3.8), layout="constrained")
+    figure, axes = _columns(experiments, 1, 3.8)
     protocol = experiments.protocol
-    for ax, name in zip(axes, HEADLINE, strict=True):
-        result = experiments.results(name, bags="headline")[0]
+    for ax, name in zip(axes[0], experiments.names, strict=True):
+        result = experiments.headline(name)[0]
         model, test = result["model"], result["test"]
         X, y = protocol.features(name, "paths")[test], protocol.paths.energies[test]
         LearningPathDisplay.from_estimator(model, X, y, ax=ax)
@@ -90,82 +91,123 @@ def learning_paths(experiments):
     return figure
 
 
+def _columns(experiments, n_rows, height):
+    n_columns = len(experiments.names)
+    size = (max(5, 4 * n_columns), height)
+    return plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
+
+
+def _draw_by_size(experiments, ax, tasks):
+    """Draw errors of tasks against M, beyond M* too; those of the paths are thin."""
+    for number, name in enumerate(experiments.names):
+        color = f"C{number}"
+        results = experiments.headline(name)
+        curves = errors_by_size(experiments, results)
+        size = np.concatenate([result["sizes"] for result in results]).mean()
+        for (task, title), style in zip(tasks.items(), ("-", "--", ":"), strict=False):
+            sizes = np.arange(1, len(curves[task]) + 1)
+            ax.plot(sizes, curves[task], style, color=color, label=f"{name}: {title}")
+        ax.plot(sizes, curves["paths"], color=color, lw=0.6, label=f"{name}: unseen paths")
+        ax.axvline(size, color=color, ls=":", lw=1, label=f"{name}: M* = {size:.0f}")
+    ax.set(xscale="log", yscale="log", xlabel="number of features M", ylabel="RMSE (meV/atom)")
+    ax.legend(fontsize=7)
+
+
 def diffusion(experiments):
-    """Energies along the diffusion paths, absolute and shifted."""
+    """Figure 4.2: error of the diffusion paths against M, and energies along them."""
     part = experiments.protocol.parts["barriers"]
     paths = images(part)
-    width = (len(paths) + 1) // 2
-    figure, axes = plt.subplots(4, width, figsize=(3.2 * width, 10), layout="constrained")
+    figure = plt.figure(figsize=(13, 9), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 2))
+    _draw_by_size(experiments, upper.subplots(), {"barriers": "diffusion paths"})
+    axes = lower.subplots(2, len(paths), squeeze=False)
     found = {
-        name: of_unseen(experiments, experiments.results(name, bags="headline"), "barriers")
-        for name in HEADLINE
+        name: of_unseen(experiments, experiments.headline(name), "barriers")
+        for name in experiments.names
     }
-    pairs = [axes[2 * row : 2 * row + 2, k] for row in range(2) for k in range(width)]
-    for column, (path, rows) in zip(pairs, paths.items(), strict=False):
+    for column, (path, rows) in zip(axes.T, paths.items(), strict=True):
         predictions = {name: energies[rows] for name, energies in found.items()}
-        n_atoms = len(part.structures[rows[0]])
-        for ax, shifted in zip(column, (False, True), strict=True):
-            PathEnergyDisplay.from_predictions(
-                part.energies[rows], predictions, n_atoms=n_atoms, shifted=shifted, ax=ax
-            )
-            ax.get_legend().remove()
-        column[0].set_title(path)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        _draw_path(column, part, rows, predictions)
+        column[0].set_title(path, fontsize=8)
+    axes[0, 0].legend(fontsize=7)
     return figure
 
 
-def stages(experiments):
+def _draw_path(column, part, rows, predictions):
+    """Draw energies of a path, absolute and relative to the first."""
+    n_atoms = len(part.structures[rows[0]])
+    for ax, shifted in zip(column, (False, True), strict=True):
+        PathEnergyDisplay.from_predictions(
+            part.energies[rows], predictions, n_atoms=n_atoms, shifted=shifted, ax=ax
+        )
+        ax.get_legend().remove()
+
+
+def diffusion_stages(experiments):
+    """Figure 4.3: energies along the diffusion paths with few features and with all."""
+    name, part = experiments.names[-1], experiments.protocol.parts["barriers"]
+    results = experiments.headline(name)
+    staged = of_unseen(experiments, results, "barriers", "staged")
+    found = {f"M = {m}": staged[m - 1] for m in STAGES}
+    found["M = M*"] = of_unseen(experiments, results, "barriers")
+    paths = images(part)
+    figure, axes = plt.subplots(
+        2, len(paths), figsize=(13, 5.6), layout="constrained", squeeze=False
+    )
+    for column, (path, rows) in zip(axes.T, paths.items(), strict=True):
+        _draw_path(column, part, rows, {key: values[rows] for key, values in found.items()})
+        column[0].set_title(path, fontsize=8)
+    axes[0, 0].legend(fontsize=7)
+    return figure
+
+
+def relaxation_stages(experiments):
     """Energies along relaxation paths with few features and with all."""
-    protocol = experiments.protocol
-    paths = protocol.paths
-    result = experiments.results("Voxel", bags="headline")[0]
+    paths = experiments.protocol.paths
+    result = experiments.headline(experiments.names[-1])[0]
     names = paths.parents[result["test"]]
     chosen = list(dict.fromkeys(names))
     chosen = chosen[:: max(1, len(chosen) // 4)][:4]
     figure, axes = plt.subplots(2, 4, figsize=(13, 5.6), layout="constrained")
     for column, name in zip(axes.T, chosen, strict=False):
-        rows = np.flatnonzero(names == name)
-        structures = [paths.structures[i] for i in result["test"][rows]]
-        predictions = {
-            f"M = {m}": values[rows] for m, values in zip(STAGES, result["staged"], strict=True)
-        }
-        predictions["M = M*"] = result["prediction_paths"][rows]
-        for ax, shifted in zip(column, (False, True), strict=True):
-            PathEnergyDisplay.from_predictions(
-                paths.energies[result["test"][rows]],
-                predictions,
-                n_atoms=len(structures[0]),
-                shifted=shifted,
-                ax=ax,
-            )
-            steps = [atoms.info["step"] for atoms in structures]
+        of_path = np.flatnonzero(names == name)
+        rows = result["test"][of_path]
+        predictions = {f"M = {m}": result["staged_paths"][m - 1][of_path] for m in STAGES}
+        predictions["M = M*"] = result["prediction_paths"][of_path]
+        _draw_path(column, paths, rows, predictions)
+        steps = [paths.structures[i].info["step"] for i in rows]
+        for ax in column:
             ax.set_xticks(range(len(steps)), steps)
             ax.set_xlabel("relaxation step")
-            ax.get_legend().remove()
-        column[0].set_title(f"{structures[0].info['composition']}, path {name}")
+        composition = paths.structures[rows[0]].info["composition"]
+        column[0].set_title(f"{composition}, path {name}")
     axes[0, 0].legend(fontsize=7)
     return figure
 
 
 def large_states(experiments):
-    """Figure 4.4: larger cells by kind."""
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
-    for ax, task in zip(axes, LARGE, strict=True):
+    """Figure 4.4: error of larger cells against M, and errors by kind."""
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.8), layout="constrained")
+    titles = dict(zip(LARGE, ("packed", "2x1x1", "2x2x2"), strict=True))
+    _draw_by_size(experiments, axes[0], titles)
+    for ax, task in zip(axes[1:], LARGE, strict=True):
         part = experiments.protocol.parts[task]
-        for name in HEADLINE:
-            predicted = of_unseen(experiments, experiments.results(name, bags="headline"), task)
+        for name in experiments.names:
+            predicted = of_unseen(experiments, experiments.headline(name), task)
             # Energies span eV, errors are of meV: the latter are drawn.
             errors = 1e3 * (predicted - part.energies)
             rmse = np.sqrt(np.mean(errors**2))
             ax.plot(part.energies, errors, ".", ms=4, label=f"{name}: RMSE {rmse:.2f}")
         ax.axhline(0, color="k", lw=0.8)
-        ax.set(title=task, xlabel="reference energy (eV/atom)", ylabel="error (meV/atom)")
+        ax.set(xlabel="reference energy (eV/atom)", ylabel="error (meV/atom)", title=titles[task])
         ax.legend(fontsize=7)
     return figure
 
 
 def _strain_models(experiments):
-    found = {name: experiments.results(name, bags="headline") for name in ("Voxel", BEST)}
+    found = {name: experiments.headline(name) for name in experiments.names}
+    if not experiments.everything:
+        return found
     found["Point, two scales"] = experiments.results("Point, two scales")
     found[f"{BEST}: {FULL}"] = experiments.labelled(BEST, FULL)
     return found
@@ -188,12 +230,13 @@ def energy_volume(experiments):
 
 
 def bulk_modulus(experiments):
-    """Figure 4.6: bulk modulus by composition, with the spread of the ensemble."""
+    """Figure 4.6: error of strained cells against M, and bulk moduli with their spread."""
     found = _strain_models(experiments)
     figure, axes = plt.subplots(
-        1, len(found), figsize=(4 * len(found), 3.8), layout="constrained", sharey=True
+        1, 1 + len(found), figsize=(4 * (1 + len(found)), 3.8), layout="constrained"
     )
-    for ax, (name, results) in zip(axes, found.items(), strict=True):
+    _draw_by_size(experiments, axes[0], {"bulk": "strained cells"})
+    for ax, (name, results) in zip(axes[1:], found.items(), strict=True):
         predicted, reference, spread = bulk_moduli(experiments, results)
         ParityDisplay.from_predictions(
             reference, predicted, std=spread, quantity="bulk modulus", unit="GPa", ax=ax
@@ -228,8 +271,8 @@ def reliability(experiments):
     """Spread of the ensembles against their errors on unseen paths."""
     figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")
     energies = experiments.protocol.paths.energies
-    for name in HEADLINE:
-        results = experiments.results(name, bags="headline")
+    for name in experiments.names:
+        results = experiments.headline(name)
         test = np.concatenate([result["test"] for result in results])
         predicted = np.concatenate([result["prediction_paths"] for result in results])
         spread = np.concatenate([result["spread_paths"] for result in results])
@@ -238,26 +281,31 @@ def reliability(experiments):
     return figure
 
 
+# The dissertation's figures have its numbers, the others are ours. Those of MORE are not of the
+# headline representations alone.
 FIGURES = {
     "figure_3_1_composition": composition,
-    "figure_3_2_model_size": model_size,
-    "figure_3_3_channels_powers": channels_and_powers,
-    "figure_3_4_scales_wavelets": scales_and_wavelets,
     "figure_4_1_learning_paths": learning_paths,
-    "diffusion_paths": diffusion,
-    "relaxation_paths": stages,
+    "figure_4_2_diffusion": diffusion,
+    "figure_4_3_few_features": diffusion_stages,
     "figure_4_4_large_states": large_states,
     "figure_4_5_energy_volume": energy_volume,
     "figure_4_6_bulk_modulus": bulk_modulus,
-    "strain_diagnosis": diagnosis,
+    "relaxation_paths": relaxation_stages,
     "reliability": reliability,
+}
+MORE = {
+    "figure_3_2_model_size": model_size,
+    "figure_3_3_channels_powers": channels_and_powers,
+    "figure_3_4_scales_wavelets": scales_and_wavelets,
+    "strain_diagnosis": diagnosis,
 }
 
 
 def draw_all(experiments, out):
     """Draw every figure into ``out``."""
     matplotlib.use("agg")
-    for name, draw in FIGURES.items():
+    for name, draw in (FIGURES | (MORE if experiments.everything else {})).items():
         figure = draw(experiments)
         figure.savefig(out / f"{name}.png", dpi=DPI)
         plt.close(figure)

@@ -1,18 +1,15 @@
 """Fitted results: one (representation, scheme, fold) at a time, stored as it finishes."""
 
 import time
-from itertools import islice
 
 import joblib
 import numpy as np
 from common.cache import describe
 from data import TASKS, frame_folds, path_folds
 from representations import REPRESENTATIONS, SPECIES
-from schemes import SCHEMES, SEED
+from schemes import LONGEST, SCHEMES, SEED
 
 from skwavelet.energies import formation_energy_per_atom, reference_energies
-
-STAGES = (1, 21, 41)
 
 
 class Protocol:
@@ -141,9 +138,11 @@ class Protocol:
             result["oob_rmse"] = np.sqrt(np.mean(errors**2))
         if members:
             result["selections"] = sum((member.coef_ != 0).astype(int) for member in members)
-            stages = list(islice(model.staged_predict(X[test]), max(STAGES)))
-            staged = np.array([stages[min(m, len(stages)) - 1] for m in STAGES])
-            result["staged"] = staged - shift["paths"][test]
+        if getattr(model, "keep_path", False):
+            result["staged_paths"] = _by_size(model, X[test]) - shift["paths"][test]
+            for part in TASKS:
+                Z = self.features(representation, part)
+                result[f"staged_{part}"] = _by_size(model, Z) - shift[part]
         return result, model
 
     def pressure(self, representation, coef, fold):
@@ -152,6 +151,12 @@ class Protocol:
         unseen = self.fold[frames] == fold
         reference = -self.paths.stress[frames[unseen], :3].mean(axis=1)
         return -(derivatives[unseen] @ coef), reference
+
+
+def _by_size(model, X):
+    """Return predictions (LONGEST, n) with 1, 2, ... features; paths that end stay as they are."""
+    stages = np.array(list(model.staged_predict(X)))
+    return np.concatenate([stages, np.repeat(stages[-1:], LONGEST - len(stages), axis=0)])
 
 
 def pressure_frames(paths, every=4):

@@ -12,6 +12,8 @@ from skwavelet import BaggedOLSEnsemble, GreedyOLSRegressor
 from skwavelet.structures.folds import assign_folds
 
 SEED = 0
+# Features to which errors are followed beyond the best number.
+LONGEST = 500
 
 
 class GroupRidge(RegressorMixin, BaseEstimator):
@@ -77,6 +79,12 @@ def _bagged(n_bags):
     return BaggedOLSEnsemble(n_bags, random_state=SEED)
 
 
+def _whole_paths(n_bags):
+    return BaggedOLSEnsemble(
+        n_bags, max_features=LONGEST, patience=None, keep_path=True, random_state=SEED
+    )
+
+
 def _random_frames(n_bags):
     return BaggedOLSEnsemble(n_bags, max_features=600, random_state=SEED)
 
@@ -91,6 +99,7 @@ def _greedy(n_bags):
 
 SCHEMES = {
     "bagged": Scheme(_bagged),
+    "bagged, whole paths": Scheme(_whole_paths),
     "bagged, formation energy": Scheme(_bagged, target="formation"),
     "nested folds, all candidates": Scheme(_nested),
     "bags of random frames": Scheme(_random_frames, by_path=False),

@@ -1,7 +1,7 @@
 """What is read from predictions of tasks: those of the right fold, bulk moduli, images of paths."""
 
 import numpy as np
-from data import independent
+from data import LARGE, TASKS, independent
 
 from skwavelet.inspection import EnergyVolumeDisplay
 
@@ -15,7 +15,8 @@ def images(part):
 def of_unseen(experiments, results, task, key="prediction"):
     """Return the predictions (..., n_structures) of the models not trained on the parent paths.
 
-    Structures without parent: those of the first fold's model.
+    Structures without parent: those of the first fold's model. ``key="staged"``: a row for each
+    number of features.
     """
     protocol = experiments.protocol
     part = protocol.parts[task]
@@ -24,6 +25,29 @@ def of_unseen(experiments, results, task, key="prediction"):
         rows = independent(part, fold, protocol.fold_of_path) & (part.parents != "")
         chosen[..., rows] = result[f"{key}_{task}"][..., rows]
     return chosen
+
+
+def errors_by_size(experiments, results):
+    """Return the RMSE (meV/atom) with 1, 2, ... features per model, by set.
+
+    The sets are the unseen paths, each task, and "large", the larger cells together. As for the
+    tables, every model predicts what stems from none of its training paths.
+    """
+    protocol = experiments.protocol
+    parts, squares = protocol.parts, {}
+    for fold, result in enumerate(results):
+        test = result["test"]
+        errors = {"paths": result["staged_paths"] - parts["paths"].energies[test]}
+        for task in TASKS:
+            rows = independent(parts[task], fold, protocol.fold_of_path)
+            errors[task] = (result[f"staged_{task}"] - parts[task].energies)[:, rows]
+        errors["large"] = np.concatenate([errors[task] for task in LARGE], axis=1)
+        for name, error in errors.items():
+            squares.setdefault(name, []).append(error**2)
+    return {
+        name: 1e3 * np.sqrt(np.concatenate(parts, axis=1).mean(axis=1))
+        for name, parts in squares.items()
+    }
 
 
 def bulk_rmse_within(experiments, results, strain):

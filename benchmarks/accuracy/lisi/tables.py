@@ -2,10 +2,10 @@
 
 import numpy as np
 from common.table import Table
-from experiments import CHAPTER_3, COMPARED, HEADLINE, RIDGE
+from experiments import CHAPTER_3, COMPARED, RIDGE, WHOLE
 from labels import LABELLED
 from representations import REPRESENTATIONS
-from strain import bulk_moduli, bulk_rmse_within, images, of_unseen
+from strain import bulk_moduli, bulk_rmse_within, errors_by_size, images, of_unseen
 
 from skwavelet.inspection import barrier
 
@@ -19,14 +19,15 @@ FOUR = {
 THESIS_RATIOS = {"barriers": 1.65, "large": 1.28, "bulk": 1.72}
 # The thesis's M*, mean and standard deviation, on its own data.
 THESIS_SIZES = {
-    ("Voxel", "bagged"): (121, 64),
-    ("Voxel, order 1", "bagged"): (108, 38),
+    ("Voxel", WHOLE): (121, 64),
+    ("Voxel, order 1", WHOLE): (108, 38),
     ("Voxel", "nested folds, all candidates"): (153, 82),
     ("Voxel", "bags of random frames"): (2855, 113),
 }
+SIZES = (1, 3, 10, 21, 41, 70, 100, 150, 200, 300, 400, 500)
 SCHEMES = [
-    ("Voxel", "bagged", "headline", "4.1"),
-    ("Voxel, order 1", "bagged", "headline", "4.3"),
+    ("Voxel", WHOLE, "headline", "4.1"),
+    ("Voxel, order 1", WHOLE, "headline", "4.3"),
     ("Voxel", "nested folds, all candidates", "comparison", "4.4"),
     ("Voxel", "bags of random frames", "random frames", "4.5"),
     ("Voxel", "bagged, formation energy", "comparison", "(3.10)"),
@@ -54,7 +55,7 @@ def _sizes(results):
     return _mean(np.concatenate([result["sizes"] for result in results]))
 
 
-def extrapolation(experiments, names=HEADLINE):
+def extrapolation(experiments):
     """Table 4.1 (and 4.3, for the first order) for the headline representations."""
     table = Titled(
         "table_4_1",
@@ -62,8 +63,8 @@ def extrapolation(experiments, names=HEADLINE):
         f"Five folds of paths, {experiments.bags['headline']} bags, energies only; meV/atom, mean "
         "± standard deviation over the folds. Ratio: RMSE over that of the paths.",
     )
-    for name in names:
-        errors = experiments.errors(experiments.results(name, bags="headline"))
+    for name in experiments.names:
+        errors = experiments.errors(experiments.headline(name))
         for task, title in FOUR.items():
             table.add(
                 {
@@ -86,14 +87,37 @@ def large_states(experiments):
         "As table 4.1: packed and relaxed at twice the size, 2x1x1 and 2x2x2 tilings of path "
         "frames with every atom displaced by 0.1 Å; RMSE, meV/atom.",
     )
-    for name in HEADLINE:
-        errors = experiments.errors(experiments.results(name, bags="headline"))
+    for name in experiments.names:
+        errors = experiments.errors(experiments.headline(name))
         kinds = ("scratch", "t211", "t222")
         table.add({"representation": name} | {kind: _mean(errors.rmse(kind)) for kind in kinds})
     return table
 
 
-def barriers(experiments, names=HEADLINE):
+def by_size(experiments):
+    """Errors against the number of features, beyond the best (figures 4.1, 4.2, 4.4 and 4.6)."""
+    made = Titled(
+        "error_by_size",
+        "Error against the number of features",
+        "As table 4.1, by models of M features each, beyond the number M* of least out-of-bag "
+        "error too (mean ± standard deviation over the models); RMSE, meV/atom, of all structures "
+        "together.",
+    )
+    for name in experiments.names:
+        results = experiments.headline(name)
+        curves = errors_by_size(experiments, results)
+        chosen = {f"M = {m}": m - 1 for m in SIZES if m <= len(curves["paths"])}
+        for title, row in chosen.items():
+            shown = {FOUR[task]: float(curves[task][row]) for task in FOUR}
+            made.add({"representation": name, "features": title} | shown)
+        errors = experiments.errors(results)
+        mean, spread = _sizes(results)
+        shown = {title: float(errors.pooled_rmse(task)) for task, title in FOUR.items()}
+        made.add({"representation": name, "features": f"M* = {mean:.0f} ± {spread:.0f}"} | shown)
+    return made
+
+
+def barriers(experiments):
     """Table 4.2, its barriers (highest minus lowest), and those from the first image."""
     table = Titled(
         "table_4_2",
@@ -103,8 +127,8 @@ def barriers(experiments, names=HEADLINE):
         "the path it starts from; ± is the standard deviation over the members of its ensemble.",
     )
     part = experiments.protocol.parts["barriers"]
-    found = {name: experiments.results(name, bags="headline") for name in names}
-    if names == HEADLINE:
+    found = {name: experiments.headline(name) for name in experiments.names}
+    if experiments.everything:
         found["Point, with forces and stresses"] = experiments.labelled(
             "Point", "energies, forces, stresses"
         )
@@ -270,20 +294,14 @@ def strain(experiments):
     return table
 
 
-TABLES = (
-    summary,
-    extrapolation,
-    large_states,
-    barriers,
-    schemes,
-    chapter_3,
-    strain,
-)
+# The first of these are of the headline representations alone.
+TABLES = (extrapolation, large_states, barriers, by_size)
+MORE = (summary, schemes, chapter_3, strain)
 
 
 def write_all(experiments, out):
     """Write ``tables.md`` and one CSV per table."""
-    made = [make(experiments) for make in TABLES]
+    made = [make(experiments) for make in TABLES + MORE * experiments.everything]
     for table in made:
         table.write_csv(out / f"{table.name}.csv")
     text = "\n".join(table.page() for table in made)
