@@ -35,12 +35,15 @@ from skwavelet.potentials.energy_model import (
 from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.label_checks import check_forces, check_stress, check_stress_is_defined
 from skwavelet.potentials.linear_chain import check_representations, feature_chain, used_features
-from skwavelet.potentials.rows import FORCE, build_rows, fit_rows
+from skwavelet.potentials.rows import FORCE, STRESS, Rows, build_rows, fit_rows
 from skwavelet.potentials.uncertainty import main_deviations, out_of_bag_calibrations
 from skwavelet.potentials.updating import UpdateMixin
 from skwavelet.representations.atomwise import AtomPolynomial
 from skwavelet.representations.invariants import PointInvariants
 from skwavelet.structures.checks import as_atoms, check_structures
+
+# Weights of mean squared errors, where nothing chooses them.
+WEIGHTS = {FORCE: 0.001, STRESS: 1.0}
 
 
 class EnergyForceRegressor(
@@ -77,12 +80,14 @@ class EnergyForceRegressor(
         against the sum over structures, each with weight 1 for its energy, and not against the
         mean. Those that hold out rows by themselves (RidgeCV, LassoCV) know no groups: rows of
         one structure fall on both sides.
-    force_weight : float, default=0.001
-        Weight of the mean squared force error, Å²/atom². The default makes a force error of
-        100 meV/Å count as much as an energy error of 3.2 meV/atom.
-    stress_weight : float, default=1.0
-        Weight of the mean squared stress error, Å⁶/atom². The default makes a stress error of
-        1 meV/Å³ count as much as an energy error of 1 meV/atom.
+    force_weight : float, default=None
+        Weight of the mean squared force error, Å²/atom². None: `RidgePath` chooses it by the
+        errors of groups that are held out, for other linear models it is 0.001, which makes a
+        force error of 100 meV/Å count as much as an energy error of 3.2 meV/atom.
+    stress_weight : float, default=None
+        Weight of the mean squared stress error, Å⁶/atom². None: `RidgePath` chooses it, for
+        other linear models it is 1, which makes a stress error of 1 meV/Å³ count as much as an
+        energy error of 1 meV/atom.
     n_directions : int or "all", default=None
         None takes all for representations at the atoms, whose derivatives cost little, and 8 for
         others. Directions per structure along which forces are used: orthonormal random ones of all
@@ -93,6 +98,8 @@ class EnergyForceRegressor(
         of n_features² numbers.
     random_state : int, RandomState instance or None, default=None
         Draws the directions.
+    verbose : bool, default=False
+        Print what is chosen.
 
     Attributes
     ----------
@@ -100,6 +107,8 @@ class EnergyForceRegressor(
         The fitted features.
     regressor_ : estimator
         The fitted linear model, which predicts eV/atom from the features.
+    force_weight_, stress_weight_ : float
+        The weights that were chosen, or given.
     n_rows_ : int
         Number of rows it was fitted on.
 
@@ -145,10 +154,11 @@ class EnergyForceRegressor(
     _parameter_constraints: ClassVar[dict] = {
         "features": [None, HasMethods(["fit", "transform"])],
         "regressor": [None, HasMethods(["fit", "predict"])],
-        "force_weight": [Interval(Real, 0, None, closed="neither")],
-        "stress_weight": [Interval(Real, 0, None, closed="neither")],
+        "force_weight": [None, Interval(Real, 0, None, closed="neither")],
+        "stress_weight": [None, Interval(Real, 0, None, closed="neither")],
         "n_directions": [None, Interval(Integral, 1, None, closed="left"), StrOptions({"all"})],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -156,10 +166,11 @@ class EnergyForceRegressor(
         features: Any = None,
         regressor: Any = None,
         *,
-        force_weight: float = 0.001,
-        stress_weight: float = 1.0,
+        force_weight: float | None = None,
+        stress_weight: float | None = None,
         n_directions: int | str | None = None,
         random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
     ):
         self.features = features
         self.regressor = regressor
@@ -167,6 +178,7 @@ class EnergyForceRegressor(
         self.stress_weight = stress_weight
         self.n_directions = n_directions
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(
         self,
@@ -243,16 +255,25 @@ class EnergyForceRegressor(
             chain, X, y, features, forces, stress, self.n_directions, rng, weight, condense
         )
         self.n_rows_ = len(rows)
-        self._row_factors = rows.factors(self.force_weight, self.stress_weight)
         self._update_seed = int(rng.integers(2**31))
+        given = {FORCE: self.force_weight, STRESS: self.stress_weight}
+        start = np.array([WEIGHTS[k] if weight is None else weight for k, weight in given.items()])
         self.regressor_ = fit_rows(
             RidgePath() if self.regressor is None else self.regressor,
             rows,
             groups,
-            self.force_weight,
-            self.stress_weight,
-            getattr(self.features_, "penalty_factors_", None),
+            float(start[0]),
+            float(start[1]),
+            penalty_factors=getattr(self.features_, "penalty_factors_", None),
+            free=[kind for kind, weight in given.items() if weight is None],
         )
+        factors = np.ones(STRESS + 1)
+        chosen = getattr(self.regressor_, "kind_weights_", factors)
+        factors[: len(chosen)] = chosen
+        self.force_weight_, self.stress_weight_ = (start * factors[[FORCE, STRESS]]).tolist()
+        self._row_factors = rows.factors(self.force_weight_, self.stress_weight_)
+        if self.verbose:
+            print(self._choice(rows))
         self._extrapolation = ExtrapolationScore().fit(features[:, used_features(self.regressor_)])
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
         sizes = np.array([len(atoms) for atoms in X])
@@ -418,6 +439,16 @@ class EnergyForceRegressor(
         outside = np.maximum(self._extrapolation.score_samples(used), 1)
         floor = self.regressor_.calibration_.floor
         return np.sqrt(std**2 + floor**2 * (outside**2 - 1))
+
+    def _choice(self, rows: Rows) -> str:
+        """Return a line that tells what was chosen."""
+        words = [f"{self.n_rows_} rows of {rows.design.shape[1]} features"]
+        if hasattr(self.regressor_, "alpha_"):
+            words.append(f"alpha={self.regressor_.alpha_:.0e}")
+        for name, kind in (("force_weight", FORCE), ("stress_weight", STRESS)):
+            if rows.n_components[kind]:
+                words.append(f"{name}={getattr(self, name + '_'):.2g}")
+        return f"{type(self).__name__}: {', '.join(words)}"
 
     def _energy_model(self, with_members: bool) -> EnergyModel:
         if with_members:

@@ -326,6 +326,7 @@ def fit_rows(
     force_weight: float,
     stress_weight: float,
     penalty_factors: np.ndarray | None = None,
+    free: Sequence[int] = (),
 ) -> Any:
     """Return a fitted clone of a linear model, whose intercept enters energy rows only.
 
@@ -340,6 +341,8 @@ def fit_rows(
         See `Rows.weights`.
     penalty_factors : ndarray of shape (n_features,), optional
         Factors of the penalty of every feature, passed on to models that take them.
+    free : sequence of int, optional
+        Kinds of rows whose weight is chosen by models that can, from the one given.
 
     Raises
     ------
@@ -363,6 +366,8 @@ def fit_rows(
     arguments = {"groups": groups[rows.structure]} if has_fit_parameter(regressor, "groups") else {}
     if penalty_factors is not None and has_fit_parameter(regressor, "penalty_factors"):
         arguments["penalty_factors"] = penalty_factors
+    if len(free) and has_fit_parameter(regressor, "kinds"):
+        arguments["kinds"] = np.where(np.isin(rows.kind, free), rows.kind, ENERGY)
     intercept = getattr(regressor, "fit_intercept", True)
     if has_fit_parameter(regressor, "intercept_column"):
         if intercept:

@@ -20,8 +20,8 @@ from skwavelet.structures.checks import as_atoms, check_structures
 class UpdateMixin:
     """What `EnergyForceRegressor` adds to learn from more structures."""
 
-    force_weight: float
-    stress_weight: float
+    force_weight_: float
+    stress_weight_: float
     n_directions: int | str | None
     features_: Any
     regressor_: Any
@@ -75,7 +75,7 @@ class UpdateMixin:
         chain, features = feature_chain(self.features_), np.asarray(self.features_.transform(X))
         rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng, weight)
         factors = self._row_factors
-        new = rows.factors(self.force_weight, self.stress_weight)
+        new = rows.factors(self.force_weight_, self.stress_weight_)
         self._row_factors = np.where(factors > 0, factors, new)  # of kinds without labels in fit
         self.regressor_.update(
             rows.design,

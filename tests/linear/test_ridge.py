@@ -89,6 +89,70 @@ def test_penalty_is_chosen_by_the_error_of_groups_held_out():
     np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-10)
 
 
+def of_two_kinds(n_groups=200):
+    """Return rows of energies and of forces, of one model up to noise in other units each."""
+    rng = np.random.default_rng(3)
+    groups, kinds = np.repeat(np.arange(n_groups), 4), np.tile([0, 1, 1, 1], n_groups)
+    X = rng.normal(size=(4 * n_groups, 20)) @ rng.normal(size=(20, 20))
+    y = X @ rng.normal(size=20) + np.where(kinds, 1.0, 0.1) * rng.normal(size=len(groups))
+    return X, y + 7 * (kinds == 0), groups, kinds, (kinds == 0).astype(float)
+
+
+def test_weights_of_kinds_are_chosen_with_the_penalty():
+    """Every entry of the path is a ridge regression of its own, and the best is taken."""
+    X, y, groups, kinds, ones = of_two_kinds()
+    model = RidgePath(held_out=0.2).fit(X, y, groups=groups, intercept_column=ones, kinds=kinds)
+    held = np.isin(groups, np.random.RandomState(0).permutation(200)[:40])
+    for row in model.path_.to_dict("records")[::3]:
+        weight = np.where(kinds, row["weight_1"], row["weight_0"])
+        part = RidgePath([row["alpha"]]).fit(
+            X[~held], y[~held], sample_weight=weight[~held], intercept_column=ones[~held]
+        )
+        residuals = y[held] - X[held] @ part.coef_ - part.intercept_ * ones[held]
+        errors = [np.sqrt(np.mean(residuals[kinds[held] == k] ** 2)) for k in (0, 1)]
+        np.testing.assert_allclose([row["rmse_0"], row["rmse_1"]], errors, rtol=1e-6)
+        np.testing.assert_allclose(row["held_out_rmse"], np.sqrt(np.prod(errors)), rtol=1e-6)
+    best = model.path_.loc[model.path_["held_out_rmse"].idxmin()]
+    assert (model.alpha_, *model.kind_weights_) == (best["alpha"], 1, best["weight_1"])
+    assert model.kind_weights_[1] < 0.1  # noise of kind 1 is ten times that of kind 0
+    whole = RidgePath([model.alpha_]).fit(
+        X, y, sample_weight=model.kind_weights_[kinds], intercept_column=ones
+    )
+    np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-6)
+    np.testing.assert_allclose(model.intercept_, whole.intercept_, rtol=1e-6)
+
+
+def test_weights_do_not_depend_on_the_units_of_a_kind():
+    X, y, groups, kinds, ones = of_two_kinds()
+    first = RidgePath().fit(X, y, groups=groups, intercept_column=ones, kinds=kinds)
+    unit = np.where(kinds, 0.1, 1.0)
+    other = RidgePath().fit(
+        X * unit[:, None], y * unit, groups=groups, intercept_column=ones, kinds=kinds
+    )
+    # The least errors are equal but for where the searches along a flat valley end.
+    least, scaled = first.path_["held_out_rmse"].min(), other.path_["held_out_rmse"].min()
+    np.testing.assert_allclose(scaled * np.sqrt(10), least, rtol=0.01)
+
+
+def test_kinds_that_are_not_held_out_keep_their_weight():
+    X, y, groups, kinds, ones = of_two_kinds()
+    alone = np.where(groups == 0, 2, kinds)  # one group, which may be on one side only
+    model = RidgePath().fit(X, y, groups=groups, intercept_column=ones, kinds=alone)
+    assert model.kind_weights_[2] == 1
+    same = RidgePath().fit(X, y, groups=groups, intercept_column=ones, kinds=np.zeros(len(y)))
+    np.testing.assert_array_equal(
+        same.coef_, RidgePath().fit(X, y, groups=groups, intercept_column=ones).coef_
+    )
+
+
+def test_a_large_mean_takes_no_digits_of_small_changes():
+    """Where features vary by a millionth of themselves."""
+    X, y, weight, _ = problem()
+    small = 1e-5 * (X - X.mean(axis=0)) / X.std(axis=0)
+    model, same = (RidgePath([1e-3]).fit(Z, y, sample_weight=weight) for Z in (small, small + 3))
+    np.testing.assert_allclose(same.coef_, model.coef_, rtol=1e-8)
+
+
 def test_columns_that_do_not_vary_have_no_weight_and_equal_ones_share_it():
     X, y, *_ = problem()
     X = np.column_stack([X, X[:, 0], np.full(len(y), 7.0), np.zeros(len(y))])
@@ -107,6 +171,8 @@ def test_bad_arguments():
         RidgePath([0.0]).fit(X, y)
     with pytest.raises(ValueError, match="must be positive"):
         RidgePath().fit(X, y, penalty_factors=np.zeros(X.shape[1]))
+    with pytest.raises(ValueError, match="kinds must be whole numbers"):
+        RidgePath().fit(X, y, kinds=np.full(len(y), 0.5))
     with pytest.raises(ValueError, match="penalty_factors must hold one number per sample"):
         RidgePath().fit(X, y, penalty_factors=[1.0])
     with pytest.raises(ValueError, match=r"^Squares of X or y overflow; scale them down\.$"):
