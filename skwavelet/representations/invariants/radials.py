@@ -64,7 +64,7 @@ class WaveletFamily:
         degrees = np.repeat(np.arange(max_l + 1), [len(part) for part in functions])
         table = cubic_table(np.concatenate(functions), self.reach)
         return TabulatedMoments(
-            degrees, np.repeat(table[None], n_elements, axis=0), self.reach, False, "float64"
+            degrees, "float64", np.repeat(table[None], n_elements, axis=0), self.reach, False
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -190,7 +191,7 @@ class PointInvariants(AtomFeaturesMixin):
         family = WaveletFamily(self.beta, self.n, self.n_scales, self.reach)
         some = _some(structures)
         degrees, table, self.kept_variance_ = contract(family, counts.tolist(), some, elements)
-        moments = TabulatedMoments(degrees, table, self.reach, True, self.dtype)
+        moments = TabulatedMoments(degrees, self.dtype, table, self.reach, True)
         products = invariant_products(moments.layout, self.max_order, self.max_degree)
         scales = _scales(moments, products, structures, elements)
         paths = _paths(products, len(elements))
@@ -241,7 +242,7 @@ def _scales(
     """
     shape = (len(elements), len(products))
     sums, squares, counts = np.zeros(shape), np.zeros(shape), np.zeros((len(elements), 1))
-    double = TabulatedMoments(moments.degrees, moments.table, moments.reach, True, "float64")
+    double = replace(moments, dtype="float64")
     for structure in structures:
         kinds = np.searchsorted(elements, structure.numbers)
         for pairs in pair_blocks(structure, elements, moments.reach, "float64"):

@@ -13,7 +13,7 @@ from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.representations.point.cascade import Bank, Cascade
 from skwavelet.representations.point.first_order import FirstOrder
-from skwavelet.representations.point.moments import Moments
+from skwavelet.representations.point.moments import WaveletMoments
 from skwavelet.representations.point.plan import make_plan
 from skwavelet.representations.point.powers import AtomPowers
 from skwavelet.representations.wavelets import wavelet_size
@@ -159,7 +159,7 @@ class PointEvaluator(AtomEvaluator):
         radials, place = np.unique(
             np.column_stack([numbers[wavelet, 1], wavelet, scale]), axis=0, return_inverse=True
         )
-        moments = Moments(
+        moments = WaveletMoments(
             degrees=radials[:, 0],
             n=numbers[radials[:, 1], 0],
             dilations=2.0 ** np.array(bank.scales)[radials[:, 2]],

@@ -19,7 +19,7 @@ from skwavelet.representations.point.moduli_kernels import (
     square_jacobian,
     square_vjp,
 )
-from skwavelet.representations.point.moments import Moments
+from skwavelet.representations.point.moments import WaveletMoments
 from skwavelet.representations.point.powers import AtomPowers
 from skwavelet.structures.cell_list import PairBlock, pair_blocks
 from skwavelet.structures.checks import Structure
@@ -35,7 +35,7 @@ class FirstOrder:
 
     Attributes
     ----------
-    moments : Moments
+    moments : WaveletMoments
     channels, radials : ndarray of shape (n_maps,)
         Channel and radial part of every map.
     floors : ndarray of shape (n_maps,)
@@ -47,7 +47,7 @@ class FirstOrder:
     powers : AtomPowers
     """
 
-    moments: Moments
+    moments: WaveletMoments
     channels: np.ndarray
     radials: np.ndarray
     floors: np.ndarray

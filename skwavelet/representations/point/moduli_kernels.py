@@ -10,17 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from skwavelet._utils.compiled import compiled
-from skwavelet.representations.point.moment_kernels import (
-    CHUNK,
-    largest_chunk,
-    next_chunk,
-    take_pairs,
-)
-from skwavelet.representations.point.wavelet_kernels import (
-    add_harmonic_gradient,
-    fill_harmonics,
-    fill_radials,
-)
+from skwavelet.representations.point.moment_kernels import fill_chunk, make_chunk
+from skwavelet.representations.point.wavelet_kernels import add_harmonic_gradient
 
 
 @compiled
@@ -101,33 +92,24 @@ def square_jacobian(vectors, ends, radials, moments, weights, maps, radial_of_ma
     """
     dtype = moments.dtype
     zero = dtype.type(0)
-    max_l = len(radials.bounds) - 2
-    n_lines = (max_l + 1) ** 2
-    n_radials = len(radials.scale)
-    room = largest_chunk(ends, CHUNK)
-    taken = np.empty((3, room), dtype)
-    squares = np.empty(room, dtype)
-    scratch = np.empty((3, room), dtype)
-    values = np.empty((n_radials, room), dtype)
-    slopes = np.empty((n_radials, room), dtype)
-    vertical = np.empty((len(radials.norms), room), dtype)
-    azimuth = np.empty((2, max_l + 1, room), dtype)
-    harmonics = np.empty((n_lines, room), dtype)
+    n_lines = (len(radials.bounds) - 1) ** 2
+    chunk = make_chunk(ends, radials, dtype, True)
+    taken, values, slopes = chunk.vectors, chunk.values, chunk.slopes
+    harmonics = chunk.harmonics
+    room = len(chunk.squares)
     ones = np.ones(room, dtype)
     gradients = np.zeros((n_lines, 3, room), dtype)
     turned = np.empty((3, room), dtype)
     along = np.empty(room, dtype)
     first = 0
     while first < len(ends) - 1:
-        stop = next_chunk(ends, first, CHUNK)
-        n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
-        fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, True)
-        fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
+        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first, True)
         gradients[:] = 0
         for line in range(1, n_lines):
             add_harmonic_gradient(
-                radials.norms, line, taken, n_pairs, vertical, azimuth, ones, gradients[line]
-            )
+                radials.norms, line, taken, n_pairs, chunk.vertical, chunk.azimuth, ones,
+                gradients[line],
+            )  # fmt: skip
         begin = offset = ends[first, -1]
         for row in range(first, stop):
             for kind in range(len(moments)):

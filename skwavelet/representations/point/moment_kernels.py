@@ -10,6 +10,8 @@ last axis, ``moments[e, t, atom]`` with t = first[l] + m n_l + q counted within 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skwavelet._utils.compiled import compiled
@@ -22,6 +24,67 @@ from skwavelet.representations.point.wavelet_kernels import (
 
 # Pairs that are worked on at a time: their wavelets stay in a core's own cache.
 CHUNK = 512
+
+
+class Chunk(NamedTuple):
+    """Pairs of some atoms, and what their moments are made of.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (3, n_room)
+    squares : ndarray of shape (n_room,)
+        Squares of their lengths.
+    scratch : ndarray of shape (3, n_room)
+    values, slopes : ndarray of shape (n_radials, n_room)
+        Radial parts, and their derivatives in the squares, if these are asked for.
+    vertical : ndarray of shape ((max_l + 1) (max_l + 2) / 2, n_room)
+    azimuth : ndarray of shape (2, max_l + 1, n_room)
+    harmonics : ndarray of shape ((max_l + 1)^2, n_room)
+        See `fill_harmonics`.
+    """
+
+    vectors: np.ndarray
+    squares: np.ndarray
+    scratch: np.ndarray
+    values: np.ndarray
+    slopes: np.ndarray
+    vertical: np.ndarray
+    azimuth: np.ndarray
+    harmonics: np.ndarray
+
+
+@compiled
+def make_chunk(ends, radials, dtype, derivatives):
+    """Return room for the pairs that are worked on at a time."""
+    room = largest_chunk(ends, CHUNK)
+    degrees = len(radials.bounds) - 1
+    n_radials = len(radials.scale)
+    return Chunk(
+        np.empty((3, room), dtype),
+        np.empty(room, dtype),
+        np.empty((3, room), dtype),
+        np.empty((n_radials, room), dtype),
+        np.empty((n_radials if derivatives else 0, room), dtype),
+        np.empty((len(radials.norms), room), dtype),
+        np.empty((2, degrees, room), dtype),
+        np.empty((degrees**2, room), dtype),
+    )
+
+
+@compiled
+def fill_chunk(chunk, vectors, ends, radials, first, derivatives):
+    """Write the pairs from atom ``first`` on; return the atom after them and their number."""
+    stop = next_chunk(ends, first, CHUNK)
+    n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], chunk.vectors, chunk.squares)
+    fill_radials(
+        radials, ends, first, stop, chunk.squares, chunk.scratch, chunk.values, chunk.slopes,
+        derivatives,
+    )  # fmt: skip
+    fill_harmonics(
+        radials.norms, len(radials.bounds) - 2, chunk.vectors, chunk.squares, n_pairs,
+        chunk.vertical, chunk.azimuth, chunk.harmonics,
+    )  # fmt: skip
+    return stop, n_pairs
 
 
 @compiled
@@ -70,22 +133,11 @@ def fill_moments(vectors, ends, segments, radials, moments):
         Written.
     """
     dtype = moments.dtype
-    max_l = len(radials.bounds) - 2
-    room = largest_chunk(ends, CHUNK)
-    taken = np.empty((3, room), dtype)
-    squares = np.empty(room, dtype)
-    scratch = np.empty((3, room), dtype)
-    values = np.empty((len(radials.scale), room), dtype)
-    vertical = np.empty((len(radials.norms), room), dtype)
-    azimuth = np.empty((2, max_l + 1, room), dtype)
-    harmonics = np.empty(((max_l + 1) ** 2, room), dtype)
+    chunk = make_chunk(ends, radials, dtype, False)
     first = 0
     while first < len(ends) - 1:
-        stop = next_chunk(ends, first, CHUNK)
-        n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
-        fill_radials(radials, ends, first, stop, squares, scratch, values, values, False)
-        fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
-        contract(radials.bounds, values, harmonics, segments, first, stop, moments)
+        stop, _ = fill_chunk(chunk, vectors, ends, radials, first, False)
+        contract(radials.bounds, chunk.values, chunk.harmonics, segments, first, stop, moments)
         first = stop
 
 
@@ -150,25 +202,16 @@ def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents
     """
     dtype = cotangents.dtype
     max_l = len(radials.bounds) - 2
-    n_radials = len(radials.scale)
-    room = largest_chunk(ends, CHUNK)
-    taken = np.empty((3, room), dtype)
-    squares = np.empty(room, dtype)
-    scratch = np.empty((3, room), dtype)
-    values = np.empty((n_radials, room), dtype)
-    slopes = np.empty((n_radials, room), dtype)
-    vertical = np.empty((len(radials.norms), room), dtype)
-    azimuth = np.empty((2, max_l + 1, room), dtype)
-    harmonics = np.empty(((max_l + 1) ** 2, room), dtype)
+    chunk = make_chunk(ends, radials, dtype, True)
+    taken, values, slopes = chunk.vectors, chunk.values, chunk.slopes
+    harmonics = chunk.harmonics
+    room = len(chunk.squares)
     of_harmonics = np.empty(((max_l + 1) ** 2, room), dtype)
     along = np.empty(room, dtype)
     pull = np.empty((3, room), dtype)
     first = 0
     while first < len(ends) - 1:
-        stop = next_chunk(ends, first, CHUNK)
-        n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
-        fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, True)
-        fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
+        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first, True)
         expand(
             radials.bounds, values, slopes, harmonics, segments, first, stop, cotangents,
             of_harmonics, along,
@@ -177,7 +220,7 @@ def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents
             for k in range(n_pairs):
                 pull[axis, k] = (along[k] + along[k]) * taken[axis, k]
         add_harmonic_gradients(
-            radials.norms, max_l, taken, n_pairs, vertical, azimuth, of_harmonics, pull
+            radials.norms, max_l, taken, n_pairs, chunk.vertical, chunk.azimuth, of_harmonics, pull
         )
         begin = offset = ends[first, -1]
         for row in range(first, stop):
@@ -212,32 +255,30 @@ def fill_jacobian(vectors, ends, radials, jacobian):
     """
     dtype = jacobian.dtype
     max_l = len(radials.bounds) - 2
-    n_lines, n_radials = (max_l + 1) ** 2, len(radials.scale)
-    room = largest_chunk(ends, CHUNK)
-    taken = np.empty((3, room), dtype)
-    squares = np.empty(room, dtype)
-    scratch = np.empty((3, room), dtype)
-    values = np.empty((n_radials, room), dtype)
-    slopes = np.empty((n_radials, room), dtype)
-    vertical = np.empty((len(radials.norms), room), dtype)
-    azimuth = np.empty((2, max_l + 1, room), dtype)
-    harmonics = np.empty((n_lines, room), dtype)
+    chunk = make_chunk(ends, radials, dtype, True)
+    taken, values, slopes = chunk.vectors, chunk.values, chunk.slopes
+    harmonics = chunk.harmonics
+    room = len(chunk.squares)
     ones = np.ones(room, dtype)
     turned = np.empty((3, room), dtype)
     first = 0
     while first < len(ends) - 1:
-        stop = next_chunk(ends, first, CHUNK)
+        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first, True)
         begin = np.uint64(ends[first, -1])
-        n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], taken, squares)
-        fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, True)
-        fill_harmonics(radials.norms, max_l, taken, squares, n_pairs, vertical, azimuth, harmonics)
         term = 0
         for l in range(max_l + 1):
             for line in range(l * l, (l + 1) ** 2):
                 turned[:] = 0
                 if l > 0:
                     add_harmonic_gradient(
-                        radials.norms, line, taken, n_pairs, vertical, azimuth, ones, turned
+                        radials.norms,
+                        line,
+                        taken,
+                        n_pairs,
+                        chunk.vertical,
+                        chunk.azimuth,
+                        ones,
+                        turned,
                     )
                 for q in range(radials.bounds[l], radials.bounds[l + 1]):
                     for axis in range(3):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import factorial
 from typing import Any
@@ -67,12 +67,64 @@ class MomentLayout:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """The moments of some wavelets and scales.
+    """Moments of some radial functions, which a subclass writes.
 
     Attributes
     ----------
     degrees : ndarray of shape (n_radials,)
-        Degree l of every radial part, in increasing order.
+        Degree l of every radial function, in increasing order.
+    dtype : str
+    """
+
+    degrees: np.ndarray
+    dtype: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without tables of kernels, which are cheap.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def radials(self) -> Radials:
+        """The radial functions in the form of the compiled kernels."""
+        raise NotImplementedError
+
+    @cached_property
+    def layout(self) -> MomentLayout:
+        """Where the moments stand."""
+        return MomentLayout(self.degrees)
+
+    def values(self, pairs: PairBlock) -> np.ndarray:
+        """Return the moments (n_segments, n_terms, n_atoms) of the centres of some pairs."""
+        segments = self._segments(pairs)
+        shape = (segments.shape[1], self.layout.n_terms, len(segments) - 1)
+        moments = np.empty(shape, self.dtype)
+        if moments.size:
+            fill_moments(pairs.vectors, pairs.ends, segments, self.radials, moments)
+        return moments
+
+    def add_vjp(
+        self, pairs: PairBlock, cotangents: np.ndarray, gradient: np.ndarray, strain: np.ndarray
+    ) -> None:
+        """Add the gradients of ``(cotangents * moments).sum()``.
+
+        Those in the positions of all atoms (N, 3), and in a strain (3, 3).
+        """
+        add_gradients(
+            pairs.vectors, pairs.neighbors, pairs.ends, self._segments(pairs), self.radials,
+            pairs.atoms.start, cotangents, gradient, strain,
+        )  # fmt: skip
+
+    def _segments(self, pairs: PairBlock) -> np.ndarray:
+        """Return where the pairs end that are summed together: those of every element."""
+        return pairs.ends
+
+
+@dataclass(frozen=True, eq=False)
+class WaveletMoments(Moments):
+    """The moments of some wavelets and scales.
+
+    Attributes
+    ----------
     n : ndarray of shape (n_radials,)
         Radial order of each.
     dilations : ndarray of shape (n_radials,)
@@ -81,15 +133,12 @@ class Moments:
         Distance (Å) at which each ends.
     beta : float
         Width of the wavelets (Å).
-    dtype : str
     """
 
-    degrees: np.ndarray
     n: np.ndarray
     dilations: np.ndarray
     reaches: np.ndarray
     beta: float
-    dtype: str
 
     @property
     def reach(self) -> float:
@@ -97,13 +146,8 @@ class Moments:
         return float(self.reaches.max())
 
     @cached_property
-    def layout(self) -> MomentLayout:
-        """Where the moments stand."""
-        return MomentLayout(self.degrees)
-
-    @cached_property
     def radials(self) -> Radials:
-        """The radial parts in the form of the compiled kernels."""
+        """The radial functions in the form of the compiled kernels."""
         bands, scale = np.unique(
             np.column_stack([self.dilations, self.reaches]), axis=0, return_inverse=True
         )
@@ -133,22 +177,3 @@ class Moments:
             table=cast(np.empty((0, 0, 0, 0))),
             steps=cast([0]),
         )
-
-    def values(self, pairs: PairBlock) -> np.ndarray:
-        """Return the moments (n_elements, n_terms, n_atoms) of the centres of some pairs."""
-        n_atoms, n_elements = len(pairs.ends) - 1, pairs.ends.shape[1]
-        moments = np.empty((n_elements, self.layout.n_terms, n_atoms), self.dtype)
-        fill_moments(pairs.vectors, pairs.ends, pairs.ends, self.radials, moments)
-        return moments
-
-    def add_vjp(
-        self, pairs: PairBlock, cotangents: np.ndarray, gradient: np.ndarray, strain: np.ndarray
-    ) -> None:
-        """Add the gradients of ``(cotangents * moments).sum()``.
-
-        Those in the positions of all atoms (N, 3), and in a strain (3, 3).
-        """
-        add_gradients(
-            pairs.vectors, pairs.neighbors, pairs.ends, pairs.ends, self.radials,
-            pairs.atoms.start, cotangents, gradient, strain,
-        )  # fmt: skip
