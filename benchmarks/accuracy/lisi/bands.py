@@ -3,7 +3,7 @@
 import numpy as np
 from potentials import RECIPES
 from strain import images
-from tables import Titled
+from titled import Titled
 
 from skwavelet.properties import PropertyError, barrier
 

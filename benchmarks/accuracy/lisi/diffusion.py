@@ -5,7 +5,7 @@ from ase import units
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from potentials import FORCES, label_calculator
-from tables import Titled
+from titled import Titled
 
 TEMPERATURES = (800, 1200)
 RUNS = 3

@@ -6,7 +6,7 @@ from ase.stress import voigt_6_to_full_3x3_strain
 from common.data import VOLUMES
 from potentials import FORCES, RECIPES
 from strain import images
-from tables import Titled
+from titled import Titled
 
 from skwavelet.inspection import bulk_modulus
 from skwavelet.properties import PropertyError, elastic_tensor

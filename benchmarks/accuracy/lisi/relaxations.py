@@ -4,7 +4,7 @@ import numpy as np
 from ase.geometry import find_mic
 from ase.optimize import LBFGS
 from potentials import RECIPES, label_calculator
-from tables import Titled
+from titled import Titled
 
 from skwavelet.properties import radial_distribution
 

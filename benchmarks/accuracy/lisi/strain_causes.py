@@ -7,7 +7,7 @@ from common.data import VOLUMES, strained_frame
 from elastic import bulk_moduli
 from potentials import held_out
 from schemes import SEED
-from tables import Titled
+from titled import Titled
 
 from skwavelet import BaggedOLSEnsemble, PointScattering
 from skwavelet.datasets import load_lisi

@@ -1,15 +1,14 @@
 """The tables of the protocol, as Markdown and CSV."""
 
 import numpy as np
-from common.table import Table
 from experiments import CHAPTER_3, COMPARED, RIDGE, WHOLE
 from labels import LABELLED
 from representations import REPRESENTATIONS
 from strain import bulk_moduli, bulk_rmse_within, errors_by_size, images, of_unseen
+from titled import Titled
 
 from skwavelet.inspection import barrier
 
-SOURCE = "Labels: CHGNet v0.3.0, not density functional theory."
 FOUR = {
     "paths": "paths",
     "barriers": "diffusion",
@@ -33,18 +32,6 @@ SCHEMES = [
     ("Voxel", "bagged, formation energy", "comparison", "(3.10)"),
     ("Voxel", "bagged", "comparison", "fewer bags"),
 ]
-
-
-class Titled(Table):
-    """A table with a title and a note, for a page."""
-
-    def __init__(self, name, title, note, digits=2):
-        super().__init__(digits=digits, quiet=True)
-        self.name, self.title, self.note = name, title, note
-
-    def page(self):
-        """Return the title, the note and the table."""
-        return f"### {self.title}\n\n{self.note} {SOURCE}\n\n{self.markdown()}\n"
 
 
 def _mean(values):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from potentials import RECIPES
 from relaxations import relaxed
-from tables import Titled
+from titled import Titled
 
 # Of body-centred lithium by CHGNet v0.3.0, cell relaxed (its volume: 19.84 Å³ an atom).
 LITHIUM = -1.8803  # eV/atom
