@@ -76,7 +76,8 @@ def test_voltage_of_a_straight_line(lisi):
 def test_distance_of_structures_without_drift_and_across_walls(lisi):
     atoms = bulk("Cu", cubic=True).repeat(2)
     moved = atoms.copy()
-    moved.positions += np.tile([[0.3, 0, 0], [-0.3, 0, 0]], (len(atoms) // 2, 1)) + [1.0, 2.0, 0.5]
+    moved.positions += np.tile([[0.3, 0, 0], [-0.3, 0, 0]], (len(atoms) // 2, 1))
+    moved.positions += [1.0, 2.0, 0.5]
     moved.wrap()
     found = lisi("relaxations").rms_distance(moved, atoms)
     assert found == pytest.approx(0.3, rel=1e-9)

@@ -32,6 +32,11 @@ def bands(potentials, name):
     return found
 
 
+def stored(potentials, name):
+    """Return the stored bands."""
+    return potentials.result("bands", lambda: bands(potentials, name), name, FMAX, code=["bands"])
+
+
 def both_barriers(energies):
     """Return the highest less the lowest, and the highest less the first."""
     return float(np.ptp(energies)), float(np.max(energies) - energies[0])
@@ -49,12 +54,7 @@ def table(potentials):
         "labels, without moving them.",
     )
     part = potentials.parts["barriers"]
-    runs = {
-        name: potentials.result(
-            "bands", lambda name=name: bands(potentials, name), name, FMAX, code=["bands"]
-        )
-        for name in RECIPES
-    }
+    runs = {name: stored(potentials, name) for name in RECIPES}
     fixed = {
         name: potentials.model(name).predict(part.structures) * len(part.structures[0])
         for name in RECIPES

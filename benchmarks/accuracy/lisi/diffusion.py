@@ -45,6 +45,19 @@ def trajectory(potentials, name, temperature, seed, duration):
     return {"positions": np.array(kept), "temperature": np.mean(warm), "reason": reason}
 
 
+def stored(potentials, temperature, seed, duration):
+    """Return the stored run."""
+    return potentials.result(
+        "dynamics",
+        lambda: trajectory(potentials, FORCES, temperature, seed, duration),
+        FORCES,
+        temperature,
+        seed,
+        duration,
+        code=["diffusion"],
+    )
+
+
 def mean_square(positions, mobile, masses):
     """Return the mean square displacement (Å²) of some atoms against the lag, over all origins."""
     centred = positions - np.average(positions, axis=1, weights=masses)[:, None]
@@ -83,18 +96,7 @@ def table(potentials, duration):
     )
     calculator = label_calculator()
     for temperature in TEMPERATURES:
-        runs = [
-            potentials.result(
-                "dynamics",
-                lambda t=temperature, s=seed: trajectory(potentials, FORCES, t, s, duration),
-                FORCES,
-                temperature,
-                seed,
-                duration,
-                code=["diffusion"],
-            )
-            for seed in range(RUNS)
-        ]
+        runs = [stored(potentials, temperature, seed, duration) for seed in range(RUNS)]
         whole = [run for run in runs if not run["reason"]]
         interval = KEPT * TIMESTEP * 1e-3
         squares = [mean_square(run["positions"], lithium, atoms.get_masses()) for run in whole]

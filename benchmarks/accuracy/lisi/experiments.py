@@ -13,7 +13,24 @@ QUICK_BAGS = {"headline": 6, "comparison": 3, "random frames": 2, "labels": 2}
 
 HEADLINE = ("Voxel", "Voxel, order 1", "Point")
 RIDGE = ("Voxel", "Point", "SOAP, by element", "ACSF, by element", "Composition")
-CHAPTER_3 = ("Voxel, order 1", "Voxel", "Voxel, order 1, ratios", "Voxel, ratios")
+# (representation, scheme) of chapter 3, ratios as they were normalized there.
+CHAPTER_3 = [
+    (name + ratios, "chapter 3")
+    for ratios in ("", ", ratios")
+    for name in ("Voxel, order 1", "Voxel", "Point")
+] + [("Voxel, ratios", "chapter 3, total energies"), ("Point, ratios", "chapter 3, total energies")]
+# (table, representation, scheme, number of bags as a key of BAGS)
+CHAPTER_4 = [
+    ("4.1", "Voxel", "bagged, whole paths", "headline"),
+    ("4.3", "Voxel, order 1", "bagged, whole paths", "headline"),
+    ("4.4", "Voxel", "nested folds, all candidates", "comparison"),
+    ("4.5", "Voxel", "bags of random frames", "random frames"),
+    ("(3.10)", "Voxel", "bagged, formation energy", "comparison"),
+    ("fewer bags", "Voxel", "bagged", "comparison"),
+    ("4.1, at the atoms", "Point", "bagged, whole paths", "headline"),
+    ("4.4, at the atoms", "Point", "nested folds, all candidates", "comparison"),
+    ("4.5, at the atoms", "Point", "bags of random frames", "random frames"),
+]
 BARE = "bagged"
 WHOLE = "bagged, whole paths"
 COMPARED = [
@@ -26,10 +43,6 @@ COMPARED = [
 RUNS = [
     *((name, BARE, "comparison") for name in COMPARED),
     *((name, "ridge", "comparison") for name in RIDGE),
-    ("Voxel", "bagged, formation energy", "comparison"),
-    ("Voxel", "nested folds, all candidates", "comparison"),
-    ("Voxel", "bags of random frames", "random frames"),
-    *((name, "greedy, random folds", "comparison") for name in CHAPTER_3),
 ]
 
 
@@ -79,13 +92,25 @@ class Experiments:
         used = BASES if self.everything else [b for n in names for b in REPRESENTATIONS[n].bases]
         self.bases = tuple(dict.fromkeys(used))
 
+    @property
+    def chapter_3(self):
+        """Those of `CHAPTER_3` whose representations are among the names."""
+        return [run for run in CHAPTER_3 if run[0].removesuffix(", ratios") in self.names]
+
+    @property
+    def chapter_4(self):
+        """Those of `CHAPTER_4` whose representations are among the names."""
+        return [run for run in CHAPTER_4 if run[1] in self.names]
+
     def run(self):
         """Compute and fit, cheap things first."""
         for base in self.bases:
             for part in self.protocol.parts:
                 self.protocol.store.get(base, part)
-        for name in self.names:
-            self.headline(name)
+        for _, *run in self.chapter_4:
+            self.results(*run)
+        for run in self.chapter_3:
+            self.results(*run)
         if not self.everything:
             return
         for base in self.bases:
@@ -110,7 +135,7 @@ class Experiments:
                 scheme,
                 fold,
                 self.bags[bags],
-                keep_model=bags == "headline" or "greedy" in scheme,
+                keep_model=bags == "headline" or "chapter 3" in scheme,
             )
             for fold in range(N_FOLDS)
         ]

@@ -3,7 +3,7 @@
 import matplotlib
 import numpy as np
 from data import LARGE
-from experiments import CHAPTER_3, COMPARED
+from experiments import COMPARED
 from labels import LABELLED
 from matplotlib import colors
 from matplotlib import pyplot as plt
@@ -41,15 +41,15 @@ def composition(experiments):
 
 
 def model_size(experiments):
-    """Figure 3.2: error and weights against model size to the end, one model, random folds."""
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained")
+    """Figure 3.2: error and weights against model size to the end, four models, random folds."""
+    names = [name for name, scheme in experiments.chapter_3 if scheme == "chapter 3"]
+    size = (4.5 * len(names), 6.5)
+    figure, axes = plt.subplots(2, len(names), figsize=size, layout="constrained", squeeze=False)
     protocol = experiments.protocol
-    for column, name in zip(axes.T, CHAPTER_3[:2], strict=True):
-        result = experiments.results(name, "greedy, random folds")[0]
-        model = result["model"]
-        test = result["test"]
+    for column, name in zip(axes.T, names, strict=True):
+        result = experiments.results(name, "chapter 3")[0]
+        model, test = result["model"], result["test"]
         X, y = protocol.features(name, "paths")[test], protocol.paths.energies[test]
-        y = y + protocol.shift["paths"][test]
         for ax, quantity in zip(column, ("error", "weights"), strict=True):
             LearningPathDisplay.from_estimator(model, X, y, quantity=quantity, ax=ax)
         column[0].set_title(f"{name}, random folds")
@@ -57,8 +57,8 @@ def model_size(experiments):
 
 
 def _selections(experiments, bys, size):
-    name = CHAPTER_3[-1]
-    results = experiments.results(name, "greedy, random folds")
+    name = experiments.names[-1]
+    results = experiments.results(name, "chapter 3")
     table = experiments.protocol.table(name)
     table = table.assign(selections=sum(result["selections"] for result in results))
     display = SelectionDisplay(table)
@@ -285,6 +285,9 @@ def reliability(experiments):
 # headline representations alone.
 FIGURES = {
     "figure_3_1_composition": composition,
+    "figure_3_2_model_size": model_size,
+    "figure_3_3_channels_powers": channels_and_powers,
+    "figure_3_4_scales_wavelets": scales_and_wavelets,
     "figure_4_1_learning_paths": learning_paths,
     "figure_4_2_diffusion": diffusion,
     "figure_4_3_few_features": diffusion_stages,
@@ -294,12 +297,7 @@ FIGURES = {
     "relaxation_paths": relaxation_stages,
     "reliability": reliability,
 }
-MORE = {
-    "figure_3_2_model_size": model_size,
-    "figure_3_3_channels_powers": channels_and_powers,
-    "figure_3_4_scales_wavelets": scales_and_wavelets,
-    "strain_diagnosis": diagnosis,
-}
+MORE = {"strain_diagnosis": diagnosis}
 
 
 def draw_all(experiments, out):

@@ -113,36 +113,45 @@ class Protocol:
     def _fit(self, representation, scheme, fold, estimator):
         of_frame = self.fold if scheme.folds == "paths" else self.frame_fold
         train, test = np.flatnonzero(of_frame != fold), np.flatnonzero(of_frame == fold)
-        shift = self.shift
-        if scheme.target == "energy":
-            shift = {name: np.zeros(len(part)) for name, part in self.parts.items()}
-        targets = self.paths.energies + shift["paths"]
+        shift = {name: np.zeros(len(part)) for name, part in self.parts.items()}
+        scale = {name: np.ones(len(part)) for name, part in self.parts.items()}
+        if scheme.target == "formation":
+            shift = self.shift
+        if scheme.target == "total":
+            scale = {
+                name: np.array([len(atoms) for atoms in part.structures])
+                for name, part in self.parts.items()
+            }
+        targets = scale["paths"] * (self.paths.energies + shift["paths"])
         X = self.features(representation, "paths")
         groups = self.paths.parents[train] if scheme.by_path else np.arange(len(train))
         model = estimator.fit(X[train], targets[train], groups=groups)
+
+        def per_atom(prediction, part, rows=slice(None)):
+            return prediction / scale[part][rows] - shift[part][rows]
+
         result = {"test": test, "coef": model.coef_, "intercept": model.intercept_}
-        result["prediction_paths"] = model.predict(X[test]) - shift["paths"][test]
+        result["prediction_paths"] = per_atom(model.predict(X[test]), "paths", test)
         is_ensemble = hasattr(model, "estimators_")
-        members = model.estimators_ if is_ensemble else [model] * hasattr(model, "path_")
+        members = model.estimators_ if is_ensemble else []
         result["sizes"] = np.array([member.n_features_selected_ for member in members])
         for part in TASKS:
             Z = self.features(representation, part)
-            result[f"prediction_{part}"] = model.predict(Z) - shift[part]
+            result[f"prediction_{part}"] = per_atom(model.predict(Z), part)
             if part in ("barriers", "bulk") and is_ensemble:
-                predictions = [member.predict(Z) - shift[part] for member in members]
+                predictions = [per_atom(member.predict(Z), part) for member in members]
                 result[f"members_{part}"] = np.array(predictions)
         if is_ensemble:
             result["spread_paths"] = model.predict(X[test], return_std=True)[1]
             seen = ~np.isnan(model.oob_prediction_)
-            errors = model.oob_prediction_[seen] - targets[train][seen]
-            result["oob_rmse"] = np.sqrt(np.mean(errors**2))
-        if members:
+            errors = (model.oob_prediction_ - targets[train]) / scale["paths"][train]
+            result["oob_rmse"] = np.sqrt(np.mean(errors[seen] ** 2))
             result["selections"] = sum((member.coef_ != 0).astype(int) for member in members)
-        if getattr(model, "keep_path", False):
-            result["staged_paths"] = _by_size(model, X[test]) - shift["paths"][test]
+        if getattr(model, "max_features", None) == LONGEST:
+            result["staged_paths"] = per_atom(_by_size(model, X[test]), "paths", test)
             for part in TASKS:
                 Z = self.features(representation, part)
-                result[f"staged_{part}"] = _by_size(model, Z) - shift[part]
+                result[f"staged_{part}"] = per_atom(_by_size(model, Z), part)
         return result, model
 
     def pressure(self, representation, coef, fold):

@@ -89,6 +89,7 @@ REPRESENTATIONS = {
     "Voxel, ratios": Representation(("voxel",), by_lower_order=True),
     "Voxel, order 1, ratios": Representation(("voxel",), _order_below_two, by_lower_order=True),
     "Point": Representation(("point",)),
+    "Point, ratios": Representation(("point",), by_lower_order=True),
     "Point, two scales": Representation(("point-two-scales",)),
     "Point, small bank": Representation(("point-small",)),
     "Point, small bank, two scales": Representation(("point-small-two-scales",)),
