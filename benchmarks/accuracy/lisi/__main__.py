@@ -15,13 +15,13 @@ cells descend from a path: only the models that were not trained on that path pr
 are over structures, per atom; means and standard deviations are over the folds.
 
 The part ``tables`` makes the tables and figures of chapters 3 and 4 (``--only Point``: those of
-some representations alone). The others train potentials on the paths but 74, two of each
-composition, and ask them for what comes of those: ``relax`` from their first frames, ``neb``
-between the ends of diffusion paths, ``elastic`` (bulk moduli, elastic tensors, Debye
-temperatures), ``voltage``, ``diffusion`` by dynamics of ``--picoseconds``. ``strain`` trains on
-other frames, volumes and features to find what strained cells need. Where chgnet is
-installed (``pip install chgnet``), the labels' own potential says what it makes of the structures
-that came out.
+some representations alone; ``--bags 100``: as many models as the dissertation has). The others
+train potentials on the paths but 74, two of each composition, and ask them for what comes of
+those: ``relax`` from their first frames, ``neb`` between the ends of diffusion paths, ``elastic``
+(bulk moduli, elastic tensors, Debye temperatures), ``voltage``, ``diffusion`` by dynamics of
+``--picoseconds``. ``strain`` trains on other frames, volumes and features to find what strained
+cells need. Where chgnet is installed (``pip install chgnet``), the labels' own potential says what
+it makes of the structures that came out.
 
 Features are computed once, in shards, and fitted results are stored one by one under
 ``--out``/cache: an interrupted run goes on where it was. ``--out`` receives ``tables.md`` and one
@@ -76,9 +76,10 @@ def main() -> None:
     args = arguments(
         __doc__,
         data="lisi",
-        quick={"picoseconds": 0.5},
+        quick={"picoseconds": 0.5, "bags": QUICK_BAGS["headline"]},
         out=Path("lisi-results"),
         only=(),
+        bags=BAGS["headline"],
         picoseconds=10.0,
         parts=("tables", *PARTS),
     )
@@ -107,7 +108,8 @@ def _tables(parts, cache, out, args, about):
     """Make the tables and figures of chapters 3 and 4."""
     protocol = Protocol(parts, FeatureCache(parts, BASES, cache), cache)
     names = args.only or HEADLINE
-    experiments = Experiments(protocol, QUICK_BAGS if args.quick else BAGS, names)
+    bags = (QUICK_BAGS if args.quick else BAGS) | {"headline": args.bags}
+    experiments = Experiments(protocol, bags, names)
     experiments.run()
     settings = {
         "labels": "CHGNet v0.3.0, not density functional theory",
