@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -28,17 +28,10 @@ from skwavelet.linear._training import (
     TrainingData,
     check_prediction_data,
     check_training_data,
-    linear_prediction,
     n_groups,
 )
 from skwavelet.linear._updating import UpdateMixin
-from skwavelet.linear.calibration import (
-    fit_calibration,
-    mean_and_spread,
-    overall_ratio,
-    unbiased_std,
-)
-from skwavelet.linear.intervals import OutOfBagIntervals
+from skwavelet.linear.calibration import mean_and_spread
 
 
 class BaggedOLSEnsemble(
@@ -299,102 +292,10 @@ class BaggedOLSEnsemble(
         # Rows without intercept are derivatives, which `predict` is not asked for.
         rows = (data.intercept_column != 0) & (data.weight > 0) & left_out.any(axis=1)
         errors = (self.oob_prediction_ - data.y)[rows]
-        spread, weight, groups = self.oob_spread_[rows], data.weight[rows], data.groups[rows]
-        self.calibration_ = fit_calibration(errors, spread, weight, groups)
-        self._overall_ratio = overall_ratio(errors, spread, weight)
-        self._intervals = OutOfBagIntervals.fit(left_out[rows], errors, spread, groups)
-
-    def predict(
-        self, X: Any, return_std: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Predict with the average model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features.
-        return_std : bool, default=False
-            Whether to return standard deviations too.
-
-        Returns
-        -------
-        mean : ndarray of shape (n_samples,), float64
-            Predictions, in units of y.
-        std : ndarray of shape (n_samples,), float64
-            Standard deviation of the error, in units of y; only with ``return_std=True``: that of
-            the predictions of the models, calibrated by ``calibration_``.
-        """
-        check_is_fitted(self)
-        X = check_prediction_data(self, X)
-        mean = linear_prediction(X, self.coef_) + self.intercept_
-        if not return_std:
-            return mean
-        members = self._predictions_of_members(X)
-        return mean, self.calibration_(unbiased_std(members))
-
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Predict intervals that hold the target with a given probability.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Features.
-        coverage : float, default=0.9
-            Share of the targets that intervals are to hold, between 0.5 and 1.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, 2), float64
-            Lower and upper ends, in units of y. They are infinite where there are fewer than
-            coverage / (1 - coverage) groups out of bag.
-
-        Raises
-        ------
-        ValueError
-            If ``coverage`` is not between 0.5 and 1.
-
-        Notes
-        -----
-        Jackknife+ after bootstrap [1]_ over groups [2]_: a group is left out of the models that its
-        residuals are taken from as a whole, and every group counts the same. For samples of a new
-        group of the same kind as those of the training set, intervals hold a share of about
-        ``coverage`` of the targets on average over training sets. What can be proved is
-        2 ``coverage`` - 1 at least, whatever the data and however few they are, if the number of
-        features of each model does not depend on the groups that it left out; with many groups it
-        hardly does. Nothing is promised for samples unlike those of the training set. Residuals are
-        relative to the spread of the models, where there are models enough, so that intervals
-        are wider where models disagree.
-
-        Time and memory grow with the number of samples times that of training rows.
-
-        References
-        ----------
-        .. [1] B. Kim, C. Xu and R. F. Barber, "Predictive inference is free with the
-           jackknife+-after-bootstrap", NeurIPS 2020.
-        .. [2] Y. Lee, R. F. Barber and R. Willett, "Distribution-free inference with hierarchical
-           data", arXiv:2306.06342.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skwavelet import BaggedOLSEnsemble
-        >>> rng = np.random.default_rng(0)
-        >>> X = rng.normal(size=(400, 5))
-        >>> y = X[:, 0] + rng.normal(size=400)
-        >>> model = BaggedOLSEnsemble(20, random_state=0).fit(X[:200], y[:200])
-        >>> low, high = model.predict_interval(X[200:], coverage=0.8).T
-        >>> float(np.mean((low < y[200:]) & (y[200:] < high)).round(1))
-        0.8
-        """
-        check_is_fitted(self)
-        if not (isinstance(coverage, Real) and 0.5 < coverage < 1):
-            raise ValueError(f"coverage must be a number between 0.5 and 1; got {coverage!r}.")
-        X = check_prediction_data(self, X)
-        return self._intervals.predict(self._predictions_of_members(X), float(coverage))
-
-    def _predictions_of_members(self, X: Any) -> np.ndarray:
-        coefs = np.column_stack([model.coef_ for model in self.estimators_])
-        return linear_prediction(X, coefs) + [model.intercept_ for model in self.estimators_]
+        self._told = None
+        self._learn_spread(
+            errors, self.oob_spread_[rows], data.weight[rows], data.groups[rows], left_out[rows]
+        )
 
     def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """Predict with at most 1, 2, 3, ... features per model.

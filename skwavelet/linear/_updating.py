@@ -10,12 +10,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
 from skwavelet.linear._regressor import GreedyOLSRegressor
+from skwavelet.linear._spread import SpreadMixin
+from skwavelet.linear.calibration import mean_and_spread
 
 
-class UpdateMixin:
+class UpdateMixin(SpreadMixin):
     """What ensembles of greedy models add to learn from more rows."""
 
     estimators_: list[GreedyOLSRegressor]
+    oob_prediction_: np.ndarray
+    oob_spread_: np.ndarray
     n_updates_: int
     _entropy: list[int]
 
@@ -47,8 +51,9 @@ class UpdateMixin:
         Returns
         -------
         self : object
-            The ensemble with other weights. Features, what is known out of bag and
-            ``calibration_`` are those of the last `fit`: fit again once in a while.
+            The ensemble with other weights, of the features of the last `fit`. ``oob_prediction_``
+            and ``oob_spread_`` are those of the new rows, of the models that have not drawn them.
+            Their errors join those of `fit` in ``calibration_`` and intervals.
 
         Raises
         ------
@@ -79,13 +84,36 @@ class UpdateMixin:
         targets = targets.astype(np.float64)
         self.n_updates_ += 1
         rng = np.random.default_rng([*self._entropy, self.n_updates_])
-        for model in self.estimators_:
-            drawn = weight * rng.poisson(1.0, size=codes.max() + 1)[codes]
+        draws = rng.poisson(1.0, size=(len(self.estimators_), codes.max() + 1))[:, codes]
+        for model, of_model in zip(self.estimators_, draws, strict=True):
+            drawn = weight * of_model
             kept = drawn > 0
             if kept.any():
                 model._add_rows(rows[kept], targets[kept], drawn[kept], column[kept])
         self._average()
+        self._tell_errors(rows, targets, codes, weight, column, (draws == 0).T)
         return self
+
+    def _tell_errors(
+        self,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        codes: np.ndarray,
+        weight: np.ndarray,
+        column: np.ndarray,
+        left_out: np.ndarray,
+    ) -> None:
+        """Learn how large the errors are on the new rows that models have left out."""
+        coefs = np.column_stack([model.coef_ for model in self.estimators_])
+        levels = np.array([model.intercept_ for model in self.estimators_])
+        predictions = rows @ coefs + np.outer(column, levels)
+        self.oob_prediction_, self.oob_spread_ = mean_and_spread(predictions, left_out)
+        told = (column != 0) & (weight > 0) & (left_out.sum(axis=1) > 1)
+        errors = (self.oob_prediction_ - targets)[told]
+        before = self._told[3].max(initial=-1) + 1 if self._told is not None else 0
+        self._learn_spread(
+            errors, self.oob_spread_[told], weight[told], before + codes[told], left_out[told]
+        )
 
     def _average(self) -> None:
         self.coef_ = np.mean([model.coef_ for model in self.estimators_], axis=0)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from numbers import Real
-from typing import ClassVar, Self
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.linalg.blas import dsyrk
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skwavelet._utils.documentation import DocumentedMixin
@@ -26,16 +26,16 @@ from skwavelet._utils.validation import (
     check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
+from skwavelet.linear._moments import ROWS, TINY, Data, Moments
+from skwavelet.linear._spread import SpreadMixin
+from skwavelet.linear.calibration import unbiased_std
 
-# Rows that are turned to double precision at a time.
-ROWS = 2048
 ALPHAS = 10.0 ** np.arange(-14, -2)
 # Weights of kinds are tried up to so many steps of a factor below and above those given.
 STEPS, FACTOR = 6, 10**0.5
-TINY = np.finfo(float).tiny
 
 
-class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
+class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     r"""Ridge regression with the penalty, and weights, that predict groups held out best.
 
     With weights v_i of the rows and penalty factors p_j, the weights w minimize
@@ -53,16 +53,26 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
     held out. All kinds then count alike, whatever their units: halving one error is worth doubling
     another. Each kind has a Gram matrix of its own, so that one pass serves all factors.
 
+    How wrong the model may be is told by its members, weights that the data could have given as
+    well: samples of the normal distribution of mean w and covariance sigma² A⁻¹, A the matrix of
+    the equations of w and sigma² the mean of v_i times the squared error of rows held out. Their
+    spread is calibrated by the errors of the groups held out, of a model that has not seen them.
+
     Parameters
     ----------
     alphas : sequence of float, default=None
         Penalties to choose from; one is taken as it is. None: the powers of ten from 1e-14 to 1e-3.
     held_out : float, default=0.2
-        Part of the groups whose error chooses alpha. The final weights are those of all rows.
+        Part of the groups whose error chooses alpha, and calibrates standard deviations. The final
+        weights are those of all rows.
     fit_intercept : bool, default=True
         Whether the model has an intercept.
+    n_members : int, default=20
+        Number of members; 0 for none, and no standard deviations.
+    updatable : bool, default=False
+        Whether to keep what `update` needs, 2 n_features² numbers (in files of the model, too).
     random_state : int, RandomState instance or None, default=0
-        Chooses the groups that are held out.
+        Chooses the groups that are held out, and draws the members.
 
     Attributes
     ----------
@@ -78,6 +88,13 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         What was tried, with columns alpha and held_out_rmse (weighted, in units of y); empty if
         there was nothing to choose. With several kinds k there are columns weight_k and rmse_k, and
         held_out_rmse is the geometric mean of the latter.
+    estimators_ : list of LinearRegression
+        The members, whose mean is the model.
+    oob_prediction_, oob_spread_ : ndarray of shape (n_samples,)
+        For each row of the last `fit` or `update`, the prediction of the model that has not seen
+        the groups held out, and the standard deviation over its members; NaN for other groups.
+    calibration_ : SpreadCalibration
+        From the spread of the members to standard deviations, see `BaggedOLSEnsemble`.
     n_features_in_ : int
         Number of features seen in fit.
     feature_names_in_ : ndarray of str
@@ -102,6 +119,8 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         "alphas": [None, "array-like"],
         "held_out": [Interval(Real, 0, 1, closed="neither")],
         "fit_intercept": ["boolean"],
+        "n_members": [Interval(Integral, 0, None, closed="left")],
+        "updatable": ["boolean"],
         "random_state": ["random_state"],
     }
 
@@ -111,11 +130,15 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         *,
         held_out: float = 0.2,
         fit_intercept: bool = True,
+        n_members: int = 20,
+        updatable: bool = False,
         random_state: int | np.random.RandomState | None = 0,
     ):
         self.alphas = alphas
         self.held_out = held_out
         self.fit_intercept = fit_intercept
+        self.n_members = n_members
+        self.updatable = updatable
         self.random_state = random_state
 
     def fit(
@@ -174,21 +197,23 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         if not (factors > 0).all() or not len(alphas) or not (alphas > 0).all():
             raise ValueError("penalty_factors and alphas must be positive numbers.")
         kind = np.zeros(n_samples, dtype=int) if kinds is None else _check_kinds(kinds, n_samples)
+        choose = len(alphas) > 1 or kind.min() < kind.max()
+        random = check_random_state(self.random_state)
         held = np.zeros(n_samples, dtype=bool)
-        if len(alphas) > 1 or kind.min() < kind.max():
-            held = self._held_out(codes)
-        data = _Data.of(rows, targets, weight, ones)
+        if choose or (self.n_members and codes.any()):
+            held = self._held_out(codes, random)
+        data = Data.of(rows, targets, weight, ones)
         present = np.unique(kind[~held])
-        parts = [_Moments.of(data, np.flatnonzero(~held & (kind == one))) for one in present]
+        parts = [Moments.of(data, np.flatnonzero(~held & (kind == one))) for one in present]
         place = (0, *np.zeros(kind.max() + 1, dtype=int).tolist())
         self._judged = np.intersect1d(kind[held], present)
         self._path: list[list[float]] = []
-        if held.any():
+        if choose:
             tests = [np.flatnonzero(held & (kind == one)) for one in self._judged]
 
             def error(place: tuple[int, ...]) -> float:
                 alpha, weights = alphas[place[0]], FACTOR ** np.array(place[1:])
-                solution = _Moments.sum(parts, weights[present]).solve(alpha, factors, data.origin)
+                solution = Moments.sum(parts, weights[present]).solve(alpha, factors, data.origin)
                 if solution is None:
                     return np.inf
                 errors = np.array([data.rms_error(test, *solution) for test in tests])
@@ -199,17 +224,132 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
             free = [int(k) + 1 for k in self._judged[1:]]
             place = _least(error, place, len(alphas), free)
         self.alpha_, self.kind_weights_ = float(alphas[place[0]]), FACTOR ** np.array(place[1:])
-        whole = _Moments.sum(parts, self.kind_weights_[present])
-        if held.any():
-            data = replace(data, weight=weight * self.kind_weights_[kind])
-            whole = _Moments.sum([whole, _Moments.of(data, np.flatnonzero(held))], np.ones(2))
-        solution = whole.solve(self.alpha_, factors, data.origin)
+        data = replace(data, weight=weight * self.kind_weights_[kind])
+        apart = Moments.sum(parts, self.kind_weights_[present])
+        self._parts = apart, Moments.of(data, np.flatnonzero(held))
+        self._factors, self._origin = factors, data.origin
+        self._entropy = random.randint(2**31 - 1, size=4).tolist()
+        self._told = None
+        self._noise: float | None = None
+        self._n_groups = int(codes.max()) + 1
+        self._solve(data, codes, held)
+        return self
+
+    @available_if(lambda self: self.updatable)
+    def update(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        intercept_column: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from more rows, with the penalty and the weights of kinds that were chosen.
+
+        The model becomes that of a fit to all rows together, at the cost of the new ones: rows of
+        any number can be passed a part at a time.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features of the new rows.
+        y : array-like of shape (n_samples,)
+            Targets.
+        groups, intercept_column : array-like of shape (n_samples,), default=None
+            As in `fit`. The groups are new ones, whatever their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the squared errors, with ``kind_weights_`` in them; None is 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        AttributeError
+            If ``updatable`` is false.
+        ValueError
+            As in `fit`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skwavelet import RidgePath
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(600, 4))
+        >>> y = X @ [1.0, 0.0, -2.0, 0.0] + rng.normal(size=600)
+        >>> model = RidgePath(updatable=True).fit(X[:300], y[:300]).update(X[300:], y[300:])
+        >>> bool(np.allclose(model.coef_, RidgePath([model.alpha_]).fit(X, y).coef_))
+        True
+        """
+        check_is_fitted(self, "_parts")
+        rows: Any
+        rows, targets = validate_data(
+            self, X, y, reset=False, dtype=[np.float64, np.float32], y_numeric=True
+        )
+        n_samples = len(rows)
+        codes = check_groups(groups, n_samples)
+        weight = check_sample_weight(sample_weight, n_samples)
+        ones = np.full(n_samples, float(self.fit_intercept))
+        if intercept_column is not None and self.fit_intercept:
+            ones = check_row_vector(intercept_column, n_samples, "intercept_column")
+        data = Data(rows, targets.astype(np.float64), weight, ones, self._origin)
+        random = np.random.default_rng([*self._entropy, self._n_groups])
+        held = (random.random(codes.max() + 1) < self.held_out)[codes]
+        codes = codes + self._n_groups
+        self._n_groups = int(codes.max()) + 1
+        apart, rest = (
+            Moments.sum([sums, Moments.of(data, np.flatnonzero(part))], np.ones(2))
+            for sums, part in zip(self._parts, (~held, held), strict=True)
+        )
+        self._parts = apart, rest
+        self._solve(data, codes, held)
+        return self
+
+    def _solve(self, data: Data, codes: np.ndarray, held: np.ndarray) -> None:
+        """Solve for all rows that were ever seen, and learn from the errors of the new ones."""
+        apart, whole = self._parts[0], Moments.sum(self._parts, np.ones(2))
+        solution = whole.solve(self.alpha_, self._factors, self._origin)
         while solution is None:  # too little to keep all features apart in double precision
             self.alpha_ *= 10
-            solution = whole.solve(self.alpha_, factors, data.origin)
+            solution = whole.solve(self.alpha_, self._factors, self._origin)
         self.coef_ = solution[0]
-        self.intercept_ = float(solution[1] - data.origin @ self.coef_)
-        return self
+        self.intercept_ = float(solution[1] - self._origin @ self.coef_)
+        before = apart.solve(self.alpha_, self._factors, self._origin) if held.any() else None
+        if self._noise is None:
+            rows = np.arange(len(held)) if before is None else np.flatnonzero(held)
+            error = data.rms_error(rows, *(before or solution))
+            self._noise = float(np.sqrt(data.weight[rows].mean()) * error)
+        random = np.random.default_rng(self._entropy)  # the same numbers, whatever is learned later
+        normal = self._noise * random.standard_normal((len(self.coef_) + 1, self.n_members))
+        if self.n_members:  # the model is the mean of its members
+            normal -= normal.mean(axis=1, keepdims=True)
+        weights, constants = whole.sampled(self.alpha_, self._factors, self._origin, normal)
+        constants -= self._origin @ weights
+        self.estimators_ = [LinearRegression() for _ in constants]
+        for member, change, constant in zip(self.estimators_, weights.T, constants, strict=True):
+            member.coef_, member.n_features_in_ = self.coef_ + change, len(change)
+            member.intercept_ = self.intercept_ + float(constant)
+        self.oob_prediction_, self.oob_spread_ = np.full((2, len(held)), np.nan)
+        if before is not None and self.n_members:
+            spread = apart.sampled(self.alpha_, self._factors, self._origin, normal)
+            self._tell(data, np.flatnonzero(held), before, spread)
+        # Rows without intercept are derivatives, which `predict` is not asked for.
+        told = np.isfinite(self.oob_spread_) & (data.ones != 0) & (data.weight > 0)
+        errors = (self.oob_prediction_ - data.targets)[told]
+        everyone = np.ones((len(errors), self.n_members), dtype=bool)
+        self._learn_spread(errors, self.oob_spread_[told], data.weight[told], codes[told], everyone)
+        if not self.updatable:
+            del self._parts
+
+    def _tell(self, data: Data, held: np.ndarray, solution: Any, spread: Any) -> None:
+        """Predict rows held out with the model that has not seen them, and with its members."""
+        for start in range(0, len(held), ROWS):
+            part = held[start : start + ROWS]
+            block, ones = data.block(part), data.ones[part]
+            self.oob_prediction_[part] = block @ solution[0] + ones * solution[1]
+            deviations = block @ spread[0] + np.outer(ones, spread[1])
+            self.oob_spread_[part] = unbiased_std(deviations)
 
     @property
     def path_(self) -> pd.DataFrame:
@@ -219,22 +359,7 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
         path = pd.DataFrame(self._path, columns=["alpha", *names, "held_out_rmse"])
         return path if len(self._judged) > 1 else path[["alpha", "held_out_rmse"]]
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Predict.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        check_is_fitted(self)
-        rows = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return rows @ self.coef_ + self.intercept_
-
-    def _held_out(self, codes: np.ndarray) -> np.ndarray:
+    def _held_out(self, codes: np.ndarray, random: np.random.RandomState) -> np.ndarray:
         n_groups = codes.max() + 1
         if n_groups < 2:
             raise ValueError(
@@ -242,8 +367,7 @@ class RidgePath(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
                 "pass more groups, or one alpha."
             )
         count = int(np.clip(round(self.held_out * n_groups), 1, n_groups - 1))
-        chosen = check_random_state(self.random_state).permutation(n_groups)[:count]
-        return np.isin(codes, chosen)
+        return np.isin(codes, random.permutation(n_groups)[:count])
 
 
 def _check_kinds(kinds: ArrayLike, n_samples: int) -> np.ndarray:
@@ -295,117 +419,3 @@ def _least(
                     break
                 best = other
     return best
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """Rows, their targets, weights and what the intercept is multiplied by.
-
-    Models are of features less their mean, ``origin``, so that squares do not cancel.
-    """
-
-    rows: np.ndarray
-    targets: np.ndarray
-    weight: np.ndarray
-    ones: np.ndarray
-    origin: np.ndarray
-
-    @classmethod
-    def of(
-        cls, rows: np.ndarray, targets: np.ndarray, weight: np.ndarray, ones: np.ndarray
-    ) -> _Data:
-        """Return data with their mean, that of rows with an intercept."""
-        with_ones = np.flatnonzero(weight * ones)
-        total = np.zeros(rows.shape[1])
-        for start in range(0, len(with_ones), ROWS):
-            part = with_ones[start : start + ROWS]
-            total += (weight[part] * ones[part]) @ rows[part].astype(np.float64)
-        return cls(rows, targets, weight, ones, total / max(weight @ ones**2, TINY))
-
-    def block(self, part: np.ndarray) -> np.ndarray:
-        """Return some rows in double precision, of features less their mean."""
-        rows = self.rows[part].astype(np.float64)
-        rows -= np.multiply.outer(self.ones[part], self.origin)
-        return rows
-
-    def rms_error(self, chosen: np.ndarray, coef: np.ndarray, intercept: float) -> float:
-        """Return the root of the weighted mean squared error of a model in some rows."""
-        squares = 0.0
-        for start in range(0, len(chosen), ROWS):
-            part = chosen[start : start + ROWS]
-            error = self.block(part) @ coef + intercept * self.ones[part] - self.targets[part]
-            squares += self.weight[part] @ error**2
-        total = self.weight[chosen].sum()
-        return float(np.sqrt(squares / total)) if total else 0.0
-
-
-class _Moments:
-    """Weighted sums of products of features, targets and the intercept's column."""
-
-    def __init__(
-        self, gram: np.ndarray, with_y: np.ndarray, with_ones: np.ndarray, scalars: np.ndarray
-    ):
-        # gram is a lower triangle; scalars are (y 1, 1 1).
-        self.gram, self.with_y, self.with_ones, self.scalars = gram, with_y, with_ones, scalars
-
-    @classmethod
-    def of(cls, data: _Data, chosen: np.ndarray) -> _Moments:
-        """Return the sums over some rows.
-
-        Raises
-        ------
-        ValueError
-            If they overflow.
-        """
-        n_features = data.rows.shape[1]
-        gram = np.zeros((n_features, n_features), order="F")
-        with_y, with_ones, scalars = np.zeros(n_features), np.zeros(n_features), np.zeros(2)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, len(chosen), ROWS):
-                part = chosen[start : start + ROWS]
-                root = np.sqrt(data.weight[part])
-                rows = data.block(part) * root[:, None]
-                y, ones = root * data.targets[part], root * data.ones[part]
-                gram = dsyrk(1.0, rows.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
-                with_y += rows.T @ y
-                with_ones += rows.T @ ones
-                scalars += y @ ones, ones @ ones
-        if not all(np.isfinite(sums).all() for sums in (gram, with_y, with_ones, scalars)):
-            raise ValueError("Squares of X or y overflow; scale them down.")
-        return cls(gram, with_y, with_ones, scalars)
-
-    @classmethod
-    def sum(cls, parts: Sequence[_Moments], weights: np.ndarray) -> _Moments:
-        """Return the weighted sum of several."""
-        sums = [
-            np.zeros_like(getattr(parts[0], name))
-            for name in ("gram", "with_y", "with_ones", "scalars")
-        ]
-        for part, weight in zip(parts, weights, strict=True):
-            for total, own in zip(
-                sums, (part.gram, part.with_y, part.with_ones, part.scalars), strict=True
-            ):
-                total += weight * own
-        return cls(*sums)
-
-    def solve(
-        self, alpha: float, factors: np.ndarray, origin: np.ndarray
-    ) -> tuple[np.ndarray, float] | None:
-        """Return weights and intercept; None where the matrix is not positive in rounding."""
-        y_ones, ones_ones = self.scalars
-        mean = self.with_ones / ones_ones if ones_ones else np.zeros_like(self.with_ones)
-        level = y_ones / ones_ones if ones_ones else 0.0
-        squares = np.diag(self.gram) - mean * self.with_ones
-        # Columns that do not vary have no weight.
-        varies = squares > 1e-12 * np.maximum(np.diag(self.gram) + ones_ones * origin**2, TINY)
-        scale = np.where(varies, 1 / np.sqrt(np.where(varies, squares, 1)), 0) / factors
-        matrix = self.gram - np.multiply.outer(mean, self.with_ones)
-        matrix *= scale
-        matrix *= scale[:, None]
-        matrix[np.diag_indices_from(matrix)] += np.where(varies, alpha, 1)
-        try:
-            factored = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
-        except LinAlgError:
-            return None
-        coef = scale * cho_solve(factored, scale * (self.with_y - mean * y_ones))
-        return coef, float(level - mean @ coef)

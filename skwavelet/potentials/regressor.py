@@ -34,9 +34,14 @@ from skwavelet.potentials.energy_model import (
 )
 from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.label_checks import check_forces, check_stress, check_stress_is_defined
-from skwavelet.potentials.linear_chain import check_representations, feature_chain, used_features
+from skwavelet.potentials.linear_chain import (
+    check_representations,
+    feature_chain,
+    linear_members,
+    used_features,
+)
 from skwavelet.potentials.rows import FORCE, STRESS, Rows, build_rows, fit_rows
-from skwavelet.potentials.uncertainty import main_deviations, out_of_bag_calibrations
+from skwavelet.potentials.uncertainty import ErrorRecord, main_deviations
 from skwavelet.potentials.updating import UpdateMixin
 from skwavelet.representations.atomwise import AtomPolynomial
 from skwavelet.representations.invariants import PointInvariants
@@ -277,7 +282,8 @@ class EnergyForceRegressor(
         self._extrapolation = ExtrapolationScore().fit(features[:, used_features(self.regressor_)])
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
         sizes = np.array([len(atoms) for atoms in X])
-        self._calibrations = out_of_bag_calibrations(self.regressor_, rows, sizes, groups)
+        self._errors = ErrorRecord.of(self.regressor_, rows, sizes, groups)
+        self._calibrations = self._errors.calibrations(self.regressor_)
         return self
 
     def predict(
@@ -289,8 +295,8 @@ class EnergyForceRegressor(
         ----------
         X : sequence of ase.Atoms
         return_std : bool, default=False
-            Whether to return the standard deviation of an ensemble too, calibrated by errors out of
-            bag.
+            Whether to return the standard deviation too, where the linear model has members
+            (`RidgePath`, `BaggedOLSEnsemble`), calibrated by errors of groups that were left out.
 
         Returns
         -------
@@ -458,10 +464,10 @@ class EnergyForceRegressor(
 
     def _check_ensemble(self) -> None:
         check_is_fitted(self)
-        if not hasattr(self.regressor_, "estimators_"):
+        if not linear_members(self.regressor_):
             raise TypeError(
-                "Standard deviations and intervals need an ensemble such as BaggedOLSEnsemble(), "
-                f"not {type(self.regressor_).__name__}."
+                "Standard deviations and intervals need an ensemble such as RidgePath() or "
+                f"BaggedOLSEnsemble(), not {type(self.regressor_).__name__}."
             )
 
     def __sklearn_tags__(self) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from skwavelet.structures.checks import as_atoms
 
 # Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
 _KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
+# Errors out of bag that are remembered when a model is updated again and again.
+_MOST_ERRORS = 2**19
 
 
 def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
@@ -55,50 +58,85 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
     return axes[:, :kept].T / np.sqrt(len(members) * share[kept - 1])
 
 
-def out_of_bag_calibrations(
-    regressor: Any, rows: Rows, sizes: np.ndarray, groups: np.ndarray
-) -> Calibrations:
-    """Return the calibrations of the spread of energies, forces and stresses.
+@dataclass(frozen=True)
+class ErrorRecord:
+    """Errors out of bag along directions, from which calibrations of forces and stresses are made.
 
-    Parameters
+    Attributes
     ----------
-    regressor : estimator
-        A linear model that was fitted to ``rows``.
-    rows : Rows
-    sizes : ndarray of shape (n_structures,)
-        Numbers of atoms.
-    groups : ndarray of shape (n_structures,)
-
-    Returns
-    -------
-    Calibrations
-        That of a component of forces or stresses is learned from unit vectors of components; where
-        there are no such labels, it is that of `calibrations_of`.
+    errors, spread : ndarray of shape (n,)
+        Of components of forces (eV/Å) and stresses (eV/Å³), by models that have not seen them.
+    weight : ndarray of shape (n,)
+        Those of the structures.
+    kind : ndarray of shape (n,)
+        ``FORCE`` or ``STRESS``.
+    groups : ndarray of shape (n,)
+        Numbers of groups.
     """
-    calibrations = calibrations_of(regressor)
-    if not hasattr(regressor, "oob_spread_"):
-        return calibrations
-    errors = regressor.oob_prediction_ - rows.targets
-    n_structures = len(sizes)
-    found: dict[str, SpreadCalibration] = {}
-    for name, kind, n_components in (
-        ("forces", FORCE, 3 * sizes),
-        ("stress", STRESS, np.full(n_structures, 6)),
-    ):
-        of_kind = rows.kind == kind
-        if not of_kind.any():
-            continue
-        structure = rows.structure[of_kind]
+
+    errors: np.ndarray
+    spread: np.ndarray
+    weight: np.ndarray
+    kind: np.ndarray
+    groups: np.ndarray
+
+    @classmethod
+    def of(cls, regressor: Any, rows: Rows, sizes: np.ndarray, groups: np.ndarray) -> Self:
+        """Return the errors on rows that a linear model was fitted to, or updated with.
+
+        Parameters
+        ----------
+        regressor : estimator
+        rows : Rows
+        sizes : ndarray of shape (n_structures,)
+            Numbers of atoms.
+        groups : ndarray of shape (n_structures,)
+        """
+        told = np.zeros(0, dtype=int)
+        if hasattr(regressor, "oob_spread_"):
+            labelled = (rows.kind == FORCE) | (rows.kind == STRESS)
+            told = np.flatnonzero(labelled & np.isfinite(regressor.oob_spread_))
+        if not len(told):
+            return cls(*np.zeros((3, 0)), *np.zeros((2, 0), dtype=int))
         # Directions are orthonormal but for a factor that makes up for those not drawn.
-        n_drawn = np.bincount(structure, minlength=n_structures)
-        length = np.sqrt(n_components[structure] / n_drawn[structure])
-        found[name] = fit_calibration(
-            errors[of_kind] / length,
-            regressor.oob_spread_[of_kind] / length,
+        key = 2 * rows.structure + (rows.kind == STRESS)
+        components = np.column_stack([3 * sizes, np.full(len(sizes), 6)]).ravel()
+        n_drawn = np.bincount(key[(rows.kind == FORCE) | (rows.kind == STRESS)])
+        length = np.sqrt(components[key[told]] / n_drawn[key[told]])
+        structure = rows.structure[told]
+        return cls(
+            (regressor.oob_prediction_[told] - rows.targets[told]) / length,
+            regressor.oob_spread_[told] / length,
             rows.structure_weight[structure],
+            rows.kind[told],
             groups[structure],
         )
-    return calibrations._replace(**found)
+
+    def __add__(self, other: ErrorRecord) -> ErrorRecord:
+        """Return the errors of both, whose groups are not the same; a part where they are many."""
+        groups = other.groups + self.groups.max(initial=-1) + 1
+        ours = (self.errors, self.spread, self.weight, self.kind, self.groups)
+        theirs = (other.errors, other.spread, other.weight, other.kind, groups)
+        both = [np.concatenate(pair) for pair in zip(ours, theirs, strict=True)]
+        if len(both[0]) > _MOST_ERRORS:
+            rng = np.random.default_rng(len(both[0]))
+            kept = np.sort(rng.permutation(len(both[0]))[: _MOST_ERRORS // 2])
+            both = [values[kept] for values in both]
+        return ErrorRecord(*both)
+
+    def calibrations(self, regressor: Any) -> Calibrations:
+        """Return the calibrations of the spread of energies, forces and stresses.
+
+        That of energies is the linear model's. Where there are no errors of forces or stresses,
+        theirs are those of `calibrations_of`.
+        """
+        found: dict[str, SpreadCalibration] = {}
+        for name, kind in (("forces", FORCE), ("stress", STRESS)):
+            own = self.kind == kind
+            if own.any():
+                columns = (self.errors, self.spread, self.weight, self.groups)
+                found[name] = fit_calibration(*(values[own] for values in columns))
+        return calibrations_of(regressor)._replace(**found)
 
 
 def calibrate_spread(

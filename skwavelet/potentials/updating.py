@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
+from skwavelet.potentials.energy_model import Calibrations
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import feature_chain
 from skwavelet.potentials.rows import ENERGY, build_rows
+from skwavelet.potentials.uncertainty import ErrorRecord
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
@@ -27,6 +29,8 @@ class UpdateMixin:
     regressor_: Any
     n_rows_: int
     _row_factors: np.ndarray
+    _errors: ErrorRecord
+    _calibrations: Calibrations
     _update_seed: int
 
     def update(
@@ -40,9 +44,11 @@ class UpdateMixin:
     ) -> Self:
         """Learn from more structures, with the features that are selected already.
 
-        Only the rows of the new structures are computed; see `BaggedOLSEnsemble.update`. Rows have
-        the weights that such rows had in `fit`. Calibrations and extrapolation scores stay
-        those of the last `fit`.
+        Only the rows of the new structures are computed, and none are kept; see
+        `RidgePath.update` and `BaggedOLSEnsemble.update`. Rows have the weights that such rows had
+        in `fit`. Calibrations learn from the errors of the new structures, too; extrapolation
+        scores stay those of the last `fit`. Training sets of any size can be passed a part at a
+        time: only a part is in memory.
 
         Parameters
         ----------
@@ -56,14 +62,16 @@ class UpdateMixin:
         Raises
         ------
         TypeError
-            If the linear model has no ``update``: use `BaggedOLSEnsemble`.
+            If the linear model has no ``update``: use ``RidgePath(updatable=True)`` or
+            `BaggedOLSEnsemble`.
         ValueError
             As in `fit`.
         """
         check_is_fitted(self)
         if not hasattr(self.regressor_, "update"):
             raise TypeError(
-                f"{type(self.regressor_).__name__} cannot be updated: use BaggedOLSEnsemble()."
+                f"{type(self.regressor_).__name__} cannot be updated: use "
+                "RidgePath(updatable=True) or BaggedOLSEnsemble()."
             )
         X = as_atoms(X)
         check_structures(X)
@@ -85,4 +93,7 @@ class UpdateMixin:
             intercept_column=rows.kind == ENERGY,
         )
         self.n_rows_ += len(rows.targets)
+        sizes = np.array([len(atoms) for atoms in X])
+        self._errors = self._errors + ErrorRecord.of(self.regressor_, rows, sizes, groups)
+        self._calibrations = self._errors.calibrations(self.regressor_)
         return self

@@ -1,5 +1,7 @@
 """The ridge path: its equations, the choice of the penalty, scikit-learn's conventions."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -151,6 +153,97 @@ def test_a_large_mean_takes_no_digits_of_small_changes():
     small = 1e-5 * (X - X.mean(axis=0)) / X.std(axis=0)
     model, same = (RidgePath([1e-3]).fit(Z, y, sample_weight=weight) for Z in (small, small + 3))
     np.testing.assert_allclose(same.coef_, model.coef_, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-10)])
+def test_rows_in_parts_are_rows_at_once(dtype, tolerance):
+    rng = np.random.default_rng(3)
+    X = (rng.normal(size=(400, 12)) * 10.0 ** np.linspace(-1, 1, 12)).astype(dtype)
+    y = X @ rng.normal(size=12) + rng.normal(size=400)
+    groups, weight = np.repeat(np.arange(80), 5), rng.uniform(0.5, 2, 400)
+    ones, factors = (np.arange(400) % 5 == 0).astype(float), rng.uniform(0.5, 2, 12)
+    names = ("groups", "sample_weight", "intercept_column")
+    columns = dict(zip(names, (groups, weight, ones), strict=True))
+    parts = np.split(np.arange(400), [110, 115, 300])
+    taken = [{name: column[part] for name, column in columns.items()} for part in parts]
+    model = RidgePath([1e-8, 1e-3, 1e-1], updatable=True)
+    model.fit(X[parts[0]], y[parts[0]], **taken[0], penalty_factors=factors)
+    whole = RidgePath([model.alpha_]).fit(X, y, **columns, penalty_factors=factors)
+    assert abs(model.coef_ / whole.coef_ - 1).max() > 1e-4  # there is something to learn
+    held = [np.isfinite(model.oob_prediction_)]
+    for part, some in zip(parts[1:], taken[1:], strict=True):
+        held.append(np.isfinite(model.update(X[part], y[part], **some).oob_prediction_))
+    np.testing.assert_allclose(model.coef_, whole.coef_, rtol=tolerance)
+    np.testing.assert_allclose(model.intercept_, whole.intercept_, rtol=tolerance)
+    members = np.mean([member.coef_ for member in model.estimators_], axis=0)
+    np.testing.assert_allclose(members, model.coef_, rtol=1e-8)
+    # Groups are held out as a whole, and by the model that has not seen any of them.
+    held = np.concatenate(held)
+    assert (held.reshape(80, 5).sum(axis=1) % 5 == 0).all()
+    assert 8 <= held.sum() / 5 <= 24
+    apart = {name: column[~held] for name, column in columns.items()}
+    apart = RidgePath([model.alpha_]).fit(X[~held], y[~held], **apart, penalty_factors=factors)
+    last = held[parts[-1]]
+    expected = X[parts[-1]][last] @ apart.coef_ + ones[parts[-1]][last] * apart.intercept_
+    np.testing.assert_allclose(model.oob_prediction_[last], expected, rtol=1e-8)
+    assert len(model._told[0]) == held.sum() / 5
+    # A copy that is pickled goes on; one that keeps nothing does not.
+    again = pickle.loads(pickle.dumps(model)).update(X[:5], y[:5])
+    assert abs(again.coef_ - model.coef_).max() > 0
+    assert not hasattr(RidgePath().fit(X, y), "update")
+    assert not hasattr(RidgePath().fit(X, y), "_parts")
+
+
+def test_members_are_samples_of_the_distribution_of_the_weights():
+    """Their covariance is sigma² A⁻¹ of the equations, intercept included, in closed form."""
+    X, y, weight, factors = problem(n_samples=60, n_features=3)
+    ones = (np.arange(60) % 3 > 0).astype(float)
+    model = RidgePath([0.2], n_members=4000).fit(
+        X, y, sample_weight=weight, intercept_column=ones, penalty_factors=factors
+    )
+    mean = (weight * ones) @ X / (weight @ ones)
+    squares = weight @ (X - ones[:, None] * mean) ** 2
+    both = np.column_stack([X, ones])
+    matrix = both.T @ (weight[:, None] * both)
+    matrix[np.arange(3), np.arange(3)] += 0.2 * factors**2 * squares
+    found = np.array([[*member.coef_, member.intercept_] for member in model.estimators_])
+    np.testing.assert_allclose(found.mean(axis=0)[:-1], model.coef_, rtol=1e-6)
+    held = np.isfinite(model.oob_prediction_)
+    assert held.sum() == 12
+    residuals = (y - model.oob_prediction_)[held]
+    expected = np.linalg.inv(matrix) * (weight[held] @ residuals**2) / 12
+    # Compared along the axes of the distribution, where it is the unit matrix.
+    axes = np.linalg.cholesky(np.linalg.inv(expected))
+    np.testing.assert_allclose(axes.T @ np.cov(found.T) @ axes, np.eye(4), atol=0.1)
+    _, std = model.predict(X, return_std=True)
+    spread = np.sqrt(np.einsum("ij,jk,ik->i", np.column_stack([X, np.ones(60)]), expected,
+                               np.column_stack([X, np.ones(60)])))  # fmt: skip
+    np.testing.assert_allclose(std, model.calibration_(spread), rtol=0.05)
+
+
+def test_standard_deviations_are_calibrated_on_new_groups():
+    """Groups share an error that members, which see rows one by one, know nothing of."""
+    rng = np.random.default_rng(5)
+    w = rng.normal(size=8)
+
+    def draw(n_groups):
+        X = rng.normal(size=(4 * n_groups, 8))
+        shared = np.repeat(rng.normal(size=n_groups), 4)
+        return X, X @ w + shared + 0.3 * rng.normal(size=len(X)), np.repeat(np.arange(n_groups), 4)
+
+    X, y, groups = draw(300)
+    model = RidgePath().fit(X, y, groups=groups)
+    X, y, _ = draw(1000)
+    predicted, std = model.predict(X, return_std=True)
+    assert 0.85 < np.sqrt(np.mean(((predicted - y) / std) ** 2)) < 1.15
+    for coverage in (0.6, 0.9):
+        low, high = model.predict_interval(X, coverage).T
+        assert abs(np.mean((low < y) & (y < high)) - coverage) < 0.06  # 60 groups held out
+    # Without members nothing is told; one group has nothing to learn it from.
+    with pytest.raises(TypeError, match="n_members"):
+        RidgePath(n_members=0).fit(X, y).predict(X, return_std=True)
+    one = RidgePath([1e-3]).fit(X, y, groups=np.zeros(len(y)))
+    assert np.isinf(one.predict_interval(X[:2])).all()
 
 
 def test_columns_that_do_not_vary_have_no_weight_and_equal_ones_share_it():
