@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import sphericart
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -68,6 +67,8 @@ class Compiled:
 
 def main():
     """Print the table."""
+    import sphericart
+
     args = arguments(__doc__, max_l=[3, 6, 9], points=200 * CHUNK, repeats=15)
     print(machine("sphericart"))
     table = Table(
