@@ -41,12 +41,15 @@ class PairBlock:
         The centre itself where a place is filled up.
     ends : ndarray of shape (n_atoms + 1, n_elements)
         Where the pairs of every centre and element end. Row 0 holds zeros.
+    kinds : ndarray of shape (n_atoms,)
+        Places of the centres' elements.
     """
 
     atoms: slice
     vectors: np.ndarray
     neighbors: np.ndarray
     ends: np.ndarray
+    kinds: np.ndarray
 
     @property
     def starts(self) -> np.ndarray:
@@ -116,6 +119,7 @@ def pair_blocks(
         If two atoms are closer than chemistry allows.
     """
     bins = make_bins(structure, elements, reach)
+    kinds = np.searchsorted(elements, structure.numbers)
     n_centers = len(structure) if n_centers is None else n_centers
     start = 0
     while start < n_centers:
@@ -136,6 +140,7 @@ def pair_blocks(
             vectors[:, :n_pairs],
             neighbors[:n_pairs],
             ends[: count + 1],
+            kinds[start : start + count],
         )
         start += count
 

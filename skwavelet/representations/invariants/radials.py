@@ -18,6 +18,8 @@ from skwavelet.structures.checks import Structure
 PARTS = 512
 # Components that vary less than this part of the first are rounding errors.
 SMALLEST = 1e-12
+# Mean squares of moments of functions of size 1 that are zero but for rounding, as of symmetry.
+ROUNDING = 1e-20
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +65,8 @@ class WaveletFamily:
         functions = [self.values(l) for l in range(max_l + 1)]
         degrees = np.repeat(np.arange(max_l + 1), [len(part) for part in functions])
         table = cubic_table(np.concatenate(functions), self.reach)
-        return TabulatedMoments(
-            degrees, "float64", np.repeat(table[None], n_elements, axis=0), self.reach, False
-        )
+        table = np.broadcast_to(table, (1, n_elements, *table.shape))
+        return TabulatedMoments(degrees, "float64", table, self.reach, False)
 
 
 def cubic_table(functions: np.ndarray, reach: float) -> np.ndarray:
@@ -88,13 +89,13 @@ def contract(
     n_components: Sequence[int],
     structures: Sequence[Structure],
     elements: Sequence[int],
-) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Contract wavelets and elements to the principal components of the moments.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Contract wavelets and elements to the principal components of the moments, by centre.
 
     The components of degree l are combinations sum_(e, w) c_(e, w) A[e, w, l m] over the elements
-    of the neighbours and the wavelets, with unit variance over atoms and m, largest variance
-    first. Before, the moments of every element are divided by their root mean square, so that
-    rare elements count.
+    of the neighbours and the wavelets, with unit variance over m and the atoms of one element,
+    largest variance first. Before, the moments of every element of the neighbours are divided by
+    their root mean square, so that rare ones count.
 
     Parameters
     ----------
@@ -108,50 +109,68 @@ def contract(
     Returns
     -------
     degrees : ndarray of shape (n_radials,)
-    table : ndarray of shape (n_elements, PARTS + 1, 4, n_radials)
-        See `cubic_table`.
-    kept : list of float
-        Part of the variance that is kept, for every degree.
+    table : ndarray of shape (n_elements, n_elements, PARTS + 1, 4, n_radials)
+        By element of the centre and of the neighbour, see `cubic_table`. Components that an
+        element does not have are zero.
+    kept : ndarray of shape (n_elements, n_degrees)
+        Part of the variance that is kept, for every element of the centre and degree.
     """
     raw = family.moments(len(n_components) - 1, len(elements))
-    covariances, means, count = _covariances(raw, structures, elements)
-    degrees, tables, kept = [], [], []
+    covariances = _covariances(raw, structures, elements)
+    degrees, tables, kept = [], [], np.ones((len(elements), len(n_components)))
     for l, n in enumerate(n_components):
-        covariance = covariances[l] / count
-        if l == 0:  # only scalars have a mean
-            covariance -= np.multiply.outer(means, means) / count**2
-        size = len(covariance) // len(elements)
-        powers = np.diag(covariance).reshape(len(elements), size).sum(axis=1)
-        scales = np.repeat(1 / np.sqrt(np.where(powers > 0, powers, 1)), size)
-        variances, vectors = np.linalg.eigh(covariance * scales * scales[:, None])
-        order = np.argsort(-variances)[:n]
-        order = order[variances[order] > SMALLEST * variances.max()]
-        mix = vectors[:, order] / np.sqrt(variances[order]) * scales[:, None]
-        kept.append(float(variances[order].sum() / variances.sum()) if len(order) else 1.0)
-        functions = family.values(l)
-        by_element = mix.reshape(len(elements), size, len(order)).swapaxes(1, 2) @ functions
-        tables.append([cubic_table(part, family.reach) for part in by_element])
-        degrees += [l] * len(order)
+        mixes = []
+        for kind, covariance in enumerate(covariances[l]):
+            mix, kept[kind, l] = _components(covariance, n, len(elements))
+            mixes.append(mix)
+        count = max(mix.shape[1] for mix in mixes)
+        filled = np.stack([np.pad(mix, [(0, 0), (0, count - mix.shape[1])]) for mix in mixes])
+        values = family.values(l)
+        by_neighbor = filled.reshape(len(elements), len(elements), len(values), count)
+        functions = (by_neighbor.swapaxes(2, 3) @ values).reshape(-1, PARTS + 1)
+        table = cubic_table(functions, family.reach)
+        shape = (PARTS + 1, 4, len(elements), len(elements), count)
+        tables.append(table.reshape(shape).transpose(2, 3, 0, 1, 4))
+        degrees += [l] * count
     return np.array(degrees, dtype=int), np.concatenate(tables, axis=-1), kept
+
+
+def _components(covariance: np.ndarray, n: int, n_elements: int) -> tuple[np.ndarray, float]:
+    """Return the first principal components (n_functions, n), and their part of the variance."""
+    powers = np.diag(covariance).reshape(n_elements, -1).sum(axis=1)
+    scales = np.where(powers > ROUNDING, 1 / np.sqrt(np.maximum(powers, ROUNDING)), 0)
+    scales = np.repeat(scales, len(covariance) // n_elements)
+    variances, vectors = np.linalg.eigh(covariance * scales * scales[:, None])
+    order = np.argsort(-variances)[:n]
+    order = order[variances[order] > SMALLEST * variances.max()]
+    kept = float(variances[order].sum() / variances.sum()) if len(order) else 1.0
+    return vectors[:, order] / np.sqrt(variances[order]) * scales[:, None], kept
 
 
 def _covariances(
     raw: TabulatedMoments, structures: Sequence[Structure], elements: Sequence[int]
-) -> tuple[list[np.ndarray], np.ndarray, int]:
-    """Return sums of products of moments per degree, of the scalars, and the number of atoms."""
-    max_l = int(raw.degrees.max())
-    sizes = raw.layout.counts * len(elements)
-    covariances, means, count = [np.zeros((n, n)) for n in sizes], np.zeros(sizes[0]), 0
+) -> list[np.ndarray]:
+    """Return covariances (n_elements, n, n) of the moments of every degree, by centre."""
+    max_l, n_elements = int(raw.degrees.max()), len(elements)
+    sizes = raw.layout.counts * n_elements
+    covariances = [np.zeros((n_elements, n, n)) for n in sizes]
+    means, counts = np.zeros((n_elements, sizes[0])), np.zeros(n_elements)
     ends = np.cumsum(raw.layout.counts * (2 * np.arange(max_l + 1) + 1))
     for structure in structures:
         for pairs in pair_blocks(structure, elements, raw.reach, raw.dtype):
             moments = raw.values(pairs)
-            count += moments.shape[2]
+            counts += np.bincount(pairs.kinds, minlength=n_elements)
             for l, part in enumerate(np.split(moments, ends[:-1], axis=1)):
-                # (elements, m, radials, atoms) to (elements radials, m atoms)
-                by_m = part.reshape(len(elements), 2 * l + 1, -1, part.shape[2])
-                flat = by_m.transpose(0, 2, 1, 3).reshape(sizes[l], -1)
-                covariances[l] += flat @ flat.T
-                if l == 0:
-                    means += flat.sum(axis=1)
-    return covariances, means, count
+                # (elements, m, radials, atoms) to (elements, radials, m, atoms)
+                by_m = part.reshape(n_elements, 2 * l + 1, -1, part.shape[2]).transpose(0, 2, 1, 3)
+                for kind in np.unique(pairs.kinds):
+                    flat = by_m[..., pairs.kinds == kind].reshape(sizes[l], -1)
+                    covariances[l][kind] += flat @ flat.T
+                    if l == 0:  # only scalars have a mean
+                        means[kind] += flat.sum(axis=1)
+    counts = np.maximum(counts, 1)
+    for covariance in covariances:
+        covariance /= counts[:, None, None]
+    means /= counts[:, None]
+    covariances[0] -= means[:, :, None] * means[:, None]
+    return covariances

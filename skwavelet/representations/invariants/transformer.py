@@ -35,12 +35,13 @@ class PointInvariants(AtomFeaturesMixin):
 
     .. math::
 
-        A_{k l m}(i) = \sum_{j \ne i} R^{Z_j}_{kl}(r_{ij})\, Y_{lm}(\hat r_{ij}),
+        A_{k l m}(i) = \sum_{j \ne i} R^{Z_i Z_j}_{kl}(r_{ij})\, Y_{lm}(\hat r_{ij}),
 
     with radial functions :math:`R_{kl}` that are combinations of the wavelets of all n up to ``n``
     and ``n_scales`` octaves, times :math:`(1 - r^2/r_c^2)^3`. The combinations, over wavelets and
-    elements of the neighbour at once, are the principal components of the moments in the training
-    set, with unit variance. Products of one, two and three moments that are coupled to invariants
+    elements of the neighbour at once, are the principal components of the moments of atoms of one
+    element in the training set, with unit variance: each element has its own. Products of one, two
+    and three moments that are coupled to invariants
     see two, three and four atoms,
 
     .. math::
@@ -91,8 +92,9 @@ class PointInvariants(AtomFeaturesMixin):
         Chemical symbols, declared or seen in ``fit``.
     channels_ : DataFrame
         Weights, element by channel: one channel for each element.
-    kept_variance_ : list of float
-        Part of the variance of the moments of each degree that the radial functions keep.
+    kept_variance_ : ndarray of shape (n_elements, n_degrees)
+        Part of the variance of the moments of each degree that the radial functions keep, for the
+        atoms of every element.
     feature_table_ : DataFrame
         One row per feature: channel (the element, for order zero), center (element whose atoms
         are summed over), order (number of moments), k1, l1, k2, l2, k3, l3 of the moments,
@@ -244,10 +246,9 @@ def _scales(
     sums, squares, counts = np.zeros(shape), np.zeros(shape), np.zeros((len(elements), 1))
     double = replace(moments, dtype="float64")
     for structure in structures:
-        kinds = np.searchsorted(elements, structure.numbers)
         for pairs in pair_blocks(structure, elements, moments.reach, "float64"):
             values = products.values(double.values(pairs)[0])
-            members = kinds[pairs.atoms] == np.arange(len(elements))[:, None]
+            members = pairs.kinds == np.arange(len(elements))[:, None]
             sums += members @ values.T
             squares += members @ np.square(values).T
             counts += members.sum(axis=1, keepdims=True)

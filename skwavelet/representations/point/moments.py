@@ -99,7 +99,7 @@ class Moments:
         shape = (segments.shape[1], self.layout.n_terms, len(segments) - 1)
         moments = np.empty(shape, self.dtype)
         if moments.size:
-            fill_moments(pairs.vectors, pairs.ends, segments, self.radials, moments)
+            fill_moments(pairs.vectors, pairs.ends, segments, self._around(pairs), moments)
         return moments
 
     def add_vjp(
@@ -110,9 +110,13 @@ class Moments:
         Those in the positions of all atoms (N, 3), and in a strain (3, 3).
         """
         add_gradients(
-            pairs.vectors, pairs.neighbors, pairs.ends, self._segments(pairs), self.radials,
-            pairs.atoms.start, cotangents, gradient, strain,
+            pairs.vectors, pairs.neighbors, pairs.ends, self._segments(pairs),
+            self._around(pairs), pairs.atoms.start, cotangents, gradient, strain,
         )  # fmt: skip
+
+    def _around(self, pairs: PairBlock) -> Radials:
+        """Return the radial functions for the centres of some pairs."""
+        return self.radials
 
     def _segments(self, pairs: PairBlock) -> np.ndarray:
         """Return where the pairs end that are summed together: those of every element."""
@@ -174,6 +178,7 @@ class WaveletMoments(Moments):
             norms=cast(self.layout.norms),
             decays=cast(np.exp(-np.arange(LAST_DECAY + 1.0))),
             series=cast([1 / factorial(k) for k in range(terms)][::-1]),
-            table=cast(np.empty((0, 0, 0, 0))),
+            table=cast(np.empty((0, 0, 0, 0, 0))),
+            centers=np.empty(0, np.int64),
             steps=cast([0]),
         )

@@ -19,8 +19,9 @@ class TabulatedMoments(Moments):
 
     Attributes
     ----------
-    table : ndarray of shape (n_elements, n_parts + 1, 4, n_radials)
-        Of the functions divided by r^l, for every element of the neighbour: see `Radials`.
+    table : ndarray of shape (n_tables, n_elements, n_parts + 1, 4, n_radials)
+        Of the functions divided by r^l, for every element of the centre, or one for all, and for
+        every element of the neighbour: see `Radials`.
     reach : float
         Largest distance (Å).
     together : bool
@@ -47,14 +48,20 @@ class TabulatedMoments(Moments):
             decays=empty,
             series=empty,
             table=np.ascontiguousarray(self.table, dtype=self.dtype),
-            steps=np.array([(self.table.shape[1] - 1) / self.reach], self.dtype),
+            centers=np.empty(0, np.int64),
+            steps=np.array([(self.table.shape[2] - 1) / self.reach], self.dtype),
         )
 
     def jacobian(self, pairs: PairBlock) -> np.ndarray:
         """Return what the vector of a pair does to the centre's moments (n_pairs, 3, n_terms)."""
         jacobian = np.empty((len(pairs.neighbors), 3, self.layout.n_terms), self.dtype)
-        fill_jacobian(pairs.vectors, pairs.ends, self.radials, jacobian)
+        fill_jacobian(pairs.vectors, pairs.ends, self._around(pairs), jacobian)
         return jacobian
+
+    def _around(self, pairs: PairBlock) -> Radials:
+        """Return the radial functions for the centres of some pairs."""
+        kinds = pairs.kinds if len(self.table) > 1 else np.zeros_like(pairs.kinds)
+        return self.radials._replace(centers=kinds)
 
     def _segments(self, pairs: PairBlock) -> np.ndarray:
         """Return where the pairs end that are summed together."""

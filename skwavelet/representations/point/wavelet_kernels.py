@@ -36,10 +36,12 @@ class Radials(NamedTuple):
         exp(-k) for k = 0, 1, ...
     series : ndarray
         Coefficients of the exponential series, highest power first.
-    table : ndarray of shape (n_elements, n_steps + 1, 4, n_radials)
+    table : ndarray of shape (n_tables, n_elements, n_steps + 1, 4, n_radials)
         In place of the wavelets, if it is not empty: cubic polynomials in the distance, highest
         power first, on ``n_steps`` equal parts of the reach, and zeros beyond. They may differ
-        from one element of the neighbour to another.
+        from one element of the neighbour to another, and from one centre to another.
+    centers : ndarray of shape (n_atoms,)
+        The table of every centre.
     steps : ndarray of shape (1,)
         Number of parts per Å.
     """
@@ -55,6 +57,7 @@ class Radials(NamedTuple):
     decays: np.ndarray
     series: np.ndarray
     table: np.ndarray
+    centers: np.ndarray
     steps: np.ndarray
 
 
@@ -112,8 +115,8 @@ def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, d
             for kind in range(ends.shape[1]):
                 end = ends[row + 1, kind]
                 look_up(
-                    radials.table[kind], radials.steps[0], squares, begin - offset, end - offset,
-                    values, slopes, derivatives,
+                    radials.table[radials.centers[row], kind], radials.steps[0], squares,
+                    begin - offset, end - offset, values, slopes, derivatives,
                 )  # fmt: skip
                 begin = end
     else:
