@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skwavelet.linear import BaggedOLSEnsemble, GreedyOLSRegressor
 from skwavelet.potentials.energy_model import energy_model, split_model
-from skwavelet.potentials.linear_chain import feature_chain, unwrapped
+from skwavelet.potentials.estimators import unwrapped
+from skwavelet.potentials.linear_chain import feature_chain
 from skwavelet.potentials.regressor import EnergyForceRegressor
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from skwavelet.inspection._drawing import Display
 from skwavelet.inspection._models import split_estimator, table_of_features
-from skwavelet.potentials.linear_chain import linear_members
+from skwavelet.potentials.linear_models import linear_members
 
 # What is counted in a matrix: columns of the table for its rows and for its columns.
 _PAIRS = {

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.potentials.atom_energies import AtomEnergies
-from skwavelet.potentials.energy_model import EnergyModel, energy_model
+from skwavelet.potentials.contract import EnergyModel
+from skwavelet.potentials.energy_model import energy_model
 
 
 class NetworkEnergyModel(EnergyModel):

@@ -10,7 +10,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
-from skwavelet.potentials.energy_model import EnergyModel, energy_model
+from skwavelet.potentials.contract import EnergyModel
+from skwavelet.potentials.energy_model import energy_model
 from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import check_structures
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from ase import Atoms
 
-from skwavelet.potentials.energy_model import EnergyModel
+from skwavelet.potentials.contract import EnergyModel
 from skwavelet.structures.labels import Labels
 
 UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}

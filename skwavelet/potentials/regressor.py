@@ -26,20 +26,12 @@ from skwavelet._utils.validation import (
 )
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.linear import RidgePath
-from skwavelet.potentials.energy_model import (
-    EnergyModel,
-    LinearEnergyModel,
-    energy_model,
-    split_model,
-)
+from skwavelet.potentials.contract import EnergyModel
+from skwavelet.potentials.energy_model import LinearEnergyModel, energy_model, split_model
 from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.label_checks import check_forces, check_stress, check_stress_is_defined
-from skwavelet.potentials.linear_chain import (
-    check_representations,
-    feature_chain,
-    linear_members,
-    used_features,
-)
+from skwavelet.potentials.linear_chain import check_representations, feature_chain
+from skwavelet.potentials.linear_models import linear_members, used_features
 from skwavelet.potentials.rows import FORCE, STRESS, Rows, build_rows, fit_rows
 from skwavelet.potentials.uncertainty import ErrorRecord, main_deviations
 from skwavelet.potentials.updating import UpdateMixin

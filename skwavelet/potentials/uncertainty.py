@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 
 from skwavelet.linear.calibration import SpreadCalibration, fit_calibration
-from skwavelet.potentials.energy_model import Calibrations, calibrations_of, energy_model
-from skwavelet.potentials.linear_chain import linear_members
+from skwavelet.potentials.contract import Calibrations, calibrations_of
+from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.linear_models import linear_members
 from skwavelet.potentials.rows import FORCE, STRESS, Rows
 from skwavelet.structures.checks import as_atoms
 

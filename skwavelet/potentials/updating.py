@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
-from skwavelet.potentials.energy_model import Calibrations
+from skwavelet.potentials.contract import Calibrations
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import feature_chain
 from skwavelet.potentials.rows import ENERGY, build_rows

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skwavelet import EnergyForceRegressor, FeatureScaler, ScatteringCalculator, prune
-from skwavelet.potentials.linear_chain import affine_map
+from skwavelet.potentials.affine_maps import affine_map
 
 
 @parametrize_with_checks([FeatureScaler()])

@@ -25,7 +25,8 @@ from skwavelet import (
     rank_structures,
 )
 from skwavelet.inspection import EnergyVolumeDisplay, PathEnergyDisplay, bulk_modulus
-from skwavelet.potentials.energy_model import EnergyModel, energy_model
+from skwavelet.potentials.contract import EnergyModel
+from skwavelet.potentials.energy_model import energy_model
 
 
 @pytest.fixture(autouse=True)

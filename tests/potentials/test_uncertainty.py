@@ -20,7 +20,8 @@ from skwavelet import (
     rank_structures,
 )
 from skwavelet.potentials import regressor
-from skwavelet.potentials.energy_model import energy_model, spread_cotangents
+from skwavelet.potentials.contract import spread_cotangents
+from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.uncertainty import main_deviations
 
 

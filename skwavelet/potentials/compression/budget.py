@@ -18,7 +18,7 @@ from skwavelet.linear.greedy import GreedySteps
 from skwavelet.potentials.compression.costs import FeatureCosts
 from skwavelet.potentials.compression.pruning import prune
 from skwavelet.potentials.energy_model import split_model
-from skwavelet.potentials.linear_chain import unwrapped
+from skwavelet.potentials.estimators import unwrapped
 from skwavelet.representations.voxel import VoxelScattering
 
 # Norm, relative to the centred column, of what is left of a column that is never chosen.

@@ -16,13 +16,8 @@ from sklearn.random_projection import GaussianRandomProjection, SparseRandomProj
 
 from skwavelet.linear import FeatureScaler, GreedyOLSRegressor
 from skwavelet.potentials.energy_model import split_model
-from skwavelet.potentials.linear_chain import (
-    linear_coefficients,
-    linear_members,
-    union_parts,
-    unwrapped,
-    used_features,
-)
+from skwavelet.potentials.estimators import union_parts, unwrapped
+from skwavelet.potentials.linear_models import linear_coefficients, linear_members, used_features
 from skwavelet.representations.base import StructureTransformer
 
 

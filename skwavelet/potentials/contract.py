@@ -1,0 +1,222 @@
+"""The contract of energy models: what calculators, displays and everything else ask for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from skwavelet.linear.calibration import SpreadCalibration, unbiased_std
+from skwavelet.potentials.atom_energies import AtomEnergies
+from skwavelet.structures.checks import as_atoms
+
+
+class Derivatives(NamedTuple):
+    """Energies of one structure, and the derivatives of its total energy.
+
+    Attributes
+    ----------
+    values : ndarray of shape (1 + n_members,)
+        Energies, eV/atom.
+    forces : ndarray of shape (N, 3)
+        eV/Å.
+    stress : ndarray of shape (6,) or None
+        eV/Å³, ASE's sign and order; None where not all directions are periodic.
+    forces_std, stress_std : like forces and stress
+        Calibrated standard deviations; zero unless they were asked for.
+    """
+
+    values: np.ndarray
+    forces: np.ndarray
+    stress: np.ndarray | None
+    forces_std: np.ndarray
+    stress_std: np.ndarray | None
+
+
+class Calibrations(NamedTuple):
+    """From spreads to standard deviations: energies (eV/atom), forces (eV/Å), stresses (eV/Å³)."""
+
+    energy: SpreadCalibration = SpreadCalibration()
+    forces: SpreadCalibration = SpreadCalibration()
+    stress: SpreadCalibration = SpreadCalibration()
+
+    def scaled(self, unit: float) -> Calibrations:
+        """Return those of energies that are multiplied by ``unit``."""
+        return Calibrations(*(calibration.scaled(unit) for calibration in self))
+
+
+UNCALIBRATED: Calibrations = Calibrations()
+
+
+def calibrations_of(regressor: Any) -> Calibrations:
+    """Return the calibrations of a linear model of energies.
+
+    That of energies is learned from them. No floor is known of forces and stresses: their spread
+    is multiplied by the ratio of the errors of energies to the spread of energies.
+    """
+    if not hasattr(regressor, "calibration_"):
+        return UNCALIBRATED
+    ratio = SpreadCalibration(factor=regressor._overall_ratio)
+    return Calibrations(regressor.calibration_, ratio, ratio)
+
+
+class EnergyModel(ABC):
+    """Energies per atom (eV/atom) of structures, and their derivatives.
+
+    Output 0 is the prediction. Outputs 1, 2, ... are those of the members of an ensemble, whose
+    mean is the prediction.
+
+    Attributes
+    ----------
+    n_members : int
+        Number of members, 0 where the model is no ensemble.
+    deviations : ndarray of shape (r, n_members) or None
+        Mixtures of members of which the sum of squares is the variance of forces and stresses
+        over the members; None for each member's own deviation, which is exact.
+    calibrations : Calibrations
+        From the standard deviations over the members to those that are returned.
+    """
+
+    n_members: int = 0
+    deviations: np.ndarray | None = None
+    calibrations: Calibrations = UNCALIBRATED
+
+    @abstractmethod
+    def values(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Return energies (n_structures, 1 + n_members), eV/atom, in float64."""
+
+    @abstractmethod
+    def value_and_vjp(
+        self, X: Sequence[Atoms], cotangents: np.ndarray
+    ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return energies and gradients of ``cotangents[i] @ energies(X[i])``.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        cotangents : ndarray of shape (n_structures, 1 + n_members)
+
+        Returns
+        -------
+        list of (ndarray (1 + n_members,), ndarray (N, 3), ndarray (3, 3))
+            Energies (eV/atom), gradient with respect to the positions (per Å) and to a
+            homogeneous strain.
+        """
+
+    def energy_std(self, X: Sequence[Atoms], values: np.ndarray) -> np.ndarray:
+        """Return calibrated standard deviations of energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        values : ndarray of shape (n_structures, 1 + n_members)
+            What `values` makes of them.
+
+        Returns
+        -------
+        ndarray of shape (n_structures,)
+            eV/atom.
+        """
+        return self.calibrations.energy(unbiased_std(values[:, 1:]))
+
+    def of_atoms(self) -> AtomEnergies:
+        """Return the energies of the atoms, whose sum is the energy.
+
+        Raises
+        ------
+        TypeError
+            If the energy is no sum over atoms, or its terms are not known here; it says why.
+        """
+        raise TypeError(f"{type(self).__name__} does not say what the energies of atoms are.")
+
+    def keep_grid(self, atoms: Atoms) -> EnergyModel:
+        """Return the model with the discretization of one structure, where it has any."""
+        return self
+
+    def without_members(self) -> EnergyModel:
+        """Return the model with its prediction as only output."""
+        return self
+
+    def of_totals(self) -> EnergyModel:
+        """Return the model that it is if it was fitted to total energies, eV.
+
+        Nothing changes where the kind of model settles what it predicts.
+        """
+        return self
+
+    def forces_and_stress(
+        self, X: Sequence[Atoms], *, with_spread: bool = False
+    ) -> list[Derivatives]:
+        """Differentiate total energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        with_spread : bool, default=False
+            Whether to differentiate the deviations of the members too, a sweep for each.
+
+        Returns
+        -------
+        list of Derivatives
+        """
+        X = as_atoms(X)
+        cotangents = spread_cotangents(1 + self.n_members, with_spread, self.deviations)
+        n_sweeps = len(cotangents)
+        sizes = np.repeat([len(atoms) for atoms in X], n_sweeps)
+        sweeps = self.value_and_vjp(
+            [atoms for atoms in X for _ in cotangents],
+            sizes[:, None] * np.tile(cotangents, (len(X), 1)),
+        )
+        results = []
+        unbiased = np.sqrt(self.n_members / max(self.n_members - 1, 1))
+
+        def std(deviations: np.ndarray, calibration: SpreadCalibration) -> np.ndarray:
+            spread = unbiased * np.sqrt(np.square(deviations).sum(axis=0))
+            return calibration(spread) if with_spread else spread
+
+        for index, atoms in enumerate(X):
+            values, gradients, strains = zip(
+                *sweeps[index * n_sweeps : (index + 1) * n_sweeps], strict=True
+            )
+            stress = stress_std = None
+            if atoms.pbc.all():
+                stresses = full_3x3_to_voigt_6_stress(strains) / atoms.get_volume()
+                stress, stress_std = stresses[0], std(stresses[1:], self.calibrations.stress)
+            forces = -gradients[0]
+            deviations = np.reshape(gradients[1:], (-1, *forces.shape))
+            forces_std = std(deviations, self.calibrations.forces)
+            results.append(Derivatives(values[0], forces, stress, forces_std, stress_std))
+        return results
+
+
+def spread_cotangents(
+    n_outputs: int, with_spread: bool, deviations: np.ndarray | None = None
+) -> np.ndarray:
+    """Return what to differentiate for a prediction and for its spread.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Outputs of an `EnergyModel`: the prediction, and those of the members.
+    with_spread : bool
+    deviations : ndarray of shape (r, n_members), optional
+        See `EnergyModel`.
+
+    Returns
+    -------
+    ndarray of shape (1, n_outputs) or (1 + r, n_outputs)
+        The prediction, and deviations of which the sum of squares is the variance.
+    """
+    prediction = np.zeros((1, n_outputs))
+    prediction[0, 0] = 1
+    if not with_spread:
+        return prediction
+    if deviations is None:
+        deviations = np.eye(n_outputs - 1) / np.sqrt(n_outputs - 1)
+    # Members are compared with their mean, output 0.
+    against = -deviations.sum(axis=1, keepdims=True)
+    return np.vstack([prediction, np.hstack([against, deviations])])
