@@ -4,6 +4,7 @@ import copy
 import re
 from importlib.util import find_spec
 
+import joblib
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -57,6 +58,8 @@ NAMES += [
     "pruned-alloy",
     "single-alloy",
 ]
+if find_spec("torch"):
+    NAMES += ["network-alloy", "network-surface"]
 
 
 def labelled():
@@ -82,6 +85,14 @@ def models():
     sparse = copy.deepcopy(fitted["point"])
     sparse.regressor_.coef_[np.random.default_rng(0).random(len(sparse.regressor_.coef_)) < 0.8] = 0
     fitted["pruned"] = prune(sparse)
+    if find_spec("torch"):
+        from skwavelet.neural import AngularNetwork
+
+        # Two layers: atoms see their neighbours' neighbours.
+        network = AngularNetwork(
+            2, 6, cutoff=3.2, dtype="float64", max_epochs=2, random_state=0, validation_fraction=0.2
+        )
+        fitted["network"] = network.fit(data.structures, data.energies, data.forces)
     return fitted
 
 
@@ -94,7 +105,10 @@ def n_ranks(request):
 def directory(n_ranks, models, tmp_path_factory):
     directory = tmp_path_factory.mktemp(f"ranks{n_ranks}")
     for name, model in models.items():
-        save_model(model, directory / f"{name}.skops")
+        if name == "network":  # which skops does not know
+            joblib.dump(model, directory / f"{name}.joblib")
+        else:
+            save_model(model, directory / f"{name}.skops")
     return directory
 
 

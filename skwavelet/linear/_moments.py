@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 
 # Rows that are turned to double precision at a time.
@@ -92,8 +92,9 @@ class Moments:
         return cls(gram, with_y, with_ones, scalars)
 
     @classmethod
-    def sum(cls, parts: Sequence[Moments], weights: np.ndarray) -> Moments:
-        """Return the weighted sum of several."""
+    def sum(cls, parts: Sequence[Moments], weights: np.ndarray | None = None) -> Moments:
+        """Return the sum of several, weighted or not."""
+        weights = np.ones(len(parts)) if weights is None else weights
         sums = [
             np.zeros_like(getattr(parts[0], name))
             for name in ("gram", "with_y", "with_ones", "scalars")
@@ -109,41 +110,9 @@ class Moments:
         self, alpha: float, factors: np.ndarray, origin: np.ndarray
     ) -> tuple[np.ndarray, float] | None:
         """Return weights and intercept; None where the matrix is not positive in rounding."""
-        factored = self._factored(alpha, factors, origin)
-        if factored is None:
-            return None
-        triangle, scale, mean = factored
         y_ones, ones_ones = self.scalars
-        level = y_ones / ones_ones if ones_ones else 0.0
-        coef = scale * cho_solve((triangle, True), scale * (self.with_y - mean * y_ones))
-        return coef, float(level - mean @ coef)
-
-    def sampled(
-        self, alpha: float, factors: np.ndarray, origin: np.ndarray, normal: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return deviations of weights (n_features, n) and intercepts (n,) from the solution.
-
-        They are linear in numbers (n_features + 1, n): for normal ones of standard deviation s, the
-        covariance of the deviations is s² times the inverse of the matrix of the equations.
-        """
-        factored = self._factored(alpha, factors, origin)
-        assert factored is not None  # it has been solved
-        triangle, scale, mean = factored
-        weights = solve_triangular(triangle, normal[:-1], lower=True, trans=1, check_finite=False)
-        weights *= scale[:, None]
-        ones_ones = self.scalars[1]
-        constants = normal[-1] / np.sqrt(ones_ones) if ones_ones else 0 * normal[-1]
-        return weights, constants - mean @ weights
-
-    def _factored(
-        self, alpha: float, factors: np.ndarray, origin: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Return the Cholesky factor for columns of mean 0 and size 1, their scales, their means.
-
-        None where the matrix is not positive in rounding.
-        """
-        ones_ones = self.scalars[1]
         mean = self.with_ones / ones_ones if ones_ones else np.zeros_like(self.with_ones)
+        level = y_ones / ones_ones if ones_ones else 0.0
         squares = np.diag(self.gram) - mean * self.with_ones
         # Columns that do not vary have no weight.
         varies = squares > 1e-12 * np.maximum(np.diag(self.gram) + ones_ones * origin**2, TINY)
@@ -153,7 +122,8 @@ class Moments:
         matrix *= scale[:, None]
         matrix[np.diag_indices_from(matrix)] += np.where(varies, alpha, 1)
         try:
-            triangle, _ = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+            factored = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
         except LinAlgError:
             return None
-        return triangle, scale, mean
+        coef = scale * cho_solve(factored, scale * (self.with_y - mean * y_ones))
+        return coef, float(level - mean @ coef)

@@ -136,6 +136,8 @@ class SpreadMixin:
 
     def _predictions_of_members(self, X: Any) -> np.ndarray:
         if not self.estimators_:
-            raise TypeError("There are no members to compare: fit with n_members=20.")
+            raise TypeError(
+                "There are no members to compare: fit with members=True, to several groups."
+            )
         coefs = np.column_stack([model.coef_ for model in self.estimators_])
         return linear_prediction(X, coefs) + [model.intercept_ for model in self.estimators_]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
-from numbers import Integral, Real
+from itertools import combinations
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,12 +27,15 @@ from skwavelet._utils.validation import (
 )
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.linear._moments import ROWS, TINY, Data, Moments
+from skwavelet.linear._search import least
 from skwavelet.linear._spread import SpreadMixin
-from skwavelet.linear.calibration import unbiased_std
+from skwavelet.linear.calibration import mean_and_spread
 
 ALPHAS = 10.0 ** np.arange(-14, -2)
-# Weights of kinds are tried up to so many steps of a factor below and above those given.
-STEPS, FACTOR = 6, 10**0.5
+# Weights of kinds are tried in steps of this factor.
+FACTOR = 10**0.5
+# Groups are divided into so many blocks.
+BLOCKS = 5
 
 
 class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
@@ -53,26 +56,24 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
     held out. All kinds then count alike, whatever their units: halving one error is worth doubling
     another. Each kind has a Gram matrix of its own, so that one pass serves all factors.
 
-    How wrong the model may be is told by its members, weights that the data could have given as
-    well: samples of the normal distribution of mean w and covariance sigma² A⁻¹, A the matrix of
-    the equations of w and sigma² the mean of v_i times the squared error of rows held out. Their
-    spread is calibrated by the errors of the groups held out, of a model that has not seen them.
+    How wrong the model may be is told by its members. The groups are divided into five blocks (one
+    of them is held out to choose alpha), and every two and every three of these give a member.
+    Their spread is calibrated by the errors on groups of members that have not seen them.
 
     Parameters
     ----------
     alphas : sequence of float, default=None
         Penalties to choose from; one is taken as it is. None: the powers of ten from 1e-14 to 1e-3.
     held_out : float, default=0.2
-        Part of the groups whose error chooses alpha, and calibrates standard deviations. The final
-        weights are those of all rows.
+        Part of the groups whose error chooses alpha. The final weights are those of all rows.
     fit_intercept : bool, default=True
         Whether the model has an intercept.
-    n_members : int, default=20
-        Number of members; 0 for none, and no standard deviations.
+    members : bool, default=True
+        Whether to fit members, without which there are no standard deviations.
     updatable : bool, default=False
-        Whether to keep what `update` needs, 2 n_features² numbers (in files of the model, too).
+        Whether to keep what `update` needs, 5 n_features² numbers (in files of the model, too).
     random_state : int, RandomState instance or None, default=0
-        Chooses the groups that are held out, and draws the members.
+        Chooses the groups that are held out, and divides the others into blocks.
 
     Attributes
     ----------
@@ -89,10 +90,10 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         there was nothing to choose. With several kinds k there are columns weight_k and rmse_k, and
         held_out_rmse is the geometric mean of the latter.
     estimators_ : list of LinearRegression
-        The members, whose mean is the model.
+        The members, all shifted alike so that their mean is the model.
     oob_prediction_, oob_spread_ : ndarray of shape (n_samples,)
-        For each row of the last `fit` or `update`, the prediction of the model that has not seen
-        the groups held out, and the standard deviation over its members; NaN for other groups.
+        For each row of the last `fit` or `update`, mean and standard deviation of the predictions
+        of the members that have not seen its group; NaN where there are none.
     calibration_ : SpreadCalibration
         From the spread of the members to standard deviations, see `BaggedOLSEnsemble`.
     n_features_in_ : int
@@ -119,7 +120,7 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         "alphas": [None, "array-like"],
         "held_out": [Interval(Real, 0, 1, closed="neither")],
         "fit_intercept": ["boolean"],
-        "n_members": [Interval(Integral, 0, None, closed="left")],
+        "members": ["boolean"],
         "updatable": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -130,14 +131,14 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         *,
         held_out: float = 0.2,
         fit_intercept: bool = True,
-        n_members: int = 20,
+        members: bool = True,
         updatable: bool = False,
         random_state: int | np.random.RandomState | None = 0,
     ):
         self.alphas = alphas
         self.held_out = held_out
         self.fit_intercept = fit_intercept
-        self.n_members = n_members
+        self.members = members
         self.updatable = updatable
         self.random_state = random_state
 
@@ -199,40 +200,37 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         kind = np.zeros(n_samples, dtype=int) if kinds is None else _check_kinds(kinds, n_samples)
         choose = len(alphas) > 1 or kind.min() < kind.max()
         random = check_random_state(self.random_state)
-        held = np.zeros(n_samples, dtype=bool)
-        if choose or (self.n_members and codes.any()):
-            held = self._held_out(codes, random)
+        block = self._divided(int(codes.max()) + 1, random)[codes]
+        held = (block == 0) & (block.max() > 0)
+        if choose and not held.any():
+            raise ValueError(
+                f"One group cannot be held out to choose between alphas (n_samples={n_samples}); "
+                "pass more groups, or one alpha."
+            )
         data = Data.of(rows, targets, weight, ones)
         present = np.unique(kind[~held])
-        parts = [Moments.of(data, np.flatnonzero(~held & (kind == one))) for one in present]
-        place = (0, *np.zeros(kind.max() + 1, dtype=int).tolist())
+        grid = [
+            [Moments.of(data, np.flatnonzero((block == one) & (kind == k))) for k in present]
+            for one in np.unique(block[~held])
+        ]
+        self._factors, self._origin = factors, data.origin
+        self.kind_weights_ = np.ones(kind.max() + 1)
         self._judged = np.intersect1d(kind[held], present)
         self._path: list[list[float]] = []
+        self.alpha_ = float(alphas[0])
         if choose:
+            apart = [Moments.sum(of_kind) for of_kind in zip(*grid, strict=True)]
             tests = [np.flatnonzero(held & (kind == one)) for one in self._judged]
-
-            def error(place: tuple[int, ...]) -> float:
-                alpha, weights = alphas[place[0]], FACTOR ** np.array(place[1:])
-                solution = Moments.sum(parts, weights[present]).solve(alpha, factors, data.origin)
-                if solution is None:
-                    return np.inf
-                errors = np.array([data.rms_error(test, *solution) for test in tests])
-                mean = float(np.exp(np.log(np.maximum(errors, TINY)).mean()))
-                self._path.append([alpha, *weights[self._judged], *errors, mean])
-                return mean
-
-            free = [int(k) + 1 for k in self._judged[1:]]
-            place = _least(error, place, len(alphas), free)
-        self.alpha_, self.kind_weights_ = float(alphas[place[0]]), FACTOR ** np.array(place[1:])
+            self._choose(alphas, data, present, apart, tests)
+            del apart
         data = replace(data, weight=weight * self.kind_weights_[kind])
-        apart = Moments.sum(parts, self.kind_weights_[present])
-        self._parts = apart, Moments.of(data, np.flatnonzero(held))
-        self._factors, self._origin = factors, data.origin
+        self._blocks = [Moments.of(data, np.flatnonzero(held))] if held.any() else []
+        while grid:
+            self._blocks.append(Moments.sum(grid.pop(0), self.kind_weights_[present]))
         self._entropy = random.randint(2**31 - 1, size=4).tolist()
         self._told = None
-        self._noise: float | None = None
         self._n_groups = int(codes.max()) + 1
-        self._solve(data, codes, held)
+        self._solve(data, codes, block)
         return self
 
     @available_if(lambda self: self.updatable)
@@ -282,7 +280,7 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         >>> bool(np.allclose(model.coef_, RidgePath([model.alpha_]).fit(X, y).coef_))
         True
         """
-        check_is_fitted(self, "_parts")
+        check_is_fitted(self, "_blocks")
         rows: Any
         rows, targets = validate_data(
             self, X, y, reset=False, dtype=[np.float64, np.float32], y_numeric=True
@@ -295,61 +293,124 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
             ones = check_row_vector(intercept_column, n_samples, "intercept_column")
         data = Data(rows, targets.astype(np.float64), weight, ones, self._origin)
         random = np.random.default_rng([*self._entropy, self._n_groups])
-        held = (random.random(codes.max() + 1) < self.held_out)[codes]
+        block = random.integers(len(self._blocks), size=codes.max() + 1)[codes]
         codes = codes + self._n_groups
         self._n_groups = int(codes.max()) + 1
-        apart, rest = (
-            Moments.sum([sums, Moments.of(data, np.flatnonzero(part))], np.ones(2))
-            for sums, part in zip(self._parts, (~held, held), strict=True)
-        )
-        self._parts = apart, rest
-        self._solve(data, codes, held)
+        self._blocks = [
+            Moments.sum([sums, Moments.of(data, np.flatnonzero(block == number))])
+            for number, sums in enumerate(self._blocks)
+        ]
+        self._solve(data, codes, block)
         return self
 
-    def _solve(self, data: Data, codes: np.ndarray, held: np.ndarray) -> None:
-        """Solve for all rows that were ever seen, and learn from the errors of the new ones."""
-        apart, whole = self._parts[0], Moments.sum(self._parts, np.ones(2))
-        solution = whole.solve(self.alpha_, self._factors, self._origin)
+    def _divided(self, n_groups: int, random: np.random.RandomState) -> np.ndarray:
+        """Return the block of every group, of which the first is held out."""
+        order, block = random.permutation(n_groups), np.zeros(n_groups, dtype=int)
+        if n_groups > 1:
+            count = int(np.clip(round(self.held_out * n_groups), 1, n_groups - 1))
+            n_others = min(BLOCKS - 1 if self.members else 1, n_groups - count)
+            block[order[count:]] = 1 + np.arange(n_groups - count) % n_others
+        return block
+
+    def _choose(
+        self,
+        alphas: np.ndarray,
+        data: Data,
+        present: np.ndarray,
+        parts: Sequence[Moments],
+        tests: Sequence[np.ndarray],
+    ) -> None:
+        """Choose alpha and the weights of kinds by the least error.
+
+        Parameters
+        ----------
+        alphas : ndarray
+        data : Data
+        present : ndarray
+            The kinds of the rows that are not held out.
+        parts : sequence of Moments
+            Their sums.
+        tests : sequence of ndarray
+            The rows of every kind that are held out.
+        """
+
+        def error(place: tuple[int, ...]) -> float:
+            alpha, weights = alphas[place[0]], FACTOR ** np.array(place[1:])
+            apart = Moments.sum(parts, weights[present])
+            solution = apart.solve(alpha, self._factors, data.origin)
+            if solution is None:
+                return np.inf
+            errors = np.array([data.rms_error(test, *solution) for test in tests])
+            mean = float(np.exp(np.log(np.maximum(errors, TINY)).mean()))
+            self._path.append([alpha, *weights[self._judged], *errors, mean])
+            return mean
+
+        free = [int(k) + 1 for k in self._judged[1:]]
+        start = (0, *np.zeros(len(self.kind_weights_), dtype=int).tolist())
+        place = least(error, start, len(alphas), free)
+        self.alpha_, self.kind_weights_ = float(alphas[place[0]]), FACTOR ** np.array(place[1:])
+
+    def _solve(self, data: Data, codes: np.ndarray, block: np.ndarray) -> None:
+        """Solve for all rows that were ever seen, and learn from errors on the new ones."""
+        solution = self._solution(self._blocks)
         while solution is None:  # too little to keep all features apart in double precision
             self.alpha_ *= 10
-            solution = whole.solve(self.alpha_, self._factors, self._origin)
-        self.coef_ = solution[0]
-        self.intercept_ = float(solution[1] - self._origin @ self.coef_)
-        before = apart.solve(self.alpha_, self._factors, self._origin) if held.any() else None
-        if self._noise is None:
-            rows = np.arange(len(held)) if before is None else np.flatnonzero(held)
-            error = data.rms_error(rows, *(before or solution))
-            self._noise = float(np.sqrt(data.weight[rows].mean()) * error)
-        random = np.random.default_rng(self._entropy)  # the same numbers, whatever is learned later
-        normal = self._noise * random.standard_normal((len(self.coef_) + 1, self.n_members))
-        if self.n_members:  # the model is the mean of its members
-            normal -= normal.mean(axis=1, keepdims=True)
-        weights, constants = whole.sampled(self.alpha_, self._factors, self._origin, normal)
-        constants -= self._origin @ weights
-        self.estimators_ = [LinearRegression() for _ in constants]
-        for member, change, constant in zip(self.estimators_, weights.T, constants, strict=True):
-            member.coef_, member.n_features_in_ = self.coef_ + change, len(change)
-            member.intercept_ = self.intercept_ + float(constant)
-        self.oob_prediction_, self.oob_spread_ = np.full((2, len(held)), np.nan)
-        if before is not None and self.n_members:
-            spread = apart.sampled(self.alpha_, self._factors, self._origin, normal)
-            self._tell(data, np.flatnonzero(held), before, spread)
+            solution = self._solution(self._blocks)
+        self.coef_, intercept = solution
+        self.intercept_ = float(intercept - self._origin @ self.coef_)
+        n_blocks = len(self._blocks)
+        halves = [
+            subset
+            for size in sorted({n_blocks // 2, (n_blocks + 1) // 2})
+            for subset in combinations(range(n_blocks), size)
+            if self.members and n_blocks > 1
+        ]
+        solutions = [self._solution([self._blocks[i] for i in subset]) for subset in halves]
+        found = [solution for solution in solutions if solution is not None]
+        seen = np.array([
+            [number in subset for number in range(n_blocks)]
+            for subset, solution in zip(halves, solutions, strict=True) if solution is not None
+        ], dtype=bool).reshape(-1, n_blocks).T  # fmt: skip
+        coefs = np.reshape([coef for coef, _ in found], (-1, len(self.coef_))).T
+        levels = np.array([level for _, level in found])
+        self._tell_errors(data, codes, ~seen[block], coefs, levels)
+        levels = levels - self._origin @ coefs
+        self.estimators_ = [LinearRegression() for _ in levels]
+        for member, coef, level in zip(self.estimators_, coefs.T, levels, strict=True):
+            member.coef_ = self.coef_ + coef - coefs.mean(axis=1)
+            member.intercept_ = float(self.intercept_ + level - levels.mean())
+            member.n_features_in_ = len(coef)
+        if not self.updatable:
+            del self._blocks
+
+    def _solution(self, blocks: Sequence[Moments]) -> tuple[np.ndarray, float] | None:
+        """Return the weights and the intercept, of features less their mean, of some blocks."""
+        return Moments.sum(blocks).solve(self.alpha_, self._factors, self._origin)
+
+    def _tell_errors(
+        self,
+        data: Data,
+        codes: np.ndarray,
+        left_out: np.ndarray,
+        coefs: np.ndarray,
+        levels: np.ndarray,
+    ) -> None:
+        """Learn how large the errors are on rows that members have not seen."""
+        n_samples = len(codes)
+        self.oob_prediction_, self.oob_spread_ = np.full((2, n_samples), np.nan)
+        for start in range(0, n_samples if len(levels) else 0, ROWS):
+            part = np.arange(start, min(start + ROWS, n_samples))
+            predictions = data.block(part) @ coefs + np.outer(data.ones[part], levels)
+            mean, spread = mean_and_spread(predictions, left_out[part])
+            # One member has no spread: the best there is then is that of all.
+            one = left_out[part].sum(axis=1) == 1
+            spread[one] = predictions[one].std(axis=1, ddof=1)
+            self.oob_prediction_[part], self.oob_spread_[part] = mean, spread
         # Rows without intercept are derivatives, which `predict` is not asked for.
         told = np.isfinite(self.oob_spread_) & (data.ones != 0) & (data.weight > 0)
         errors = (self.oob_prediction_ - data.targets)[told]
-        everyone = np.ones((len(errors), self.n_members), dtype=bool)
-        self._learn_spread(errors, self.oob_spread_[told], data.weight[told], codes[told], everyone)
-        if not self.updatable:
-            del self._parts
-
-    def _tell(self, data: Data, held: np.ndarray, solution: Any, spread: Any) -> None:
-        """Predict rows held out with the model that has not seen them, and with its members."""
-        for start in range(0, len(held), ROWS):
-            part = held[start : start + ROWS]
-            block, ones = data.block(part), data.ones[part]
-            self.oob_prediction_[part] = block @ solution[0] + ones * solution[1]
-            deviations = block @ spread[0] + np.outer(ones, spread[1])
-            self.oob_spread_[part] = unbiased_std(deviations)
+        spread = self.oob_spread_[told]
+        self._learn_spread(errors, spread, data.weight[told], codes[told], left_out[told])
 
     @property
     def path_(self) -> pd.DataFrame:
@@ -359,63 +420,9 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         path = pd.DataFrame(self._path, columns=["alpha", *names, "held_out_rmse"])
         return path if len(self._judged) > 1 else path[["alpha", "held_out_rmse"]]
 
-    def _held_out(self, codes: np.ndarray, random: np.random.RandomState) -> np.ndarray:
-        n_groups = codes.max() + 1
-        if n_groups < 2:
-            raise ValueError(
-                f"One group cannot be held out to choose between alphas (n_samples={len(codes)}); "
-                "pass more groups, or one alpha."
-            )
-        count = int(np.clip(round(self.held_out * n_groups), 1, n_groups - 1))
-        return np.isin(codes, random.permutation(n_groups)[:count])
-
 
 def _check_kinds(kinds: ArrayLike, n_samples: int) -> np.ndarray:
     codes = check_row_vector(kinds, n_samples, "kinds")
     if (codes < 0).any() or (codes != codes.astype(int)).any():
         raise ValueError("kinds must be whole numbers 0, 1, ...")
     return codes.astype(int)
-
-
-def _least(
-    error: Callable[[tuple[int, ...]], float],
-    start: tuple[int, ...],
-    n_alphas: int,
-    free: Sequence[int],
-) -> tuple[int, ...]:
-    """Return the place of the least error on a grid of alphas and of weights.
-
-    All alphas are tried where no weights are free. Otherwise the search goes along one axis after
-    the other, from the middle of the alphas, as long as the error becomes less.
-
-    Parameters
-    ----------
-    error : callable
-    start : tuple of int
-        The number of an alpha, and the steps of all weights.
-    n_alphas : int
-    free : sequence of int
-        Axes of the weights to choose.
-    """
-    if not free:
-        return min(((k, *start[1:]) for k in range(n_alphas)), key=error)
-    limits = {0: range(n_alphas)} | dict.fromkeys(free, range(-STEPS, STEPS + 1))
-    best = (n_alphas // 2, *start[1:])
-    known = {best: error(best)}
-    while known[best] == np.inf and best[0] + 1 < n_alphas:
-        best = (best[0] + 1, *best[1:])
-        known[best] = error(best)
-    before = None
-    while best != before:
-        before = best
-        for axis, step in product(limits, (-1, 1)):
-            while True:
-                other = (*best[:axis], best[axis] + step, *best[axis + 1 :])
-                if other[axis] not in limits[axis]:
-                    break
-                if other not in known:
-                    known[other] = error(other)
-                if not known[other] < known[best]:
-                    break
-                best = other
-    return best

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, fcc111
@@ -118,8 +119,14 @@ def state(lmp):
     return found
 
 
-def run(directory, names):
+def load(directory, kind):
     from skwavelet import load_model
+
+    file = directory / f"{kind}.skops"
+    return load_model(file) if file.exists() else joblib.load(file.with_suffix(".joblib"))
+
+
+def run(directory, names):
     from skwavelet.lammps import couple
 
     for name in names:
@@ -128,7 +135,7 @@ def run(directory, names):
         atoms = make()
         lmp = start(atoms, directory / f"{name}.data")
         static = commands == "run 0"
-        couple(lmp, load_model(directory / f"{kind}.skops"), ELEMENTS, per_atom=static)
+        couple(lmp, load(directory, kind), ELEMENTS, per_atom=static)
         # LAMMPS computes virials, and values of atoms, at steps of output that ask for them.
         columns = "step temp pe ke etotal press nbuild"
         lmp.command("compute virial all pressure NULL virial")
@@ -143,8 +150,8 @@ def run(directory, names):
         if lmp.extract_setting("world_rank") == 0:
             np.savez(directory / f"{name}.npz", **found)
         lmp.close()
-    fail(directory, load_model(directory / "point.skops"))
-    go_stale(directory, load_model(directory / "point.skops"))
+    fail(directory, load(directory, "point"))
+    go_stale(directory, load(directory, "point"))
 
 
 def fail(directory, model):

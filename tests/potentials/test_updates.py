@@ -53,10 +53,9 @@ def test_parts_are_the_whole(copper, features):
     forces, others = whole.predict_forces(X), parts.predict_forces(X)
     np.testing.assert_allclose(forces, others, atol=1e-10 * np.abs(forces).max())
     assert parts.n_rows_ == whole.n_rows_ == 60 * (1 + 12 + 6)
-    # Every group that is held out has been told of once, whatever part it came in.
+    # Every group has been told of once, whatever part it came in.
     _, counts = np.unique(parts._errors.groups, return_counts=True)
-    assert set(counts) == {18}
-    assert 6 <= len(counts) <= 18
+    assert counts.tolist() == [18] * 60
 
 
 def test_memory_does_not_grow_with_the_number_of_structures(features, monkeypatch):
@@ -104,7 +103,7 @@ def test_updates_renew_calibrations(copper, features, regressor):
         model.update(structures, energies, forces, stress)
     after = [model.predict(X, True)[1], *model.predict_forces(X, True)[1]]
     for one, other in zip(before, after, strict=True):
-        assert np.median(other / one) > 3
+        assert np.median(other / one) > 2
     low, high = model.predict_interval(X).T
     assert (high - low > 0.1).all()
 
