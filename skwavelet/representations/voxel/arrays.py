@@ -7,7 +7,6 @@ the caches, its ``PlaneArrays``; ``TorchArrays`` for tensors on a CPU or GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +39,10 @@ class Arrays(Protocol):
     def batch_bytes(self) -> float:
         """How much structures of one box may take that are computed together."""
 
+    @property
+    def fixed_bytes(self) -> float:
+        """What libraries, plans and scratch space of bounded size take."""
+
     def in_precision(self, dtype: np.dtype) -> Arrays:
         """Return the same backend with another real type."""
 
@@ -58,7 +61,15 @@ class Arrays(Protocol):
     def mixes_early(self, n_channels: int, n_elements: int) -> bool:
         """Whether spectra are mixed into channels before the transforms, or maps after them."""
 
-    def chunk(self, spectra: Array, filters: Any, wavelet: int, mix: Array | None) -> Any:
+    def chunk(
+        self,
+        spectra: Array,
+        filters: Any,
+        wavelet: int,
+        mix: Array | None,
+        floors: np.ndarray,
+        powers: tuple[float, ...],
+    ) -> Any:
         """Return the wavelet transforms of a few maps, see ``Chunk``."""
 
     # -- arrays -----------------------------------------------------------------------------
@@ -95,9 +106,6 @@ class Arrays(Protocol):
 
     # -- passes over arrays -----------------------------------------------------------------
 
-    def parts(self, rows: int, length: int) -> Iterator[slice]:
-        """Split rows of some length into parts that stay in cache."""
-
     def sum_products(self, a: Array, b: Array, axis: int, out: Array) -> Array:
         """Write the sum of a * b over an axis to ``out``."""
 
@@ -107,11 +115,8 @@ class Arrays(Protocol):
     def complex(self, maps: Array) -> Array:
         """Return maps as complex numbers, for products with those."""
 
-    def forward_rows(self, maps: Array, out: Array, *, root: bool) -> None:
-        """Write the forward transforms of maps (S, B, grid), or of their square roots."""
+    def forward_rows(self, maps: Array, out: Array) -> None:
+        """Write the forward transforms of maps (S, B, grid)."""
 
     def inverse_rows(self, spectra: Array, out: Array) -> None:
         """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
-
-    def cbrt(self, values: Array, out: Array) -> Array:
-        """Write cube roots of positive values to ``out``."""

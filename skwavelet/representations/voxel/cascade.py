@@ -66,7 +66,7 @@ class Cascade(Steps):
                 for node in nodes:
                     self._second(node, level, Y, dY, along, floors, table, derivatives)
         count = len(next(iter(densities.values())))
-        shape = count, self.n_paths, len(self.powers.powers)
+        shape = count, self.n_paths, len(self.powers)
         self.arrays.release()
         integrals = table.collect(*shape)
         moved = np.zeros((len(motions), *shape))
@@ -83,27 +83,22 @@ class Cascade(Steps):
         moving = [self.arrays.empty(shape, spectra=True) for _ in dX]
         for node in scale_node.first:
             floor, spectra = self._first_floor(node, scale), self._channels(node, X, scale)
+            bank = self.bank.on(scale, scale, self.grid)
             for sample in self._samples(node, is_parent):
-                bank = self.bank.on(scale, scale, self.grid, sample.shift)
                 chunk = self._first_chunk(node, spectra, scale, sample.shift)
-                u = self._raised(chunk.squared_modulus(), floor)
+                sums, moduli = chunk.values(moduli=sample.of_parents > 0)
                 if sample.of_sums:
-                    self._integrate(table, node.paths, u, floor, scale, sample.of_sums)
-                if not dX:
-                    del chunk  # Its filters and spectra make room for the parents.
-                self._write_parents(u, parents[:, node.rows], sample, floor)
-                derivative = self.powers.derivatives(u) if dX else []
+                    self._integrate(table, node.paths, sums, floor, scale, sample.of_sums)
+                self._write_parents(moduli, parents[:, node.rows], sample, floor)
                 for direction, (motion, strain) in enumerate(zip(dX, strains, strict=True)):
                     psi_motion = None if strain is None else bank.jvp(node.wavelet, strain)
                     moved = self._channels(node, motion, scale, "moved channels")
-                    du = chunk.jvp(moved, psi_motion)
+                    moved = self._shifted(moved, scale, sample.shift, "moved shifted")
+                    along, moduli = chunk.jvp(moved, psi_motion, moduli=sample.of_parents > 0)
                     if sample.of_sums:
-                        along_du = self.powers.jvp(derivative, du)
                         factor = sample.of_sums * self._voxel(scale)
-                        derivatives[direction].add(node.paths, along_du, factor)
-                    if sample.of_parents:
-                        du /= 2 * self.powers.modulus(u)
-                        self._write_parents(du, moving[direction][:, node.rows], sample)
+                        derivatives[direction].add(node.paths, along, factor)
+                    self._write_parents(moduli, moving[direction][:, node.rows], sample)
         return parents, moving
 
     def _second(self, node, level, Y, dY, strains, floors, table, derivatives) -> None:
@@ -112,14 +107,12 @@ class Cascade(Steps):
         psi_motions = [
             None if strain is None else bank.jvp(node.wavelet, strain) for strain in strains
         ]
-        for chunk, part, rows in self._second_chunks(node, level, Y):
-            u = self._raised(chunk.squared_modulus(), floors[part])
-            self._integrate(table, node.paths[part], u, floors[part], level)
-            derivative = self.powers.derivatives(u) if dY else []
+        for chunk, part, rows in self._second_chunks(node, level, Y, floors):
+            sums, _ = chunk.values(moduli=False)
+            self._integrate(table, node.paths[part], sums, floors[part], level)
             for direction, psi_motion in enumerate(psi_motions):
-                du = chunk.jvp(dY[direction][:, rows], psi_motion)
-                along_du = self.powers.jvp(derivative, du)
-                derivatives[direction].add(node.paths[part], along_du, self._voxel(level))
+                along, _ = chunk.jvp(dY[direction][:, rows], psi_motion, moduli=False)
+                derivatives[direction].add(node.paths[part], along, self._voxel(level))
 
     # -- vjp -----------------------------------------------------------------------------
 
@@ -176,33 +169,30 @@ class Cascade(Steps):
 
     def _second_vjp(self, node, level, Y, cotangents, floors, table, gradient) -> np.ndarray:
         floors, filter_gradient = floors[node.wavelet, node.rows], 0
-        for chunk, part, rows in self._second_chunks(node, level, Y):
-            u = self._raised(chunk.squared_modulus(), floors[part])
-            self._integrate(table, node.paths[part], u, floors[part], level)
-            slope = self.powers.vjp(u, self._voxel(level) * cotangents[:, node.paths[part]])
-            pulled, filters = chunk.vjp(slope)
+        for chunk, part, rows in self._second_chunks(node, level, Y, floors):
+            weights = self._voxel(level) * cotangents[:, node.paths[part]]
+            sums, pulled, filters = chunk.vjp(weights, None)
+            self._integrate(table, node.paths[part], sums, floors[part], level)
             gradient[:, rows] += pulled
             filter_gradient = filters + filter_gradient
         bank = self.bank.on(node.scale, level, self.grid)
         return bank.vjp(node.wavelet, filter_gradient)
 
     def _first_vjp(self, scale, node, X, cotangents, above, gradient) -> np.ndarray:
-        spectra, floor = self._channels(node, X, scale), self._first_floor(node, scale)
+        spectra = self._channels(node, X, scale)
         weights = cotangents[:, node.paths] * (node.paths >= 0)[:, None]
         total: Any = 0
-        strain_gradient = np.zeros((len(X), 3, 3))
+        of_filters: Any = 0
         for sample in self._samples(node, is_parent=bool(above.shape[1])):
             chunk = self._first_chunk(node, spectra, scale, sample.shift)
-            u = self._raised(chunk.squared_modulus(), floor)
-            slope = self.powers.vjp(u, sample.of_sums * self._voxel(scale) * weights)
+            through = None
             if sample.of_parents:
                 through = self._sample_maps(above, self.grid.shapes[scale], sample)
-                through /= 2 * self.powers.modulus(u)
-                slope += through
-            pulled, filters = chunk.vjp(slope)
-            total = pulled + total
-            bank = self.bank.on(scale, scale, self.grid, sample.shift)
-            strain_gradient += bank.vjp(node.wavelet, filters)
+            factor = sample.of_sums * self._voxel(scale)
+            _, pulled, filters = chunk.vjp(factor * weights, through)
+            total = self._shifted(pulled, scale, sample.shift, "pulled shifted") + total
+            of_filters = filters + of_filters
+        strain_gradient = self.bank.on(scale, scale, self.grid).vjp(node.wavelet, of_filters)
         if self._mixes_early(node, scale):
             mix = self.arrays.asarray(self.mix[node.channels].T.astype(np.complex128))
             flat = total.reshape(*total.shape[:2], -1)

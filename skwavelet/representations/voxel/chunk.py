@@ -1,101 +1,125 @@
-"""Wavelet transforms of a few maps at a time, forwards and backwards."""
+"""Wavelet transforms of a few maps at a time, their powers, and all that backwards."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from skwavelet.representations.voxel.arrays import Array, Arrays
+from skwavelet.representations.voxel.powers import PowerSums
 
 
 class Chunk:
     """Maps f_m of a few parents of S structures under one wavelet, and what derives from them.
+
+    The maps of B parents may be mixed into C channels (C is B otherwise); u = sum_m f_m^2 +
+    floor^2 are the squared moduli, sums those of u^(q/2) over the voxels.
 
     Parameters
     ----------
     arrays : Arrays
     spectra : array of shape (S, B, half grid)
         Coefficients of the parents.
-    psi : array of shape (2l + 1, half grid)
-        Filters.
-    shape : tuple of (int, int, int)
-        Grid.
-    mix : array of shape (C, B), optional
+    filters : Filters
+    wavelet : int
+        Which of them.
+    mix : array of shape (C, B) or None
         Channel weights: the maps become f_c = sum_b mix_cb f_b.
+    floors : ndarray of shape (C,)
+        Floors of the modulus.
+    powers : tuple of float
+        Exponents q.
     """
 
-    def __init__(self, arrays: Arrays, spectra: Array, psi: Array, shape, mix: Array = None):
-        self.arrays, self.spectra, self.psi = arrays, spectra, psi
-        self.shape, self.mix = shape, mix
-        self._maps: Any = None
-        self._work: Any = None
+    def __init__(
+        self,
+        arrays: Arrays,
+        spectra: Array,
+        filters: Any,
+        wavelet: int,
+        mix: Array,
+        floors: np.ndarray,
+        powers: tuple[float, ...],
+    ):
+        self.arrays, self.spectra, self.mix = arrays, spectra, mix
+        self.psi, self.phase = filters.values(wavelet), filters.phase(wavelet)
+        self.shape, self.powers = filters.shape, PowerSums(powers, arrays)
+        self._squared_floors = arrays.asarray(floors**2)[:, None, None, None]
 
-    def _transformed(self, spectra, psi, slot: int):
-        """Return a workspace with the products of spectra and filters in it."""
-        S, B = spectra.shape[:2]
-        M = len(psi)
-        work = self.arrays.workspace(S * B * M, self.shape, slot)
-        products = work.spectra.reshape(S, B, M, *spectra.shape[2:])
-        self.arrays.xp.multiply(spectra[:, :, None], psi, out=products)
-        return work, products
-
-    def _inverse(self, work, name: str):
-        S, B = self.spectra.shape[:2]
-        maps = work.inverse().reshape(S, B, -1, *self.shape)
+    def _transformed(self, products):
+        """Return the maps (S, C, 2l + 1, grid) of products of coefficients and filters."""
+        work = self.arrays.workspace(
+            products.shape[0] * products.shape[1] * len(self.psi), self.shape
+        )
+        work.spectra.reshape(products.shape)[...] = products
+        maps = work.inverse().reshape(*products.shape[:3], *self.shape)
         if self.mix is None:
             return maps
-        mixed = self.arrays.buffer(name, (S, len(self.mix), *maps.shape[2:]))
-        flat = maps.reshape(S, B, -1)
-        self.arrays.xp.matmul(self.mix, flat, out=mixed.reshape(S, len(self.mix), -1))
-        return mixed
+        mixed = self.mix @ maps.reshape(*maps.shape[:2], -1)
+        return mixed.reshape(len(maps), len(self.mix), *maps.shape[2:])
 
-    @property
+    def _multiplied(self, spectra, psi):
+        products = spectra[:, :, None] * psi
+        return products if self.phase == 1 else products * self.phase
+
+    @cached_property
     def maps(self):
-        """The maps, of shape (S, B or C, 2l + 1, grid), in the workspace."""
-        if self._maps is None:
-            self._work, _ = self._transformed(self.spectra, self.psi, slot=0)
-            self._maps = self._inverse(self._work, "mixed")
-        return self._maps
+        """The maps, of shape (S, C, 2l + 1, grid)."""
+        return self._transformed(self._multiplied(self.spectra, self.psi))
 
-    def _map_shape(self) -> tuple[int, ...]:
-        return (*self.maps.shape[:2], *self.shape)
+    @cached_property
+    def squares(self):
+        """The squared moduli u, of shape (S, C, grid)."""
+        return (self.maps * self.maps).sum(2) + self._squared_floors
 
-    def squared_modulus(self):
-        """Return u = sum_m f_m^2, of shape (S, B or C, grid), valid until the next call."""
-        u = self.arrays.buffer("u", self._map_shape())
-        return self.arrays.sum_products(self.maps, self.maps, 2, u)
+    def values(self, *, moduli: bool) -> tuple[Array, Array]:
+        """Return the sums (S, C, n_powers), and the moduli (S, C, grid) if asked for."""
+        return self.powers.values(self.squares), self.squares**0.5 if moduli else None
 
-    def jvp(self, moved, psi_moved):
-        """Return du = 2 sum_m f_m df_m for derivatives of the spectra and of the filters.
+    def jvp(self, moved: Array, psi_moved: Array, *, moduli: bool) -> tuple[Array, Array]:
+        """Return the derivatives of ``values`` for those of the spectra and of the filters.
 
-        Shapes (S, B, half grid) and (S, 2l + 1, half grid) or None. Valid until the next call.
+        Shapes (S, B, half grid) and (S, 2l + 1, half grid) or None.
         """
-        work, products = self._transformed(moved, self.psi, slot=1)
+        products = self._multiplied(moved, self.psi)
         if psi_moved is not None:
-            products += self.spectra[:, :, None] * psi_moved[:, None]
-        df = self._inverse(work, "mixed moved")
-        du = self.arrays.buffer("du", self._map_shape())
-        self.arrays.sum_products(self.maps, df, 2, du)
-        du *= 2
-        return du
+            products += self._multiplied(self.spectra, psi_moved[:, None])
+        du = 2 * (self.maps * self._transformed(products)).sum(2)
+        along = self.powers.jvp(self.squares, du)
+        return along, du / (2 * self.squares**0.5) if moduli else None
 
-    def vjp(self, of_u):
-        """Return the cotangents of spectra and filters for the cotangent ``of_u`` of u.
+    def vjp(self, weights: np.ndarray, of_moduli: Array) -> tuple[Array, Array, Array]:
+        """Return the sums, and the cotangents of spectra and filters.
 
-        Shapes (S, B, half grid) and (S, 2l + 1, half grid), both complex conjugates. Overwrites
-        ``of_u`` and the maps.
+        Parameters
+        ----------
+        weights : ndarray of shape (S, C, n_powers)
+            Cotangents of the sums.
+        of_moduli : array of shape (S, C, grid) or None
+            Cotangents of the moduli.
+
+        Returns
+        -------
+        sums : array of shape (S, C, n_powers)
+        cotangent : array of shape (S, B, half grid)
+            Complex conjugate.
+        of_filters : array of shape (S, 2l + 1, half grid)
+            Real part, all that real filters ask for.
         """
-        arrays, maps, work = self.arrays, self.maps, self._work
+        slopes = 2 * self.powers.vjp(self.squares, weights)
+        if of_moduli is not None:
+            slopes += of_moduli / self.squares**0.5
+        pulled = self.maps * slopes[:, :, None]
         S, B = self.spectra.shape[:2]
-        of_u *= 2
-        maps *= of_u[:, :, None]
         if self.mix is not None:
-            unmixed = work.maps.reshape(S, B, -1)
-            arrays.xp.matmul(self.mix.T, maps.reshape(S, len(self.mix), -1), out=unmixed)
-        pulled = work.forward().reshape(S, B, -1, *self.spectra.shape[2:])
-        pulled = arrays.conjugate(pulled)
-        self._maps = None
-        cotangent = arrays.empty(self.spectra.shape, spectra=True)
-        arrays.sum_products(self.psi[None, None], pulled, 2, cotangent)
-        filters = arrays.empty((S, *self.psi.shape), spectra=True)
-        arrays.sum_products(self.spectra[:, :, None], pulled, 1, filters)
-        return cotangent, filters
+            flat = self.mix.T @ pulled.reshape(S, len(self.mix), -1)
+            pulled = flat.reshape(S, B, *pulled.shape[2:])
+        work = self.arrays.workspace(S * B * len(self.psi), self.shape)
+        work.maps.reshape(pulled.shape)[...] = pulled
+        back = work.forward().reshape(S, B, len(self.psi), *self.spectra.shape[2:]).conj()
+        back = back if self.phase == 1 else self.phase * back
+        cotangent = (back * self.psi).sum(2)
+        of_filters = (self.spectra[:, :, None] * back).real.sum(1)
+        return self.powers.values(self.squares), cotangent, of_filters

@@ -13,11 +13,10 @@ from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.cascade import Cascade
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.filters import Bank
-from skwavelet.representations.voxel.grid import Grid, Layout, make_grid
+from skwavelet.representations.voxel.grid import FEWEST, Grid, Layout, make_grid
 from skwavelet.representations.voxel.memory import peak_memory
 from skwavelet.representations.voxel.nufft import make_density
 from skwavelet.representations.voxel.plan import make_plan
-from skwavelet.representations.voxel.powers import PowerSums
 from skwavelet.representations.wavelets import spectrum_peak, wavelet_size
 from skwavelet.structures.boxes import box_strain, box_strain_transpose
 from skwavelet.structures.checks import Structure
@@ -67,6 +66,19 @@ class VoxelEvaluator(Evaluator):
             order=int(self.paths.order.max()),
             method=method,
         )
+
+    def prepare(self, method: str) -> None:
+        """Compile the kernels of a method, which takes seconds on a new machine."""
+        cell = FEWEST * self.spacings[0] * np.eye(3)
+        numbers, periodic = np.array([self.elements[0]]), np.ones(3, dtype=bool)
+        atom = Structure(0, numbers, np.zeros((1, 3)), cell, periodic)
+        plain = replace(self, layout=None)
+        if "jvp" in method:
+            plain.jvp(atom, np.zeros((1, 1, 3)), np.eye(3)[None])
+        elif method.endswith("vjp"):
+            plain.vjp(atom, np.ones(len(self.columns[0])))
+        else:
+            plain.values(atom)
 
     def available_memory(self) -> float:
         """Return the bytes that are free where the maps are."""
@@ -224,7 +236,7 @@ class VoxelEvaluator(Evaluator):
             grid,
             mix,
             self._floors(),
-            PowerSums(self.powers, self.bank.arrays),
+            self.powers,
             len(self.paths),
         )
 

@@ -14,7 +14,6 @@ import numpy as np
 from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
-from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, shift_spectra
 from skwavelet.representations.voxel.threads import spread
 from skwavelet.representations.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
@@ -44,7 +43,7 @@ def _keep(key: tuple, make: Callable, nbytes: int):
 
 
 class Filters:
-    """Wavelets of one scale on one grid.
+    """Wavelets of one scale on one grid: real numbers, to be multiplied by a phase.
 
     Frequencies without a partner (-L/2 on an axis of even length L) are left out, so that maps are
     real and reflections of a structure give reflected maps.
@@ -62,8 +61,6 @@ class Filters:
         Box (Å).
     arrays : Arrays
         Where the filters go.
-    shift : Shift
-        Of the grid on which their maps are sampled.
     """
 
     def __init__(
@@ -74,14 +71,17 @@ class Filters:
         shape: tuple[int, int, int],
         cell: np.ndarray,
         arrays: Arrays,
-        shift: Shift = UNSHIFTED,
     ):
         self.wavelets, self.beta, self.scale = wavelets, beta, scale
-        self.shape, self.cell, self.arrays, self.shift = shape, cell, arrays, shift
+        self.shape, self.cell, self.arrays = shape, cell, arrays
 
     def phase(self, which: int) -> complex:
-        """Return (-i)^l."""
-        return (-1j) ** self.wavelets[which][1]
+        """Return what the filters are to be multiplied by: 1, or -i where l is odd."""
+        return -1j if self.wavelets[which][1] % 2 else 1
+
+    def _sign(self, which: int) -> int:
+        """Return (-i)^l over the phase."""
+        return -1 if self.wavelets[which][1] // 2 % 2 else 1
 
     def _cached(self, what: str, which: int, make: Callable, n_numbers: int):
         wavelet = self.wavelets[which], self.beta, self.scale
@@ -100,35 +100,21 @@ class Filters:
         return reciprocal_vectors(self.shape, cell, self.arrays.dtype, planes)
 
     def values(self, which: int):
-        """Return psi^_nlm (2l + 1, half grid) of one (n, l)."""
+        """Return psi^_nlm over its phase (2l + 1, half grid) of one (n, l)."""
         shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
 
         def make():
-            if self.shift != UNSHIFTED:
-                values = self.arrays.empty(shape, spectra=True)
-                values[...] = self._unshifted.values(which)
-                return self._shifted(values)
-            values = np.empty(shape, dtype=np.result_type(self.arrays.dtype, np.complex64))
-            return self.arrays.asarray(self._write(which, self.phase(which), values))
+            values = np.empty(shape, dtype=self.arrays.dtype)
+            return self.arrays.asarray(self._write(which, values))
 
-        return self._cached(f"values {self.shift.halves}", which, make, 2 * shape[0])
+        return self._cached("values", which, make, shape[0])
 
-    @property
-    def _unshifted(self) -> Filters:
-        return Filters(
-            self.wavelets, self.beta, self.scale, self.shape, self.cell, self.arrays, UNSHIFTED
-        )
-
-    def _shifted(self, spectra: Array) -> Array:
-        shift_spectra(self.arrays, spectra, self.shape, self.shift)
-        return spectra
-
-    def _write(self, which: int, phase: complex, values: np.ndarray) -> np.ndarray:
+    def _write(self, which: int, values: np.ndarray) -> np.ndarray:
         n, l = self.wavelets[which]
 
         def part(planes):
             spectrum = wavelet_spectrum(self._points(planes), n, l, self.beta)
-            values[:, planes] = spectrum if phase == 1 else phase * spectrum
+            np.multiply(self._sign(which), spectrum, out=values[:, planes])
             clear_nyquist(values[:, planes], self.shape, planes)
 
         spread(part, self._parts())
@@ -149,6 +135,7 @@ class Filters:
         n, l = self.wavelets[which]
         points = self._points(planes)
         gradients = wavelet_spectrum_gradient(points, n, l, self.beta)
+        gradients *= self._sign(which)
         clear_nyquist(gradients, self.shape, planes)
         return points, gradients
 
@@ -157,60 +144,45 @@ class Filters:
 
         A strain turns G into (1 - eps) G.
         """
-        shape = len(strains), 2 * self.wavelets[which][1] + 1, *half(self.shape)
-        result = self.arrays.empty(shape, spectra=True)
-        return self._shifted(self._jvp(which, strains, self.phase(which), result))
-
-    def _jvp(self, which: int, strains: np.ndarray, phase: complex, result):
-        arrays, count = self.arrays, result.shape[1]
+        arrays = self.arrays
+        result = arrays.empty((len(strains), 2 * self.wavelets[which][1] + 1, *half(self.shape)))
         factors = arrays.asarray(-strains)
         for planes, points, gradients in self._gradients(which):
             motion = arrays.xp.matmul(factors, points.reshape(3, -1))
             motion = motion.reshape(len(strains), 3, 1, *points.shape[1:])
-            change = arrays.empty((len(strains), count, *points.shape[1:]))
+            change = arrays.empty((*result.shape[:2], *points.shape[1:]))
             arrays.sum_products(motion, gradients[None], 1, change)
-            result[:, :, planes] = change if phase == 1 else phase * change
+            result[:, :, planes] = change
         return result
 
     def vjp(self, which: int, cotangent) -> np.ndarray:
-        """Return the strain gradients (S, 3, 3) of Re sum_G cotangent psi^ over the full lattice.
+        """Return the strain gradients (S, 3, 3) of sum_G cotangent psi^ over the full lattice.
 
-        ``cotangent`` is that of filters with their phase, (S, 2l + 1, half grid). Overwrites it.
+        ``cotangent`` is that of ``values``, of shape (S, 2l + 1, half grid).
         """
         arrays, count = self.arrays, len(cotangent)
-        cotangent = self._shifted(cotangent)
         total = np.zeros((count, 3, 3))
         weights = arrays.asarray(pair_weights(self.shape, arrays.dtype))
         for planes, points, gradients in self._gradients(which):
-            phased = arrays.xp.real(self.phase(which) * cotangent[:, :, planes]) * weights
             slopes = arrays.empty((count, 3, *points.shape[1:]))
-            arrays.sum_products(phased[:, None], gradients[None], 2, slopes)
+            weighted = cotangent[:, None, :, planes] * weights
+            arrays.sum_products(weighted, gradients[None], 2, slopes)
             flat = slopes.reshape(count, 3, -1), points.reshape(3, -1).T
             total -= arrays.host(arrays.xp.matmul(*flat))
         return total
 
 
 class PlaneFilters(Filters):
-    """Filters for ``PlaneArrays``: without their phase, and not kept, as there is no room.
-
-    Real numbers unless they are shifted.
-    """
+    """Filters for ``PlaneArrays``, which are not kept: there is no room."""
 
     def values(self, which: int):
-        """Return psi^_nlm (2l + 1, half grid) of one (n, l), valid until the next call."""
+        """Return psi^_nlm over its phase of one (n, l), valid until the next call."""
         shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
-        values = self.arrays.buffer("filters", shape, spectra=self.shift != UNSHIFTED)
-        return self._shifted(self._write(which, 1, values))
+        return self._write(which, self.arrays.buffer("filters", shape))
 
     def _gradients(self, which: int) -> Iterator[tuple[slice, Array, Array]]:
         for planes in self._parts():
             yield planes, *self._gradients_of(which, planes)
-
-    def jvp(self, which: int, strains: np.ndarray):
-        """Return derivatives (S, 2l + 1, half grid) of ``values`` along strains (S, 3, 3)."""
-        shape = len(strains), 2 * self.wavelets[which][1] + 1, *half(self.shape)
-        result = self.arrays.empty(shape, spectra=self.shift != UNSHIFTED)
-        return self._shifted(self._jvp(which, strains, 1, result))
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +194,7 @@ class Bank:
     beta: float
     arrays: Arrays
 
-    def on(self, scale: int, level: int, grid: Grid, shift: Shift = UNSHIFTED) -> Filters:
+    def on(self, scale: int, level: int, grid: Grid) -> Filters:
         """Return the filters of scale number ``scale`` on the grid of scale number ``level``.
 
         Structures of one cell share them.
@@ -230,4 +202,4 @@ class Bank:
         shape, j = grid.shapes[level], self.scales[scale]
         arrays = self.arrays.at(shape)
         kind = PlaneFilters if arrays.by_planes else Filters
-        return kind(self.wavelets, self.beta, j, shape, grid.cells[level], arrays, shift)
+        return kind(self.wavelets, self.beta, j, shape, grid.cells[level], arrays)

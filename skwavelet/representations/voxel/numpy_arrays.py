@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,8 +17,8 @@ import numpy as np
 from skwavelet._utils.fftw_plans import current_file
 from skwavelet._utils.memory import available_memory
 from skwavelet.representations.voxel.arrays import Array
-from skwavelet.representations.voxel.chunk import Chunk
-from skwavelet.representations.voxel.fftw import Workspace, aligned
+from skwavelet.representations.voxel.fftw import Workspace, aligned, one_by_one
+from skwavelet.representations.voxel.numpy_chunk import NumpyChunk
 
 # Buffers of shapes not used lately are released beyond this many bytes.
 CACHE_BYTES = 2**28
@@ -27,8 +26,6 @@ CACHE_BYTES = 2**28
 RELEASE_BYTES = 2**26
 # Maps that are transformed together stay in cache.
 CHUNK_BYTES = 2**22
-# Parts of this many numbers and their roots stay in the inner cache.
-PART = 2**17
 
 _local = threading.local()
 
@@ -58,6 +55,7 @@ class NumpyArrays:
     chunk_bytes = property(lambda self: CHUNK_BYTES, doc="How many bytes of maps go together.")
 
     batch_bytes = property(lambda self: 0.0, doc="Structures are computed one by one.")
+    fixed_bytes = property(lambda self: 2.0**27, doc="What libraries and plans take.")
     by_planes = False
 
     def in_precision(self, dtype: np.dtype) -> Self:
@@ -76,9 +74,17 @@ class NumpyArrays:
         """Whether there are no more channels than elements to be transformed."""
         return n_channels <= n_elements
 
-    def chunk(self, spectra: Array, filters: Any, wavelet: int, mix: Array | None) -> Any:
+    def chunk(
+        self,
+        spectra: Array,
+        filters: Any,
+        wavelet: int,
+        mix: Array | None,
+        floors: np.ndarray,
+        powers: tuple[float, ...],
+    ) -> Any:
         """Return the wavelet transforms of a few maps."""
-        return Chunk(self, spectra, filters.values(wavelet), filters.shape, mix)
+        return NumpyChunk(self, spectra, filters, wavelet, mix, floors, powers)
 
     def asarray(self, values: np.ndarray) -> np.ndarray:
         """Return host values in this precision."""
@@ -128,7 +134,10 @@ class NumpyArrays:
         if key in cache:
             cache.move_to_end(key)
             return cache[key]
-        created = cache[key] = Workspace(batch, shape, self.dtype)
+        single = None
+        if batch > 1 and one_by_one(shape, self.dtype):
+            single = self.workspace(1, shape)
+        created = cache[key] = Workspace(batch, shape, self.dtype, single)
         while len(cache) > 2 and sum(w.nbytes for w in cache.values()) > CACHE_BYTES:
             cache.popitem(last=False)
         return created
@@ -138,12 +147,6 @@ class NumpyArrays:
         for cache in (_local.__dict__.get("buffers", {}), _local.__dict__.get("workspaces", {})):
             for key in [key for key, kept in cache.items() if kept.nbytes > RELEASE_BYTES]:
                 del cache[key]
-
-    def parts(self, rows: int, length: int) -> Iterator[slice]:
-        """Split rows of some length into parts that stay in cache."""
-        size = max(1, PART // length)
-        for start in range(0, rows, size):
-            yield slice(start, start + size)
 
     def sum_products(self, a: np.ndarray, b: np.ndarray, axis: int, out: np.ndarray) -> np.ndarray:
         """Write the sum of a * b over an axis to ``out``."""
@@ -161,11 +164,11 @@ class NumpyArrays:
         """Return the complex conjugate, in place where possible."""
         return np.conjugate(spectra, out=spectra)
 
-    def forward_rows(self, maps: np.ndarray, out: np.ndarray, *, root: bool) -> None:
-        """Write the forward transforms of maps (S, B, grid), or of their square roots."""
+    def forward_rows(self, maps: np.ndarray, out: np.ndarray) -> None:
+        """Write the forward transforms of maps (S, B, grid)."""
         work = self.workspace(1, maps.shape[2:], slot=2)
         for row in np.ndindex(maps.shape[:2]):
-            (np.sqrt if root else np.positive)(maps[row], out=work.maps[0])
+            work.maps[0] = maps[row]
             out[row] = work.forward()[0]
 
     def inverse_rows(self, spectra: np.ndarray, out: np.ndarray) -> None:
@@ -178,7 +181,3 @@ class NumpyArrays:
     def complex(self, maps: np.ndarray) -> np.ndarray:
         """Return maps as complex numbers, for products with those."""
         return maps  # matmul does it
-
-    def cbrt(self, values: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Write cube roots to ``out``."""
-        return np.cbrt(values, out=out)

@@ -21,6 +21,7 @@ from skwavelet._utils.fftw_plans import current_file
 from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.fftw import aligned, plan
 from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
+from skwavelet.representations.voxel.numpy_chunk import MapPowers
 from skwavelet.representations.voxel.threads import spread
 
 # Larger maps are transformed by planes.
@@ -75,7 +76,7 @@ class PlaneTransform:
 
         def make():
             columns = aligned(shape, self.arrays.complex_dtype)
-            return columns, plan(columns, columns, (0,), inverse)
+            return columns, plan(columns, columns, (0,), inverse).execute
 
         return _planned(("columns", shape, self.arrays.dtype.char, inverse), make)
 
@@ -86,8 +87,8 @@ class PlaneTransform:
             spectra = aligned(half(shape), self.arrays.complex_dtype)
             maps = aligned(shape, self.arrays.dtype)
             inverse, forward = (
-                plan(spectra, maps, (0, 1), inverse=True),
-                plan(maps, spectra, (0, 1), inverse=False),
+                plan(spectra, maps, (0, 1), inverse=True).execute,
+                plan(maps, spectra, (0, 1), inverse=False).execute,
             )
             return spectra, maps, inverse, forward
 
@@ -140,23 +141,21 @@ class PlaneTransform:
 class PlaneChunk:
     """A ``Chunk`` of one structure whose maps are transformed by planes.
 
-    Parameters
-    ----------
-    arrays : NumpyArrays
-    spectra : ndarray of shape (1, B, half grid)
-        Coefficients of the parents.
-    psi : ndarray of shape (2l + 1, half grid)
-        Filters, real, without their phase.
-    phase : complex
-        What the filters are to be multiplied by.
-    shape : tuple of (int, int, int)
-        Grid.
+    The parents' spectra are those of channels: they are mixed before.
     """
 
-    def __init__(self, arrays, spectra, psi, phase, shape):
-        self.arrays, self.spectra, self.psi = arrays, spectra, psi
-        self.phase, self.shape = arrays.complex_dtype.type(phase), shape
-        self._transform = PlaneTransform(arrays, shape)
+    def __init__(self, arrays, spectra, filters, wavelet, floors, powers):
+        self.arrays, self.spectra, self.shape = arrays, spectra, filters.shape
+        self.psi = filters.values(wavelet)
+        self.phase = arrays.complex_dtype.type(filters.phase(wavelet))
+        self._powers = [
+            MapPowers(None, floors[b : b + 1], powers, arrays.dtype) for b in range(len(floors))
+        ]
+        # Of squares that are raised already.
+        self._raised = MapPowers(None, np.zeros(1), powers, arrays.dtype)
+        self._n_powers = len(powers)
+        self._transform = PlaneTransform(arrays, self.shape)
+        self._moduli: Any = None
 
     def _each(self):
         return np.ndindex(self.spectra.shape[1], len(self.psi))
@@ -168,6 +167,13 @@ class PlaneChunk:
                 out *= self.phase
 
         self._transform.enter(fill)
+
+    def _buffer(self, name: str) -> np.ndarray:
+        return self.arrays.buffer(name, (1, self.spectra.shape[1], *self.shape))
+
+    def _sums(self) -> np.ndarray:
+        """Return zeros for the sums of every plane, (1, B, planes, n_powers)."""
+        return np.zeros((1, self.spectra.shape[1], self.shape[0], self._n_powers))
 
     @property
     def maps(self) -> np.ndarray:
@@ -182,9 +188,9 @@ class PlaneChunk:
             self._transform.planes(plane)
         return maps
 
-    def squared_modulus(self) -> np.ndarray:
-        """Return u = sum_m f_m^2, of shape (1, B, grid), valid until the next call."""
-        u = self.arrays.buffer("u", (1, self.spectra.shape[1], *self.shape))
+    def _squared(self) -> np.ndarray:
+        """Return sum_m f_m^2, of shape (1, B, grid), valid until the next call."""
+        u = self._buffer("u")
         for b, m in self._each():
             self._enter(b, m)
 
@@ -195,9 +201,21 @@ class PlaneChunk:
             self._transform.planes(plane)
         return u
 
-    def jvp(self, moved: np.ndarray, psi_moved: np.ndarray | None) -> np.ndarray:
-        """Return du = 2 sum_m f_m df_m; see ``Chunk.jvp``."""
-        du = self.arrays.buffer("du", (1, self.spectra.shape[1], *self.shape))
+    def values(self, *, moduli: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the sums, and the moduli if asked for, valid until the next call."""
+        self._moduli, sums = self._squared(), self._sums()
+
+        def plane(i):
+            for b, powers in enumerate(self._powers):
+                maps = _rows(self._moduli[0, b, i])
+                sums[0, b, i] = powers.values(maps, maps[0], squared=True)[0]
+
+        self._transform.planes(plane)
+        return sums.sum(axis=2), self._moduli if moduli else None
+
+    def jvp(self, moved, psi_moved, *, moduli: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the derivatives of ``values``, which were computed before; see ``Chunk.jvp``."""
+        du, sums = self._buffer("du"), self._sums()
         moving = PlaneTransform(self.arrays, self.shape, slot=1)
         for b, m in self._each():
             self._enter(b, m)
@@ -213,33 +231,53 @@ class PlaneChunk:
 
             moving.enter(fill)
             moving.planes(plane)
-        return du
 
-    def vjp(self, of_u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the cotangents of spectra and filters; see ``Chunk.vjp``.
+        def along(i):
+            for b in range(len(self._powers)):
+                change = _rows(du[0, b, i])
+                maps = _rows(self._moduli[0, b, i] ** 2)
+                sums[0, b, i] = self._raised.jvp(maps, change, change[0], squared=True)[0]
 
-        That of the filters is the cotangent of filters with their phase, as there.
-        """
+        self._transform.planes(along)
+        return sums.sum(axis=2), du if moduli else None
+
+    def vjp(self, weights, of_moduli) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the sums and the cotangents of spectra and filters; see ``Chunk.vjp``."""
+        slopes, sums = self._squared(), self._sums()
+
+        def slope(i):
+            for b, powers in enumerate(self._powers):
+                of_plane = None if of_moduli is None else _rows(of_moduli[0, b, i])[0]
+                maps = _rows(slopes[0, b, i])
+                found = powers.vjp(maps, weights[0, b : b + 1], of_plane, squared=True)
+                sums[0, b, i] = found[0]
+
+        self._transform.planes(slope)
         cotangent = np.zeros_like(self.spectra)
-        filters = np.zeros((1, *self.psi.shape), dtype=self.arrays.complex_dtype)
+        filters = np.zeros((1, *self.psi.shape), dtype=self.arrays.dtype)
         for b, m in self._each():
             self._enter(b, m)
 
-            def plane(i, of_u=of_u[0, b]):
+            def plane(i, slopes=slopes[0, b]):
                 f = self._transform.plane(i)
-                f *= of_u[i]
+                f *= slopes[i]
                 f *= 2
                 self._transform.put(i)
 
             def use(at, pulled, b=b, m=m):
                 np.conjugate(pulled, out=pulled)
-                filters[0, m][at] += self.spectra[0, b][at] * pulled
                 pulled *= self.phase
+                filters[0, m][at] += (self.spectra[0, b][at] * pulled).real
                 cotangent[0, b][at] += self.psi[m][at] * pulled
 
             self._transform.planes(plane)
             self._transform.leave(use)
-        return cotangent, filters
+        return sums.sum(axis=2), cotangent, filters
+
+
+def _rows(plane: np.ndarray) -> np.ndarray:
+    """Return a plane as one map of one component."""
+    return plane.reshape(1, 1, -1)
 
 
 def _accumulate(a: np.ndarray, b: np.ndarray, first: bool, total: np.ndarray) -> None:
@@ -263,6 +301,7 @@ class StreamingArrays(NumpyArrays):
 class PlaneArrays(NumpyArrays):
     """The backend for maps too large for the caches, of one structure at a time."""
 
+    fixed_bytes = property(lambda self: 1.25 * 2**30, doc="What is of bounded size.")
     by_planes = True
 
     def kept_parents(self, shape: tuple[int, int, int], count: int) -> int:
@@ -273,27 +312,33 @@ class PlaneArrays(NumpyArrays):
         """Whether spectra are mixed: always, so that one map at a time is enough."""
         return True
 
-    def chunk(self, spectra: np.ndarray, filters: Any, wavelet: int, mix: Any) -> PlaneChunk:
+    def chunk(
+        self,
+        spectra: np.ndarray,
+        filters: Any,
+        wavelet: int,
+        mix: Any,
+        floors: np.ndarray,
+        powers: tuple[float, ...],
+    ) -> PlaneChunk:
         """Return the wavelet transforms of a few maps."""
-        psi, phase = filters.values(wavelet), filters.phase(wavelet)
-        return PlaneChunk(self, spectra, psi, phase, filters.shape)
+        return PlaneChunk(self, spectra, filters, wavelet, floors, powers)
 
-    def forward_rows(self, maps: np.ndarray, out: np.ndarray, *, root: bool) -> None:
-        """Write the forward transforms of maps (S, B, grid), or of their square roots."""
-        function = np.sqrt if root else np.positive
+    def forward_rows(self, maps: np.ndarray, out: np.ndarray) -> None:
+        """Write the forward transforms of maps (S, B, grid)."""
         for row in np.ndindex(maps.shape[:2]):
-            self._forward(maps[row], function, out[row])
+            self._forward(maps[row], out[row])
 
     def inverse_rows(self, spectra: np.ndarray, out: np.ndarray) -> None:
         """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
         for row in np.ndindex(out.shape[:2]):
             self._inverse(spectra[row], out[row])
 
-    def _forward(self, maps: np.ndarray, function: Callable, out: np.ndarray) -> None:
+    def _forward(self, maps: np.ndarray, out: np.ndarray) -> None:
         transform = PlaneTransform(self, maps.shape)
 
         def plane(i):
-            function(maps[i], out=transform.plane_buffer())
+            transform.plane_buffer()[...] = maps[i]
             transform.put(i)
 
         def use(at, coefficients):

@@ -11,7 +11,6 @@ from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
-from skwavelet.representations.voxel.powers import PowerSums
 from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, samples, shift_spectra
 from skwavelet.representations.voxel.transfer import Transfer
 
@@ -55,7 +54,8 @@ class Steps:
     floors : tuple of ndarray
         Floors of the modulus: (n_channels, n_wavelets, n_scales) for first-order maps, and the
         factors (n_wavelets,) by which a second wavelet changes them.
-    powers : PowerSums
+    powers : tuple of float
+        Exponents q.
     n_paths : int
         Rows of the result.
     """
@@ -67,7 +67,7 @@ class Steps:
         self.grid: Grid = grid
         self.mix = mix
         self.floors, self.gains = floors
-        self.powers: PowerSums = powers
+        self.powers: tuple[float, ...] = powers
         self.n_paths = n_paths
 
     def _at(self, level: int) -> Arrays:
@@ -104,23 +104,35 @@ class Steps:
         else:
             add_embedded(total, cotangent, self.grid.shapes[fine], self.grid.shapes[coarse])
 
-    def _chunk(
-        self, spectra, wavelet: int, scale: int, level: int, mix=None, shift: Shift = UNSHIFTED
-    ):
-        filters = self.bank.on(scale, level, self.grid, shift)
-        return self._at(level).chunk(spectra, filters, wavelet, mix)
+    def _chunk(self, spectra, wavelet: int, scale: int, level: int, mix, floors: np.ndarray):
+        filters = self.bank.on(scale, level, self.grid)
+        return self._at(level).chunk(spectra, filters, wavelet, mix, floors, self.powers)
 
     def _first_chunk(self, node: FirstNode, spectra, scale: int, shift: Shift = UNSHIFTED):
         """Return the first-order maps of what ``_channels`` returns."""
         mix = None if self._mixes_early(node, scale) else self._mix(node)
-        return self._chunk(spectra, node.wavelet, scale, scale, mix, shift)
+        spectra = self._shifted(spectra, scale, shift, "shifted")
+        floors = self._first_floor(node, scale)
+        return self._chunk(spectra, node.wavelet, scale, scale, mix, floors)
+
+    def _shifted(self, spectra, scale: int, shift: Shift, name: str):
+        """Return the coefficients of shifted maps, valid until the next call with this name.
+
+        Those of cotangents, too: they are complex conjugates.
+        """
+        if shift == UNSHIFTED:
+            return spectra
+        shifted = self.arrays.buffer(name, spectra.shape, spectra=True)
+        shifted[...] = spectra
+        shift_spectra(self.arrays, shifted, self.grid.shapes[scale], shift)
+        return shifted
 
     def _samples(self, node: FirstNode, is_parent: bool):
         degree = self.bank.wavelets[node.wavelet][1]
         return samples(degree, is_feature=bool((node.paths >= 0).any()), is_parent=is_parent)
 
     def _mix(self, node: FirstNode):
-        return self.arrays.asarray(self.mix[node.channels])
+        return self.arrays.asarray(np.ascontiguousarray(self.mix[node.channels]))
 
     def _mixes_early(self, node: FirstNode, scale: int) -> bool:
         """Whether the channels are mixed before the transforms."""
@@ -149,7 +161,9 @@ class Steps:
         parents = [self._first_floor(node, scale_node.scale) for node in scale_node.first]
         return np.outer(self.gains, np.concatenate(parents))
 
-    def _second_chunks(self, node: SecondNode, level: int, parents) -> Iterator[tuple]:
+    def _second_chunks(
+        self, node: SecondNode, level: int, parents, floors: np.ndarray
+    ) -> Iterator[tuple]:
         """Split a node's parents into chunks that stay in cache; slices are into its rows."""
         shape, l = self.grid.shapes[level], self.bank.wavelets[node.wavelet][1]
         voxels = len(parents) * (2 * l + 1) * math.prod(shape)
@@ -158,7 +172,9 @@ class Steps:
         for start in range(0, len(node.rows), size):
             part = slice(start, min(start + size, len(node.rows)))
             rows = part if node.all_rows else self.arrays.index(node.rows[part])
-            yield self._chunk(parents[:, rows], node.wavelet, node.scale, level), part, rows
+            spectra = parents[:, rows]
+            chunk = self._chunk(spectra, node.wavelet, node.scale, level, None, floors[part])
+            yield chunk, part, rows
 
     def _levels(self, scale_node: ScaleNode) -> Iterator[tuple[int, list[SecondNode]]]:
         """Yield the second-order nodes grid by grid: a path lives on the grid of max(j1, j2)."""
@@ -167,26 +183,27 @@ class Steps:
             if nodes:
                 yield level, nodes
 
-    def _raised(self, u, floor: np.ndarray):
-        """Add the squared floors, so that all maps are positive."""
-        u += self.arrays.asarray(floor**2)[:, None, None, None]
-        return u
-
     def _voxel(self, level: int) -> float:
         return self.grid.volumes[level] / math.prod(self.grid.shapes[level])
 
     def _integrate(
-        self, table: Table, paths: np.ndarray, u, floor: np.ndarray, level: int, weight: float = 1.0
+        self,
+        table: Table,
+        paths: np.ndarray,
+        sums,
+        floor: np.ndarray,
+        level: int,
+        weight: float = 1.0,
     ) -> None:
         """Take in the integrals of sigma^q over the box, without the floor's own."""
-        constant = floor[:, None] ** np.array(self.powers.powers)
+        constant = floor[:, None] ** np.array(self.powers)
         constant *= weight * self.grid.volumes[level]
-        table.add(paths, self.powers.values(u), weight * self._voxel(level), constant)
+        table.add(paths, sums, weight * self._voxel(level), constant)
 
     def _write_spectra(self, maps, spectra, floor: np.ndarray | None = None) -> None:
-        """Write the Fourier coefficients of maps (S, B, grid), or of the modulus if of u."""
+        """Write the Fourier coefficients of maps (S, B, grid), less their floor."""
         shape, arrays = maps.shape[2:], self.arrays.at(maps.shape[2:])
-        arrays.forward_rows(maps, spectra, root=floor is not None)
+        arrays.forward_rows(maps, spectra)
         spectra *= 1 / math.prod(shape)
         if floor is not None:
             spectra[:, :, 0, 0, 0] -= arrays.asarray(floor)
@@ -215,11 +232,11 @@ class Steps:
         if second is not None:
             level = max(scale, second[1])
             floor = self._first_floor(node, scale)
-            u = self._raised(chunk.squared_modulus(), floor)
-            parents = self.arrays.empty((*u.shape[:2], *half(u.shape[2:])), spectra=True)
-            self._write_spectra(u, parents, floor)
+            _, moduli = chunk.values(moduli=True)
+            parents = self.arrays.empty((*moduli.shape[:2], *half(moduli.shape[2:])), spectra=True)
+            self._write_spectra(moduli, parents, floor)
             parents = self._moved(parents, scale, level)
-            chunk = self._chunk(parents, second[0], second[1], level)
+            chunk = self._chunk(parents, *second, level, None, floor)
         return np.array(self.arrays.host(chunk.maps[0, 0]))
 
     def _write_parents(self, maps, parents, sample, floor: np.ndarray | None = None) -> None:

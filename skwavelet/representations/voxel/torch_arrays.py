@@ -5,7 +5,6 @@ torch is imported when a tensor is first made, not before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -108,6 +107,7 @@ class TorchArrays:
         names = {"float32": "complex64", "float64": "complex128"}
         return getattr(self.torch, names[self.dtype.name] if spectra else self.dtype.name)
 
+    fixed_bytes = 2.0**20
     by_planes = False
 
     def in_precision(self, dtype: np.dtype) -> TorchArrays:
@@ -126,9 +126,17 @@ class TorchArrays:
         """Whether there are no more channels than elements to be transformed."""
         return n_channels <= n_elements
 
-    def chunk(self, spectra: Any, filters: Any, wavelet: int, mix: Any) -> Chunk:
+    def chunk(
+        self,
+        spectra: Any,
+        filters: Any,
+        wavelet: int,
+        mix: Any,
+        floors: np.ndarray,
+        powers: tuple[float, ...],
+    ) -> Chunk:
         """Return the wavelet transforms of a few maps."""
-        return Chunk(self, spectra, filters.values(wavelet), filters.shape, mix)
+        return Chunk(self, spectra, filters, wavelet, mix, floors, powers)
 
     def available_memory(self) -> float:
         """Return how many bytes a computation may still take."""
@@ -177,10 +185,6 @@ class TorchArrays:
     def release(self) -> None:
         """Nothing is kept here."""
 
-    def parts(self, rows: int, length: int) -> Iterator[slice]:
-        """Yield all rows: there is no cache to stay in."""
-        yield slice(0, rows)
-
     def sum_products(self, a: Any, b: Any, axis: int, out: Any) -> Any:
         """Write the sum of a * b over an axis to ``out``."""
         return self.torch.sum(a * b, dim=axis, out=out)
@@ -189,10 +193,9 @@ class TorchArrays:
         """Return the complex conjugate."""
         return spectra.conj()
 
-    def forward_rows(self, maps: Any, out: Any, *, root: bool) -> None:
-        """Write the forward transforms of maps (S, B, grid), or of their square roots."""
-        values = self.torch.sqrt(maps) if root else maps
-        out[...] = self.torch.fft.rfftn(values, dim=(-3, -2, -1))
+    def forward_rows(self, maps: Any, out: Any) -> None:
+        """Write the forward transforms of maps (S, B, grid)."""
+        out[...] = self.torch.fft.rfftn(maps, dim=(-3, -2, -1))
 
     def inverse_rows(self, spectra: Any, out: Any) -> None:
         """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
@@ -203,7 +206,3 @@ class TorchArrays:
     def complex(self, maps: Any) -> Any:
         """Return maps as complex numbers, for products with those."""
         return maps.to(self._type(spectra=True))
-
-    def cbrt(self, values: Any, out: Any) -> Any:
-        """Write cube roots of positive values to ``out``."""
-        return self.torch.pow(values, 1 / 3, out=out)

@@ -85,7 +85,7 @@ class Transfer:
         moved = flat.reshape(*flat.shape[:3], *weighted.shape[3:])
         maps = xp.real(xp.matmul(xp.matmul(e1.T, moved), e2))
         kept = arrays.empty((*maps.shape[:2], *half(self.shape)), spectra=True)
-        arrays.forward_rows(maps, kept, root=False)
+        arrays.forward_rows(maps, kept)
         kept = arrays.conjugate(kept)
         clear_nyquist(kept, self.shape, slice(0, self.shape[0]))
         result = arrays.zeros((*maps.shape[:2], *half(self.source)), spectra=True)
