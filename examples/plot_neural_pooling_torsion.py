@@ -16,7 +16,7 @@ from ase import Atoms
 
 from skwavelet.neural import AngularNetwork
 from skwavelet.neural.graph import build_graph, collate
-from skwavelet.neural.pooling import pool_atoms
+from skwavelet.neural.pooling import Nodes, pool
 from skwavelet.structures.checks import check_structures
 
 BOND, ANGLE = 1.5, np.radians(110)
@@ -34,19 +34,21 @@ def chain(torsion, symbols="FCNO"):
 # The pooled angle
 # ----------------
 #
-# The assignment puts B and C into one node, which comes to lie at the midpoint of their bond, and
-# leaves A and D alone. Positions are averaged with *column-normalized* weights: without the
-# normalization, :math:`S^T R` does not move along with the molecule.
-
-assignment = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+# Atom B is given to C, so that the node of C comes to lie at the midpoint of their bond; A, C and D
+# keep themselves. Positions are averaged with *normalized* shares: without the normalization,
+# :math:`S^T R` does not move along with the molecule.
 
 
 def pooled_angle(atoms):
     """Return the angle (rad) at the middle one of three nodes."""
     (structure,) = check_structures([atoms])
-    batch = collate([build_graph(structure, 5.0, structure.elements)], torch.float64)
-    _, nodes = pool_atoms(assignment, assignment, batch)
-    one, two = (nodes[[0, 2]] - nodes[1]).numpy()
+    batch = collate([build_graph(structure, [5.0], structure.elements)], torch.float64)
+    pairs, zeros = batch.pairs[0], torch.zeros(4, 3, dtype=torch.float64)
+    nodes = Nodes(zeros, torch.arange(4), zeros, torch.ones(4, dtype=torch.float64))
+    given = ((pairs.centers == 1) & (pairs.neighbors == 2)).double()
+    left = pool(nodes, pairs, torch.tensor([1, 0, 1, 1], dtype=torch.float64), given)
+    positions = atoms.positions[left.sites] + left.shifts.numpy()
+    one, two = positions[[0, 2]] - positions[1]
     return np.arccos(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
 
 
@@ -71,7 +73,7 @@ print(f"pooled angle at a torsion of 0: {np.degrees(angles[36]):.1f}°")
 #
 # With a cutoff of 2 Å an atom sees its bonds alone. One layer of three-body terms at the atoms
 # knows bonds and bond angles, which do not change here: its energy is constant. With pooling, where
-# the assignment is learned, too, it is not. A second layer at the atoms does the same: the first
+# the shares are learned, too, it is not. A second layer at the atoms does the same: the first
 # hands it the moments of B's surroundings and of C's, which are turned to each other.
 
 rng = np.random.default_rng(0)
@@ -87,7 +89,7 @@ grid = np.linspace(-np.pi, np.pi, 73)
 curves = {}
 for label, n_layers, pooling in (
     ("one layer at the atoms", 1, None),
-    ("one at the atoms, one at three nodes", 1, [3]),
+    ("one at the atoms, one at the nodes", 1, 1),
     ("two layers at the atoms", 2, None),
 ):
     network = AngularNetwork(

@@ -55,7 +55,7 @@ def angular_step(structures, energies, forces, width, **options):
         len(elements), width=width, n_layers=3, n_radial=10, cutoff=CUTOFF, start=0.9,
         messages="both", **{"basis": "legendre", "n_angular": 4} | options,
     ).float()  # fmt: skip
-    graphs = [build_graph(s, CUTOFF, elements) for s in check_structures(structures)]
+    graphs = [build_graph(s, [CUTOFF], elements) for s in check_structures(structures)]
     batch, optimizer = collate(graphs, torch.float32), Muon(module, 1e-4)
     labels = Labels(energies, forces, None, torch.ones(len(batch)))
     weights = LossWeights(1.0, 0.01 / forces[0].numel())

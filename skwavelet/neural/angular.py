@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import ClassVar
@@ -14,13 +13,12 @@ from torch import nn
 
 from skwavelet._utils.validation import Interval, StrOptions
 from skwavelet.neural.graph import Graph
-from skwavelet.neural.layers import GaussianAngularLayer
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.structures.checks import Structure, smallest_distance
 from skwavelet.structures.outliers import check_outliers
 
-_N_ANGULAR = {"legendre": 4, "gaussian": 10}
+_N_ANGULAR = {"legendre": 4, "gaussian": 10, "literal": 10}
 
 
 class AngularNetwork(NetworkRegressor):
@@ -38,17 +36,19 @@ class AngularNetwork(NetworkRegressor):
         Number of message layers (at every level of pooling).
     width : int, default=64
         Number of features of an atom.
-    basis : {"legendre", "gaussian"}, default="legendre"
-        Angular part of the filters. "legendre": polynomials of the cosine, where the addition
-        theorem of spherical harmonics makes the cost proportional to the neighbours, and lets
-        every layer pass the moments of its surroundings on to the next. "gaussian": the filters of
-        the reference, Gaussians of the cosine and the distance through two dense layers; the
-        cost is proportional to the pairs of neighbours.
+    basis : {"legendre", "gaussian", "literal"}, default="legendre"
+        Form of the filters. "legendre": spherical harmonics, whose products of two and of three
+        moments cost no more than the neighbours, and let every layer pass the moments of its
+        surroundings on to the next. "gaussian": after the reference, Gaussians of the cosine and
+        the distance through two dense layers; the cost is proportional to the pairs of
+        neighbours. "literal": (6.6) to (6.16) of the reference to the letter, with Gaussians of
+        the distance itself, messages of the centre's features without a bound, and a linear
+        readout; ``AngularNetwork(3, 128, basis="literal")`` is the network of its chapter 6.
     n_radial : int, default=10
         Number of radial Gaussians, of the logarithm of the distance, from the smallest distance
-        in X to the cutoff.
+        in X to the cutoff ("literal": of the distance, from 0).
     n_angular : int, default=None
-        Number of Legendre polynomials (None: 4) or Gaussians (None: 10) of the angle. 0 leaves
+        Number of degrees of harmonics (None: 4) or Gaussians (None: 10) of the angle. 0 leaves
         the angles out.
     cutoff : float, default=5.0
         Largest distance between neighbours (Å).
@@ -56,13 +56,12 @@ class AngularNetwork(NetworkRegressor):
         Whose features the Gaussian filters of atom i with neighbours j and k multiply: those of
         j and k; those of k alone; those of i itself, the literal (6.13), which never learns the
         element of a neighbour. For comparisons; the Legendre basis has "both" only.
-    pooling : int or sequence of int, default=None
-        Pool the atoms to fewer nodes by learned assignments and go on there (6.17-6.19), the
-        readouts of all levels adding up. An int is the number of levels, each with half as many
-        nodes as the one before, the first with half as many as the largest structure of X has
-        atoms; a sequence gives the numbers of nodes. For structures without periods only.
+    pooling : int, default=None
+        So many times, share the atoms out among themselves and their neighbours by learned parts,
+        and go on with those that are left, at twice the reach (after 6.17-6.19), the readouts of
+        all levels adding up. The cost stays proportional to the atoms, in cells as well.
     pooling_weight : float, default=0.01
-        Weight of the link and entropy losses of pooling.
+        Weight of the entropy loss of pooling, which lets atoms go to one node only.
     force_weight, stress_weight : float, default=0.01 and 10
         In the loss, mean (energy error)² + force_weight mean (force error)² + stress_weight mean
         (stress error)², in (eV/atom)², (eV/Å)² and (eV/Å³)², as in
@@ -159,12 +158,12 @@ class AngularNetwork(NetworkRegressor):
 
     _parameter_constraints: ClassVar[dict] = {
         **NetworkRegressor._parameter_constraints,
-        "basis": [StrOptions({"legendre", "gaussian"})],
+        "basis": [StrOptions({"legendre", "gaussian", "literal"})],
         "n_radial": [Interval(Integral, 2, None, closed="left")],
         "n_angular": [None, Interval(Integral, 0, None, closed="left")],
         "cutoff": [Interval(Real, 0, None, closed="neither")],
         "messages": [StrOptions({"both", "neighbor", "center"})],
-        "pooling": [None, Interval(Integral, 1, None, closed="left"), "array-like"],
+        "pooling": [None, Interval(Integral, 1, None, closed="left")],
         "pooling_weight": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -178,7 +177,7 @@ class AngularNetwork(NetworkRegressor):
         n_angular: int | None = None,
         cutoff: float = 5.0,
         messages: str = "both",
-        pooling: int | Sequence[int] | None = None,
+        pooling: int | None = None,
         pooling_weight: float = 0.01,
         force_weight: float = 0.01,
         stress_weight: float = 10.0,
@@ -243,30 +242,35 @@ class AngularNetwork(NetworkRegressor):
             If the network has no such filters (``basis="legendre"`` or ``n_angular=0``).
         """
         check_is_fitted(self)
-        first = self.module_.levels[0][layer]
-        if not (isinstance(first, GaussianAngularLayer) and first.n_angular):
+        geometry = self.module_.geometries[0]
+        if getattr(geometry, "angular", None) is None:
             raise ValueError(
-                "Only the Gaussian basis has filters of a distance and an angle: fit with "
-                'basis="gaussian" and n_angular not 0.'
+                "Only the Gaussian bases have filters of a distance and an angle: fit with "
+                'basis="gaussian" or "literal" and n_angular not 0.'
             )
-        place, geometry = self._place(), self.module_.geometries[0]
+        place = self._place()
         r = torch.as_tensor(np.asarray(distances), dtype=self._dtype, device=place)
         cos = torch.as_tensor(np.asarray(cosines), dtype=self._dtype, device=place)
         with torch.no_grad():
-            values = first.triplet_filters(geometry.radial(r), geometry.angular(cos))
+            values = self.module_.levels[0][layer].triplet_filters(
+                geometry.radial(r), geometry.angular(cos)
+            )
         return values.cpu().numpy().astype(np.float64)
 
     def _learn(self, structures: list[Structure]) -> None:
         self.cutoff_ = float(self.cutoff)
-        self._check_pooling(structures)
         smallest = smallest_distance(structures)
         check_outliers(structures, "add more that have it if it is meant")
         # Every radial Gaussian lies between the closest atoms and the cutoff.
         self._start = smallest if smallest < self.cutoff_ else 0.1 * self.cutoff_
-        self._nodes = self._numbers_of_nodes(max(map(len, structures)))
 
     def _build(self, graphs: list[Graph]) -> nn.Module:
         n_angular = _N_ANGULAR[self.basis] if self.n_angular is None else self.n_angular
+        if self.basis == "literal" and not n_angular:
+            raise ValueError('basis="literal" has no filters without angles: set n_angular > 0.')
+        distances = np.concatenate([graph.pairs[0].distances for graph in graphs])
+        switch = 0.5 * (1 + np.cos(np.pi * distances / self.cutoff_))
+        crowding = float(np.square(switch).sum() / sum(len(graph.species) for graph in graphs))
         return AngularModule(
             len(self.elements_),
             width=self.width,
@@ -277,33 +281,22 @@ class AngularNetwork(NetworkRegressor):
             start=self._start,
             basis=self.basis,
             messages=self.messages,
-            nodes=self._nodes,
+            n_pools=self.pooling or 0,
+            crowding=max(crowding, 1.0),
         ).to(self._dtype)
 
-    def _numbers_of_nodes(self, n_atoms: int) -> tuple[int, ...]:
-        if self.pooling is None:
-            return ()
-        if isinstance(self.pooling, Integral):
-            return tuple(
-                max(1, -(-n_atoms // 2**level)) for level in range(1, int(self.pooling) + 1)
-            )
-        nodes = np.asarray(self.pooling)
-        if nodes.ndim != 1 or not np.issubdtype(nodes.dtype, np.integer) or (nodes < 1).any():
-            raise ValueError(
-                f"pooling must be a number of levels or numbers of nodes, not {self.pooling!r}."
-            )
-        return tuple(nodes.tolist())
+    def _reaches(self) -> tuple[float, ...]:
+        """Return the cutoff, and for each pooling how far apart atoms of close nodes may be."""
+        # Nodes reach twice as far at every level, and leave their atoms by up to half of that.
+        reaches = [self.cutoff_ * 2**level for level in range((self.pooling or 0) + 1)]
+        return tuple(reach + sum(reaches[:level]) for level, reach in enumerate(reaches))
+
+    def _interaction_range(self) -> float:
+        total = self.n_layers * self.cutoff_
+        for level, reach in enumerate(self._reaches()[1:]):
+            # An atom is given away within half of a reach, which depends on those around it.
+            total += 2 * self._reaches()[level] + self.n_layers * reach
+        return total
 
     def _why_not_local(self) -> str:
-        return "" if self.pooling is None else "atoms: fit with pooling=None."
-
-    def _check_support(self, structures: list[Structure]) -> None:
-        self._check_pooling(structures)
-
-    def _check_pooling(self, structures: list[Structure]) -> None:
-        for structure in structures:
-            if self.pooling is not None and structure.pbc.any():
-                raise ValueError(
-                    f"Structure {structure.index} is periodic, and means of positions have no "
-                    "meaning there: set pooling=None."
-                )
+        return ""

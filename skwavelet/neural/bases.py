@@ -33,6 +33,12 @@ def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
     return 0.5 * (torch.cos(phase) + 1) * inside
 
 
+def cutoff_slope(distances: Tensor, cutoff: float) -> Tensor:
+    """Return the derivative of `cosine_cutoff`."""
+    rate = math.pi / cutoff
+    return -0.5 * rate * torch.sin(rate * distances.clamp(max=cutoff))
+
+
 class GaussianBasis(nn.Module):
     """Gaussians at equal distances.
 
@@ -80,6 +86,11 @@ class RadialBasis(GaussianBasis):
         """Return the Gaussians (..., size) at distances (...)."""
         return super().forward(torch.log(distances))
 
+    def slopes(self, distances: Tensor, values: Tensor) -> Tensor:
+        """Return the derivatives (..., size) of the Gaussians whose values are given."""
+        off = (torch.log(distances)[..., None] - self.centers) / self.width**2
+        return -off * values / distances[..., None]
+
 
 class SolidHarmonics(nn.Module):
     """The solid harmonics r^l Y_lm of the degrees 0 ... max_l, as polynomials.
@@ -96,6 +107,9 @@ class SolidHarmonics(nn.Module):
             exponents = _monomials(l)
             self.register_buffer(f"exponents_{l}", torch.from_numpy(exponents))
             self.register_buffer(f"matrix_{l}", torch.from_numpy(_harmonic_matrix(exponents)))
+            if l:
+                slopes = torch.from_numpy(_slope_matrix(l))
+                self.register_buffer(f"slopes_{l}", slopes, persistent=False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the harmonics (..., 2l + 1) of every degree at vectors (..., 3)."""
@@ -109,6 +123,16 @@ class SolidHarmonics(nn.Module):
             monomials = power[..., a, 0] * power[..., b, 1] * power[..., c, 2]
             harmonics.append(monomials @ getattr(self, f"matrix_{l}"))
         return harmonics
+
+    def slopes(self, harmonics: list[Tensor]) -> list[Tensor]:
+        """Return the gradients (..., 3, 2l + 1) of harmonics: those of a degree less, mixed."""
+        gradients = [
+            torch.zeros_like(harmonics[0])[..., None, :].expand(*harmonics[0].shape[:-1], 3, 1)
+        ]
+        for l in range(1, self.max_l + 1):
+            mixed = harmonics[l - 1] @ getattr(self, f"slopes_{l}")
+            gradients.append(mixed.unflatten(-1, (3, 2 * l + 1)))
+        return gradients
 
 
 class SolidWavelets(nn.Module):
@@ -171,3 +195,19 @@ def _harmonic_matrix(exponents: np.ndarray) -> np.ndarray:
     points = np.random.default_rng(0).normal(size=(3, 4 * len(exponents)))
     monomials = np.prod(points[:, None] ** exponents.T[:, :, None], axis=0)
     return np.linalg.lstsq(monomials.T, solid_harmonics(points, l).T, rcond=None)[0]
+
+
+def _slope_matrix(l: int) -> np.ndarray:
+    """Return the coefficients (2l - 1, 3 (2l + 1)) of gradients in harmonics of degree l - 1."""
+    exponents = _monomials(l)
+    matrix = _harmonic_matrix(exponents)
+    points = np.random.default_rng(1).normal(size=(3, 8 * l))
+    gradients = []
+    for axis in range(3):
+        lowered = exponents.copy()
+        lowered[:, axis] = np.maximum(lowered[:, axis] - 1, 0)
+        monomials = exponents[:, axis] * np.prod(points.T[:, None] ** lowered, axis=2)
+        gradients.append(monomials @ matrix)
+    return np.linalg.lstsq(
+        solid_harmonics(points, l - 1).T, np.concatenate(gradients, axis=1), rcond=None
+    )[0]

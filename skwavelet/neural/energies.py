@@ -58,7 +58,7 @@ class NetworkAtomEnergies(AtomEnergies):
     Parameters
     ----------
     network : NetworkRegressor
-        Without pooling, and with a readout of every atom.
+        With a readout of every atom.
     """
 
     def __init__(self, network: NetworkRegressor):
@@ -67,7 +67,7 @@ class NetworkAtomEnergies(AtomEnergies):
     @property
     def interaction_range(self) -> float:
         """Distance (Å) beyond which atoms do not change the energy of an atom."""
-        return self.network.n_layers * self.network.cutoff_
+        return self.network._interaction_range()
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -84,16 +84,16 @@ class NetworkAtomEnergies(AtomEnergies):
     def virials(self, atoms: Atoms) -> np.ndarray:
         """Return the virials (N, 3, 3) of all atoms, minus the derivatives by strain (eV)."""
         batch, _ = self.network._batch_of(atoms)
-        strain = batch.positions.new_zeros(1, 3, 3).requires_grad_()
-        energies = self.network.module_.of_atoms(batch.strained(strain))
+        leaves = [pairs.vectors.requires_grad_() for pairs in batch.pairs]
+        energies = self.network.module_.of_atoms(batch)
         # Forward derivatives by two reverse ones: the first is linear in its cotangents.
         weights = torch.zeros_like(energies, requires_grad=True)
-        (total,) = torch.autograd.grad(
-            energies, strain, weights, create_graph=True, materialize_grads=True
+        gradients = torch.autograd.grad(
+            energies, leaves, weights, create_graph=True, materialize_grads=True
         )
         slopes = [
             torch.autograd.grad(one, weights, retain_graph=True, materialize_grads=True)[0]
-            for one in total.flatten()
+            for one in batch.strains_of(gradients).flatten()
         ]
         return -self.network.scale_ * _array(torch.stack(slopes, dim=1)).reshape(-1, 3, 3)
 
@@ -102,13 +102,13 @@ class NetworkAtomEnergies(AtomEnergies):
     ) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the energy of the first atoms of a structure, and its gradients."""
         batch, shifts = self.network._batch_of(atoms)
-        positions = batch.positions.requires_grad_()
-        strain = positions.new_zeros(1, 3, 3).requires_grad_()
-        energies = self.network.module_.of_atoms(batch.strained(strain))[:n_atoms]
-        gradients = torch.autograd.grad(energies.sum(), [positions, strain], materialize_grads=True)
+        leaves = [pairs.vectors.requires_grad_() for pairs in batch.pairs]
+        energies = self.network.module_.of_atoms(batch)[:n_atoms]
+        gradients = torch.autograd.grad(energies.sum(), leaves, materialize_grads=True)
         scale = self.network.scale_
         energy = shifts[:n_atoms].sum() + scale * _array(energies).sum()
-        return float(energy), scale * _array(gradients[0]), scale * _array(gradients[1][0])
+        forces, strains = batch.forces_of(gradients), batch.strains_of(gradients)
+        return float(energy), -scale * _array(forces), scale * _array(strains[0])
 
 
 def _array(tensor: Tensor) -> np.ndarray:

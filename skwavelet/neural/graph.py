@@ -1,8 +1,7 @@
-"""Structures as padded neighbourhoods, and batches of them as tensors.
+"""Structures as lists of pairs of neighbours, and batches of them as tensors.
 
-Every atom has a row of K slots for its neighbours, K the largest number in the batch, so that
-sums over neighbours and over pairs of neighbours are matrix products: O(atoms x neighbours^2),
-without a loop over atoms or an index per triplet.
+Networks see nothing of a structure but its elements and the vectors of its pairs: moving atoms and
+straining cells, of whatever periods, are both changes of these vectors, and are linear in them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from skwavelet.structures.neighborhoods import Neighborhoods
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The neighbourhoods of one structure.
+    """The pairs of neighbours of one structure.
 
     Attributes
     ----------
@@ -28,33 +27,25 @@ class Graph:
         Place of the structure in its sequence, for messages.
     species : ndarray of shape (N,)
         Number of each atom's element.
-    positions : ndarray of shape (N, 3)
-    neighbors : ndarray of shape (N, K)
-        Atoms in the slots; the atom itself in empty ones.
-    offsets : ndarray of shape (N, K, 3)
-        Period (Å) added to the neighbour's position.
-    filled : ndarray of shape (N, K)
-        Whether a slot holds a neighbour.
+    pairs : tuple of Neighborhoods
+        Within each of the reaches that were asked for.
     volume: float
         Of the cell (Å^3); 1 where not all directions are periodic, and no stress is defined.
     """
 
     index: int
     species: np.ndarray
-    positions: np.ndarray
-    neighbors: np.ndarray
-    offsets: np.ndarray
-    filled: np.ndarray
+    pairs: tuple[Neighborhoods, ...]
     volume: float
 
 
-def build_graph(structure: Structure, cutoff: float, elements: Sequence[int]) -> Graph:
-    """Find the neighbours closer than ``cutoff`` (Å), periodic images included.
+def build_graph(structure: Structure, reaches: Sequence[float], elements: Sequence[int]) -> Graph:
+    """Find the neighbours closer than each of some reaches (Å), periodic images included.
 
     Parameters
     ----------
     structure : Structure
-    cutoff : float
+    reaches : sequence of float
     elements : sequence of int
         Atomic numbers in increasing order, all that occur among them.
 
@@ -63,20 +54,48 @@ def build_graph(structure: Structure, cutoff: float, elements: Sequence[int]) ->
     ValueError
         If two atoms stand at the same place.
     """
-    hoods = Neighborhoods(structure, cutoff)
-    counts = np.bincount(hoods.centers, minlength=len(structure))
-    slots = np.arange(len(hoods.centers)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (len(structure), int(counts.max()))
-    neighbors = np.repeat(np.arange(shape[0])[:, None], shape[1], axis=1)
-    neighbors[hoods.centers, slots] = hoods.neighbors
-    direct = structure.positions[hoods.neighbors] - structure.positions[hoods.centers]
-    offsets = np.zeros((*shape, 3))
-    offsets[hoods.centers, slots] = hoods.vectors - direct
-    filled = np.zeros(shape, dtype=bool)
-    filled[hoods.centers, slots] = True
-    species = np.searchsorted(elements, structure.numbers)
+    pairs = tuple(Neighborhoods(structure, reach) for reach in reaches)
     volume = abs(np.linalg.det(structure.cell)) if structure.pbc.all() else 1.0
-    return Graph(structure.index, species, structure.positions, neighbors, offsets, filled, volume)
+    return Graph(structure.index, np.searchsorted(elements, structure.numbers), pairs, volume)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of neighbours of a batch, sorted by their first atom.
+
+    Attributes
+    ----------
+    starts : Tensor of shape (N + 1,)
+        First pair of every atom.
+    centers, neighbors : Tensor of shape (P,)
+        Atoms of the pairs.
+    vectors : Tensor of shape (P, 3)
+        From centre to neighbour (Å).
+    """
+
+    starts: Tensor
+    centers: Tensor
+    neighbors: Tensor
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, centers: Tensor, neighbors: Tensor, vectors: Tensor, n_atoms: int) -> Pairs:
+        """Return pairs that are sorted by their centres."""
+        counts = torch.bincount(centers, minlength=n_atoms)
+        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return cls(starts, centers, neighbors, vectors)
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Return the pairs as rows (N, K) of every atom, padded, and which places hold a pair."""
+        counts = self.starts.diff()
+        width = int(counts.max()) if len(self.centers) else 0
+        places = self.starts[:-1, None] + torch.arange(width, device=self.centers.device)
+        filled = places < self.starts[1:, None]
+        return torch.where(filled, places, 0), filled
+
+    def to(self, device: torch.device) -> Pairs:
+        """Return the pairs on a device."""
+        return Pairs(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +105,8 @@ class Batch:
     Attributes
     ----------
     species : Tensor of shape (N,)
-    positions : Tensor of shape (N, 3)
-    neighbors : Tensor of shape (N, K)
-    offsets : Tensor of shape (N, K, 3)
-    filled : Tensor of shape (N, K)
+    pairs : tuple of Pairs
+        Within each of the reaches of the network.
     structure : Tensor of shape (N,)
         Number of the structure of each atom.
     sizes : Tensor of shape (B,)
@@ -99,10 +116,7 @@ class Batch:
     """
 
     species: Tensor
-    positions: Tensor
-    neighbors: Tensor
-    offsets: Tensor
-    filled: Tensor
+    pairs: tuple[Pairs, ...]
     structure: Tensor
     sizes: Tensor
     volumes: Tensor
@@ -112,22 +126,34 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
-
-    def strained(self, strain: Tensor) -> Batch:
-        """Return the batch with every structure strained by its part of (B, 3, 3)."""
-        strain = strain[self.structure]
-        return replace(
-            self,
-            positions=self.positions + torch.einsum("na,nab->nb", self.positions, strain),
-            offsets=self.offsets + torch.einsum("nka,nab->nkb", self.offsets, strain),
+        return Batch(
+            self.species.to(device),
+            tuple(pairs.to(device) for pairs in self.pairs),
+            self.structure.to(device),
+            self.sizes.to(device),
+            self.volumes.to(device),
         )
 
-    def vectors(self) -> Tensor:
-        """Return the vectors (N, K, 3) from atoms to what is in their slots (Å)."""
-        # index_select has a faster double derivative than fancy indexing.
-        there = self.positions.index_select(0, self.neighbors.reshape(-1))
-        return there.view(self.offsets.shape) - self.positions[:, None] + self.offsets
+    def with_vectors(self, vectors: Sequence[Tensor]) -> Batch:
+        """Return the batch with other vectors of its pairs."""
+        pairs = zip(self.pairs, vectors, strict=True)
+        return replace(self, pairs=tuple(replace(p, vectors=v) for p, v in pairs))
+
+    def forces_of(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return minus the gradient (N, 3) by positions, of gradients (P, 3) by the vectors."""
+        forces = self.volumes.new_zeros(len(self.species), 3)
+        for pairs, gradient in zip(self.pairs, gradients, strict=True):
+            forces = forces.index_add(0, pairs.centers, gradient)
+            forces = forces.index_add(0, pairs.neighbors, -gradient)
+        return forces
+
+    def strains_of(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return the gradient (B, 3, 3) by a strain of each structure, likewise."""
+        strains = self.volumes.new_zeros(len(self), 9)
+        for pairs, gradient in zip(self.pairs, gradients, strict=True):
+            products = (pairs.vectors.detach()[:, :, None] * gradient[:, None]).flatten(1)
+            strains = strains.index_add(0, self.structure[pairs.centers], products)
+        return strains.view(-1, 3, 3)
 
     def sums(self, values: Tensor) -> Tensor:
         """Add the rows (N, ...) of the atoms of each structure up to (B, ...)."""
@@ -136,23 +162,28 @@ class Batch:
 
 
 def collate(graphs: Sequence[Graph], dtype: torch.dtype) -> Batch:
-    """Put the neighbourhoods of structures into one batch."""
+    """Put structures into one batch."""
     sizes = np.array([len(graph.species) for graph in graphs])
     starts = np.cumsum(sizes) - sizes
-    shape = (int(sizes.sum()), max(graph.neighbors.shape[1] for graph in graphs))
-    neighbors = np.repeat(np.arange(shape[0])[:, None], shape[1], axis=1)
-    offsets, filled = np.zeros((*shape, 3)), np.zeros(shape, dtype=bool)
-    for graph, start, size in zip(graphs, starts, sizes, strict=True):
-        here = (slice(start, start + size), slice(graph.neighbors.shape[1]))
-        neighbors[here] = graph.neighbors + start
-        offsets[here] = graph.offsets
-        filled[here] = graph.filled
+    pairs = []
+    for level in range(len(graphs[0].pairs)):
+        parts = [graph.pairs[level] for graph in graphs]
+        shifts = np.repeat(starts, [len(part.centers) for part in parts])
+        centers, neighbors, vectors = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("centers", "neighbors", "vectors")
+        )
+        pairs.append(
+            Pairs.of(
+                torch.from_numpy(centers + shifts),
+                torch.from_numpy(neighbors + shifts),
+                torch.from_numpy(vectors).to(dtype),
+                int(sizes.sum()),
+            )
+        )
     return Batch(
         torch.from_numpy(np.concatenate([graph.species for graph in graphs])),
-        torch.from_numpy(np.concatenate([graph.positions for graph in graphs])).to(dtype),
-        torch.from_numpy(neighbors),
-        torch.from_numpy(offsets).to(dtype),
-        torch.from_numpy(filled),
+        tuple(pairs),
         torch.from_numpy(np.repeat(np.arange(len(graphs)), sizes)),
         torch.from_numpy(sizes),
         torch.tensor([graph.volume for graph in graphs], dtype=dtype),

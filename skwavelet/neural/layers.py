@@ -1,92 +1,21 @@
-"""Geometry and message layers of the angular network."""
+"""Message layers of the angular network."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from skwavelet.neural.bases import (
-    GaussianBasis,
-    RadialBasis,
-    SolidHarmonics,
-    cosine_cutoff,
-    lengths,
-    shifted_softplus,
-)
+from skwavelet.neural.bases import shifted_softplus
+from skwavelet.neural.geometry import Surroundings
+from skwavelet.neural.invariants import MomentProducts
+from skwavelet.neural.moments import Basis, moments
 
 
 def gather(values: Tensor, neighbors: Tensor) -> Tensor:
-    """Return the rows (N, K, ...) of ``values`` (N, ...) in the slots of neighbours (N, K)."""
+    """Return the rows (N, K, ...) of ``values`` (N, ...) in the places of neighbours (N, K)."""
     # index_select has a faster double derivative than fancy indexing.
     rows = values.index_select(0, neighbors.reshape(-1))
     return rows.view(*neighbors.shape, *values.shape[1:])
-
-
-@dataclass(frozen=True, eq=False)
-class Surroundings:
-    """What the angular layers know of the geometry.
-
-    Attributes
-    ----------
-    neighbors : Tensor of shape (N, K)
-    switch : Tensor of shape (N, K)
-        Cutoff function of the distances; 0 in empty slots.
-    radial : Tensor of shape (N, K, n_radial)
-        Gaussians of the logarithms of the distances.
-    angular : Tensor of shape (N, K, K, n_angular)
-        Gaussians of cos(angle j i k) for the slots k and j; 0 where they are the same.
-    harmonics : list of Tensor of shape (N, K, 2l + 1)
-        Spherical harmonics of the directions, with sum_m Y_lm(u) Y_lm(v) = P_l(u v).
-    """
-
-    neighbors: Tensor
-    switch: Tensor
-    radial: Tensor
-    angular: Tensor | None
-    harmonics: list[Tensor] | None
-
-
-class Geometry(nn.Module):
-    """What the layers of one resolution share.
-
-    Parameters
-    ----------
-    cutoff : float
-        Å.
-    start : float
-        Centre of the first radial Gaussian (Å), greater than 0.
-    n_radial, n_angular : int
-        Number of Gaussians, or of Legendre polynomials; ``n_angular=0`` leaves the angles out.
-    legendre : bool
-        Whether angles enter by spherical harmonics rather than by Gaussians.
-    """
-
-    def __init__(self, cutoff: float, start: float, n_radial: int, n_angular: int, legendre: bool):
-        super().__init__()
-        self.cutoff = cutoff
-        self.radial = RadialBasis(n_radial, start, cutoff)
-        self.harmonics = SolidHarmonics(n_angular - 1) if legendre else None
-        self.angular = GaussianBasis(n_angular, -1, 1) if n_angular and not legendre else None
-
-    def forward(self, vectors: Tensor, neighbors: Tensor, filled: Tensor) -> Surroundings:
-        """Evaluate at vectors (N, K, 3) to the neighbours (N, K)."""
-        distances = lengths(vectors)
-        directions = vectors / distances[..., None]
-        switch = cosine_cutoff(distances, self.cutoff) * filled
-        angular = harmonics = None
-        if self.angular is not None:
-            cosines = directions @ directions.transpose(1, 2)
-            others = ~torch.eye(vectors.shape[1], dtype=torch.bool, device=vectors.device)
-            angular = self.angular(cosines) * others[..., None]
-        if self.harmonics is not None:
-            harmonics = [
-                math.sqrt(4 * math.pi / (2 * l + 1)) * values
-                for l, values in enumerate(self.harmonics(directions))
-            ]
-        return Surroundings(neighbors, switch, self.radial(distances), angular, harmonics)
 
 
 class _Update(nn.Module):
@@ -102,8 +31,12 @@ class _Update(nn.Module):
 
     def forward(self, message: Tensor) -> Tensor:
         """Return changes (N, width) of the features for messages (N, n_inputs)."""
-        size = (1 + message.square().mean(dim=-1, keepdim=True)).sqrt()
-        return self.outer(shifted_softplus(self.inner(message / size)))
+        return self.outer(shifted_softplus(self.inner(bounded(message, dim=-1))))
+
+
+def bounded(values: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Return values divided by (1 + their mean square)^(1/2)."""
+    return values * (1 + values.square().mean(dim=dim, keepdim=True)).rsqrt()
 
 
 class GaussianAngularLayer(nn.Module):
@@ -144,9 +77,9 @@ class GaussianAngularLayer(nn.Module):
                 self.partner = nn.Linear(width, width)
 
     def forward(
-        self, features: Tensor, moments: list[Tensor], around: Surroundings
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return new features (N, width), and the empty list of moments."""
+        self, features: Tensor, moments: Tensor | None, around: Surroundings
+    ) -> tuple[Tensor, None]:
+        """Return new features (N, width), and no moments."""
         filters = self.filters(features, around)
         carried = self.features(features)
         if self.messages == "center":
@@ -154,13 +87,13 @@ class GaussianAngularLayer(nn.Module):
         else:
             carried = gather(carried, around.neighbors) * around.switch[..., None]
             message = (filters * carried).sum(dim=1)
-        return features + self.update(message), moments
+        return features + self.update(message), None
 
     def filters(self, features: Tensor, around: Surroundings) -> Tensor:
         """Return the filters (N, K, width), summed over the second neighbour."""
         inner = shifted_softplus(self.pair(around.radial))
-        if self.n_angular:
-            triplets = self._triplets(around.radial, around.angular)
+        if around.angular is not None:
+            triplets = _triplets(self.triplet, around.radial, around.angular)
             weights = around.switch[..., None]
             if self.messages == "both":
                 partner = gather(self.partner(features), around.neighbors)
@@ -171,92 +104,144 @@ class GaussianAngularLayer(nn.Module):
 
     def triplet_filters(self, radial: Tensor, angular: Tensor) -> Tensor:
         """Return Theta ssp(h) (n_distances, n_cosines, width) without the bias of Theta."""
-        return self._triplets(radial, angular) @ self.mix.weight.T
-
-    def _triplets(self, radial: Tensor, angular: Tensor) -> Tensor:
-        """Return ssp(h) (..., K, J, width) of Gaussians (..., K, n_radial), (..., J, n_angular)."""
-        contracted = self.triplet(radial).unflatten(-1, (self.n_angular, -1))
-        return shifted_softplus(angular @ contracted)
+        return _triplets(self.triplet, radial, angular) @ self.mix.weight.T
 
 
-class LegendreAngularLayer(nn.Module):
-    """Messages through learned three-body filters in Legendre polynomials (6.4).
+def _triplets(dense: nn.Linear, radial: Tensor, angular: Tensor) -> Tensor:
+    """Return ssp(h) (..., K, J, width) of Gaussians (..., K, n_radial), (..., J, n_angular).
 
-    The message to atom i is a learned combination, per channel, of
+    Theta~ is contracted with the radial Gaussians once per pair.
+    """
+    contracted = dense(radial).unflatten(-1, (angular.shape[-1], -1))
+    return shifted_softplus(angular @ contracted)
 
-        sum_jk f_ij f_ik R_l(r_ij) R'_l(r_ik) P_l(cos jik) (W X)_j (W X)_k,    l < n_angular,
 
-    and of sum_k f_ik R_0(r_ik) (W X)_k; R' is R with the channels mixed. By the addition theorem
-    of spherical harmonics the double sum is a scalar product, sum_m A_ilm (M_l A)_ilm, of moments
+class LiteralAngularLayer(nn.Module):
+    """Messages of (6.12)-(6.16) to the letter.
 
-        A_ilm = sum_k f_ik R_l(r_ik) Y_lm(u_ik) (W X)_k,
+    With G the Gaussians of a distance and of a cosine,
 
-    so that the cost is proportional to the neighbours and not to their pairs. The terms j = k are
-    part of it. Any layer but the first adds to its moments those A' of the layer before, of the
-    atom itself and, in fewer channels, of its neighbours,
+        X_i + W_2 ssp(W_1 X_i * sum_jk f_ij f_ik Theta ssp(Theta~ (G(r_ik) x G(cos jik)))),
 
-        (O_l A')_ilm + V_l sum_k f_ik T_l(r_ik) (S_l A')_klm,    l > 0,
-
-    which tells how the surroundings of two neighbours are turned to each other.
+    so that an atom with less than two neighbours gets no message.
 
     Parameters
     ----------
     width : int
     n_radial, n_angular : int
+    """
+
+    def __init__(self, width: int, n_radial: int, n_angular: int):
+        super().__init__()
+        self.triplet = nn.Linear(n_radial, n_angular * width, bias=False)
+        self.mix = nn.Linear(width, width, bias=False)
+        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(
+        self, features: Tensor, moments: Tensor | None, around: Surroundings
+    ) -> tuple[Tensor, None]:
+        """Return new features (N, width), and no moments."""
+        assert around.angular is not None  # networks of this basis compute them
+        triplets = _triplets(self.triplet, around.radial, around.angular)
+        switch = around.switch
+        # The place j = k has angular Gaussians 0, and ssp(0) = 0.
+        filters = torch.einsum("nkjc,nk,nj->nc", triplets, switch, switch)
+        message = self.mix(filters) * features
+        return features + self.outer(shifted_softplus(self.inner(message))), None
+
+    def triplet_filters(self, radial: Tensor, angular: Tensor) -> Tensor:
+        """Return Theta ssp(h), (n_distances, n_cosines, width)."""
+        return _triplets(self.triplet, radial, angular) @ self.mix.weight.T
+
+
+class DegreeLinear(nn.Module):
+    """A matrix for each degree of moments, the same for all their components.
+
+    Parameters
+    ----------
+    degrees : Tensor of shape (M,)
+    n_inputs, n_outputs : int
+    """
+
+    degrees: Tensor
+
+    def __init__(self, degrees: Tensor, n_inputs: int, n_outputs: int):
+        super().__init__()
+        n_degrees = int(degrees.max()) + 1
+        self.weight = nn.Parameter(torch.empty(n_degrees, n_inputs, n_outputs))
+        bound = n_inputs**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        self.register_buffer("degrees", degrees, persistent=False)
+
+    def forward(self, moments: Tensor) -> Tensor:
+        """Return moments (M, N, n_outputs) of moments (M, N, n_inputs)."""
+        return torch.bmm(moments, self.weight.index_select(0, self.degrees))
+
+
+class LegendreAngularLayer(nn.Module):
+    """Messages through learned filters of up to four bodies, in spherical harmonics (6.4).
+
+    With X the features, W their linear map and f the cutoff function, the moments of atom i are
+
+        A_ilm = sum_k f_ik R_l(r_ik) Y_lm(u_ik) (W X)_k,    l < n_angular,
+
+    and in any layer but the first, which takes the moments A' of the layer before, also what
+    those of the atom itself and, in fewer channels, of its neighbours are,
+
+        O_l A'_ilm + V_l [o_l S_l A'_ilm + sum_k f_ik T_l(r_ik) S_l A'_klm],    O, o diagonal,
+
+    which tells how the surroundings of two neighbours are turned to each other. The message holds
+    A_i00 and the products of two and three of the moments, with channels mixed and their size
+    bounded (`MomentProducts`). By the addition theorem, products of two are double sums over
+    neighbours j and k with P_l(cos jik), at a cost proportional to the neighbours and not to
+    their pairs; terms j = k are part of it.
+
+    Parameters
+    ----------
+    width : int
+    n_radial : int
+    degrees : Tensor of shape (M,)
     first : bool
         Whether no layer comes before.
     """
 
-    def __init__(self, width: int, n_radial: int, n_angular: int, first: bool):
+    def __init__(self, width: int, n_radial: int, degrees: Tensor, first: bool):
         super().__init__()
-        self.n_angular = n_angular
+        self.n_degrees, self.n_sent = int(degrees.max()) + 1, 0 if first else max(1, width // 4)
+        n_mixed = max(1, width // 2)
         self.features = nn.Linear(width, width)
-        self.radial = nn.Linear(n_radial, n_angular * width, bias=False)
-        self.mix = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(n_angular))
-        self.update = _Update((n_angular + 1) * width, width)
+        self.radial = nn.Linear(n_radial, self.n_degrees * width, bias=False)
         nn.init.normal_(self.radial.weight, std=0.5)
-        n_carried = 0 if first else n_angular - 1
-        self.carriers = nn.ModuleList(_MomentCarrier(width, n_radial) for _ in range(n_carried))
+        if not first:
+            self.kept = nn.Parameter(torch.ones(self.n_degrees, 1, width))
+            self.send = DegreeLinear(degrees, width, self.n_sent)
+            self.kept_sent = nn.Parameter(torch.ones(self.n_degrees, 1, self.n_sent))
+            self.filters = nn.Linear(n_radial, self.n_degrees * self.n_sent, bias=False)
+            nn.init.normal_(self.filters.weight, std=0.5)
+            self.receive = DegreeLinear(degrees, self.n_sent, width)
+        self.mix = DegreeLinear(degrees, width, n_mixed)
+        self.products = MomentProducts(degrees)
+        self.update = _Update(width + self.products.n_outputs * n_mixed, width)
 
     def forward(
-        self, features: Tensor, moments: list[Tensor], around: Surroundings
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return new features (N, width) and moments, of which the first layer takes none.
+        self, features: Tensor, before: Tensor | None, around: Basis
+    ) -> tuple[Tensor, Tensor]:
+        """Return new features (N, width) and moments (M, N, width), taking those of before."""
+        carried = self.features(features)
+        weights = self._by_degree(self.radial)
+        n_moments = len(around.degrees)
+        if before is None:
+            nothing = carried.new_zeros(n_moments, len(carried), 0)
+            own, _ = moments(around, carried, weights, nothing, weights[:, :, :0])
+        else:
+            sent = self.send(before)
+            own, received = moments(around, carried, weights, sent, self._by_degree(self.filters))
+            received = received + self.kept_sent.index_select(0, around.degrees) * sent
+            own = own + self.kept.index_select(0, around.degrees) * before
+            own = own + self.receive(received)
+        products = self.products(bounded(self.mix(own), dim=(0, 2)))
+        return features + self.update(torch.cat([own[0], products], dim=1)), own
 
-        Moments are a list of tensors (N, 2l + 1, width), l = 1 ... n_angular - 1.
-        """
-        carried = gather(self.features(features), around.neighbors) * around.switch[..., None]
-        weights = self.radial(around.radial).unflatten(-1, (self.n_angular, -1))
-        weights = weights * carried[:, :, None]
-        assert around.harmonics is not None  # networks of this basis compute them
-        sums = [
-            harmonics.transpose(1, 2) @ weights[:, :, l]
-            for l, harmonics in enumerate(around.harmonics)
-        ]
-        for l, carrier in enumerate(self.carriers, start=1):
-            sums[l] = sums[l] + carrier(moments[l - 1], around)
-        products = [
-            0.3 * (moment * mix(moment)).sum(dim=1)
-            for moment, mix in zip(sums, self.mix, strict=True)
-        ]
-        message = torch.cat([sums[0][:, 0], *products], dim=1)
-        return features + self.update(message), sums[1:]
-
-
-class _MomentCarrier(nn.Module):
-    """What the moments of one degree add to those of the next layer, at the atom and around it."""
-
-    def __init__(self, width: int, n_radial: int):
-        super().__init__()
-        n_sent = max(1, width // 4)
-        self.own = nn.Linear(width, width, bias=False)
-        self.send = nn.Linear(width, n_sent, bias=False)
-        self.radial = nn.Linear(n_radial, n_sent, bias=False)
-        self.receive = nn.Linear(n_sent, width, bias=False)
-        nn.init.normal_(self.radial.weight, std=0.5)
-
-    def forward(self, moments: Tensor, around: Surroundings) -> Tensor:
-        """Return (N, 2l + 1, width) for moments of that shape."""
-        filters = self.radial(around.radial) * around.switch[..., None]
-        sent = gather(self.send(moments), around.neighbors) * filters[:, :, None]
-        return self.own(moments) + self.receive(sent.sum(dim=1))
+    def _by_degree(self, dense: nn.Linear) -> Tensor:
+        """Return the weights (n_radial, L, C) of radial functions for every degree."""
+        return dense.weight.T.unflatten(1, (self.n_degrees, -1))

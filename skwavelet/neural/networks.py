@@ -10,9 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from skwavelet.neural.bases import SolidWavelets, cosine_cutoff, lengths, shifted_softplus
-from skwavelet.neural.graph import Batch
-from skwavelet.neural.layers import GaussianAngularLayer, Geometry, LegendreAngularLayer, gather
-from skwavelet.neural.pooling import AtomPooling
+from skwavelet.neural.geometry import GaussianGeometry, HarmonicGeometry
+from skwavelet.neural.graph import Batch, Pairs
+from skwavelet.neural.layers import (
+    GaussianAngularLayer,
+    LegendreAngularLayer,
+    LiteralAngularLayer,
+    gather,
+)
+from skwavelet.neural.pooling import AtomPooling, Nodes
 
 # Added to squared moduli that are about 1, which have no derivative at 0.
 _MODULUS_FLOOR = 1e-4
@@ -39,11 +45,13 @@ class AngularModule(nn.Module):
     width, n_layers, n_radial, n_angular : int
     cutoff, start : float
         Largest distance, and centre of the first radial Gaussian (Å).
-    basis : {"legendre", "gaussian"}
+    basis : {"legendre", "gaussian", "literal"}
     messages : {"both", "neighbor", "center"}
         See `GaussianAngularLayer`.
-    nodes : sequence of int
-        Number of nodes that the atoms, then the nodes, are pooled to.
+    n_pools : int
+        How often atoms, then nodes, are pooled.
+    crowding : float
+        See `HarmonicGeometry`.
     """
 
     def __init__(
@@ -58,55 +66,80 @@ class AngularModule(nn.Module):
         start: float,
         basis: str,
         messages: str,
-        nodes: Sequence[int] = (),
+        n_pools: int = 0,
+        crowding: float = 1.0,
     ):
         super().__init__()
         self.embedding = nn.Embedding(n_elements, width)
-        legendre = basis == "legendre" and n_angular > 0
-        # At equal density, half as many nodes are 2^(1/3) times as far apart.
-        reaches = [cutoff * 2 ** (level / 3) for level in range(len(nodes) + 1)]
-        # Nodes may lie closer to each other than atoms do.
-        starts = [start] + [0.1 * reach for reach in reaches[1:]]
-        self.geometries = nn.ModuleList(
-            Geometry(reach, first, n_radial, n_angular, legendre)
-            for reach, first in zip(reaches, starts, strict=True)
+        harmonic = basis == "legendre" and n_angular > 0
+        self.reaches = [cutoff * 2**level for level in range(n_pools + 1)]
+        geometries: list[HarmonicGeometry | GaussianGeometry] = []
+        levels = []
+        for level, reach in enumerate(self.reaches):
+            # Nodes may lie closer to each other than atoms do.
+            first = 0.1 * reach if level else start
+            sizes = reach, first, n_radial, n_angular
+            if harmonic:
+                geometry = HarmonicGeometry(*sizes, crowding)
+                layers = [
+                    LegendreAngularLayer(width, n_radial, geometry.degrees, first=number == 0)
+                    for number in range(n_layers)
+                ]
+                geometries.append(geometry)
+            else:
+                geometries.append(GaussianGeometry(*sizes, literal=basis == "literal"))
+                layers = [
+                    LiteralAngularLayer(width, n_radial, n_angular)
+                    if basis == "literal"
+                    else GaussianAngularLayer(width, n_radial, n_angular, messages)
+                    for _ in range(n_layers)
+                ]
+            levels.append(nn.ModuleList(layers))
+        self.geometries, self.levels = nn.ModuleList(geometries), nn.ModuleList(levels)
+        self.readouts = nn.ModuleList(
+            nn.Linear(width, 1) if basis == "literal" else Readout(width, max(1, width // 2))
+            for _ in self.reaches
         )
-        self.levels = nn.ModuleList(
-            nn.ModuleList(
-                LegendreAngularLayer(width, n_radial, n_angular, first=number == 0)
-                if legendre
-                else GaussianAngularLayer(width, n_radial, n_angular, messages)
-                for number in range(n_layers)
-            )
-            for _ in reaches
-        )
-        self.readouts = nn.ModuleList(Readout(width, max(1, width // 2)) for _ in reaches)
-        self.pools = nn.ModuleList(
-            AtomPooling(width, n_nodes, reach)
-            for n_nodes, reach in zip(nodes, reaches, strict=False)
-        )
+        self.pools = nn.ModuleList(AtomPooling(width, reach / 2) for reach in self.reaches[:-1])
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return one number per structure (B,), and the sum of the auxiliary losses of pooling."""
-        features = self._message(0, self.embedding(batch.species), batch)
+        """Return one number per structure (B,), and the mean entropy of the shares of pooling."""
+        energies, entropies = self._run(batch)
+        losses = (batch.sums(entropies) / batch.sizes).mean()
         # Sums of many atoms need more digits than their terms.
-        total = batch.sums(self.readouts[0](features).double())
-        losses = features.new_zeros(())
-        for level, pool in enumerate(self.pools, start=1):
-            features, batch, loss = pool(features, batch)
-            features = self._message(level, features, batch)
-            numbers = batch.sums(self.readouts[level](features).double())
-            total, losses = total + numbers, losses + loss
-        return total, losses
+        return batch.sums(energies.double()), losses
 
     def of_atoms(self, batch: Batch) -> Tensor:
         """Return one number per atom (N,), whose sums are those of the structures."""
-        return self.readouts[0](self._message(0, self.embedding(batch.species), batch))
+        return self._run(batch)[0]
 
-    def _message(self, level: int, features: Tensor, batch: Batch) -> Tensor:
+    def _run(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return numbers and entropies of the atoms (N,)."""
+        features = self._message(0, self.embedding(batch.species), batch.pairs[0], None)
+        energies = self.readouts[0](features).flatten()
+        entropies = torch.zeros_like(energies)
+        if not self.pools:
+            return energies, entropies
+        sites = torch.arange(len(features), device=features.device)
+        nodes = Nodes(features, sites, features.new_zeros(len(sites), 3), torch.ones_like(energies))
+        pairs = batch.pairs[0]
+        for level, pooling in enumerate(self.pools, start=1):
+            before = nodes.sites
+            nodes, entropy = pooling(nodes, pairs)
+            entropies = entropies.index_add(0, before, entropy)
+            pairs = nodes.pairs(batch.pairs[level], self.reaches[level])
+            features = self._message(level, nodes.features, pairs, nodes.activity)
+            nodes = replace(nodes, features=features)
+            numbers = nodes.activity * self.readouts[level](features).flatten()
+            energies = energies.index_add(0, nodes.sites, numbers)
+        return energies, entropies
+
+    def _message(
+        self, level: int, features: Tensor, pairs: Pairs, activity: Tensor | None
+    ) -> Tensor:
         """Return the features (N, width) after the layers of a level."""
-        around = self.geometries[level](batch.vectors(), batch.neighbors, batch.filled)
-        moments: list[Tensor] = []
+        around = self.geometries[level](pairs, activity)
+        moments = None
         for layer in self.levels[level]:
             features, moments = layer(features, moments, around)
         return features
@@ -180,15 +213,18 @@ class ScatteringModule(nn.Module):
 
     def layers(self, batch: Batch) -> list[Tensor]:
         """Return the features of the atoms: the embedding, then the modulus of every layer."""
-        vectors = batch.vectors()
-        switch = cosine_cutoff(lengths(vectors), self.reach) * batch.filled
+        places, filled = batch.pairs[0].rows()
+        neighbors = torch.where(filled, batch.pairs[0].neighbors[places], 0)
+        # Empty places get a vector of the cutoff's length, where nothing is singular.
+        vectors = torch.where(filled[:, :, None], batch.pairs[0].vectors[places], self.reach)
+        switch = cosine_cutoff(lengths(vectors), self.reach) * filled
         waves = (self.wavelets(vectors) * switch[..., None]).transpose(1, 2)
         inputs = self.embedding(batch.species)
         outputs = [inputs]
         for layer, spreads in enumerate(self.layer_spreads):
             if layer:
                 inputs = self.mixers[layer - 1](outputs[-1])
-            maps = waves @ gather(inputs, batch.neighbors)
+            maps = waves @ gather(inputs, neighbors)
             square = maps.new_zeros(len(maps), self.wavelets.n_outputs, maps.shape[-1])
             square = square.index_add(1, self.wavelets.output_of, maps.square()).flatten(1)
             modulus = (square / spreads**2 + _MODULUS_FLOOR**2).sqrt() - _MODULUS_FLOOR
@@ -213,7 +249,7 @@ class ScatteringModule(nn.Module):
 def energy_gradients(
     module: nn.Module, batch: Batch, *, create_graph: bool = False, strained: bool = False
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """Return the module's numbers with their gradients.
+    """Return the module's numbers with their forces and gradients by strain.
 
     Parameters
     ----------
@@ -228,21 +264,18 @@ def energy_gradients(
     Returns
     -------
     energies : Tensor of shape (B,)
-    gradients : Tensor of shape (N, 3)
-        With respect to the positions.
+    forces : Tensor of shape (N, 3)
+        Minus the gradient with respect to the positions.
     strains : Tensor of shape (B, 3, 3) or None
-        With respect to a homogeneous strain of each structure.
+        Gradient with respect to a homogeneous strain of each structure.
     losses : Tensor of shape ()
         Auxiliary losses.
     """
-    leaves = [batch.positions.detach().requires_grad_()]
-    moved = replace(batch, positions=leaves[0])
-    if strained:
-        leaves.append(leaves[0].new_zeros(len(batch), 3, 3).requires_grad_())
-        moved = moved.strained(leaves[1])
+    leaves = [pairs.vectors.detach().requires_grad_() for pairs in batch.pairs]
     with torch.enable_grad():
-        energies, losses = module(moved)
-        gradients, *strains = torch.autograd.grad(
+        energies, losses = module(batch.with_vectors(leaves))
+        gradients = torch.autograd.grad(
             energies.sum(), leaves, create_graph=create_graph, materialize_grads=True
         )
-    return energies, gradients, strains[0] if strained else None, losses
+    strains = batch.strains_of(gradients) if strained else None
+    return energies, batch.forces_of(gradients), strains, losses

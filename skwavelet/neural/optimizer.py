@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from skwavelet.neural.layers import DegreeLinear
+
 _MOMENTUM = 0.95
 _ADAM_DECAYS = (0.9, 0.999)
 # Coefficients of the iteration and number of its steps (K. Jordan, 2024).
@@ -24,7 +26,7 @@ class Muon(torch.optim.Optimizer):
     Parameters
     ----------
     module : nn.Module
-        Matrices are the weights of its dense layers with more than one output.
+        Matrices are the weights of its dense layers with more than one output, and of each degree.
     lr : float
         Root mean square change of a weight per step, about, at full momentum: matrices move by
         0.2 lr, as they do under Adam.
@@ -34,7 +36,7 @@ class Muon(torch.optim.Optimizer):
         matrices = [
             layer.weight
             for layer in module.modules()
-            if isinstance(layer, nn.Linear) and min(layer.weight.shape) > 1
+            if isinstance(layer, nn.Linear | DegreeLinear) and min(layer.weight.shape[-2:]) > 1
         ]
         chosen = {id(matrix) for matrix in matrices}
         others = [parameter for parameter in module.parameters() if id(parameter) not in chosen]
@@ -47,7 +49,8 @@ class Muon(torch.optim.Optimizer):
         by_shape: dict[tuple[int, int], list[Tensor]] = {}
         for matrix in matrices["params"]:
             if matrix.grad is not None:
-                by_shape.setdefault((min(matrix.shape), max(matrix.shape)), []).append(matrix)
+                sizes = matrix.shape[-2:]
+                by_shape.setdefault((min(sizes), max(sizes)), []).append(matrix)
         for shape, members in by_shape.items():
             self._step_matrices(members, shape, matrices["lr"])
         for parameter in others["params"]:
@@ -55,19 +58,22 @@ class Muon(torch.optim.Optimizer):
                 self._step_adam(parameter, others["lr"])
 
     def _step_matrices(self, members: Sequence[Tensor], shape: tuple[int, int], lr: float) -> None:
-        momenta, gradients = [], []
+        """Step matrices (m, n), (n, m) and stacks of them, all as one stack of wide ones."""
+        momenta: list[Tensor] = []
+        gradients: list[Tensor] = []
         for matrix in members:
             state = self.state[matrix]
             if not state:
                 state["momentum"] = torch.zeros_like(matrix)
             state["momentum"].lerp_(matrix.grad, 1 - _MOMENTUM)
-            wide = matrix.shape == shape
-            momenta.append(state["momentum"] if wide else state["momentum"].T)
-            gradients.append(matrix.grad if wide else matrix.grad.T)
-        ahead = torch.stack(gradients).lerp_(torch.stack(momenta), _MOMENTUM)
+            for stack, values in ((momenta, state["momentum"]), (gradients, matrix.grad)):
+                stack.append(_wide(values, shape))
+        ahead = torch.cat(gradients).lerp_(torch.cat(momenta), _MOMENTUM)
         changes = orthogonalized(ahead) * (0.2 * shape[1] ** 0.5)
-        for matrix, change in zip(members, changes, strict=True):
-            matrix.add_(change if matrix.shape == shape else change.T, alpha=-lr)
+        numbers = [len(stack) for stack in momenta]
+        for matrix, change in zip(members, changes.split(numbers), strict=True):
+            change = change if matrix.shape[-2:] == shape else change.mT
+            matrix.add_(change.reshape(matrix.shape), alpha=-lr)
 
     def _step_adam(self, parameter: Tensor, lr: float) -> None:
         state, (first, second) = self.state[parameter], _ADAM_DECAYS
@@ -80,6 +86,12 @@ class Muon(torch.optim.Optimizer):
         mean = state["mean"] / (1 - first ** state["step"])
         square = state["square"] / (1 - second ** state["step"])
         parameter.addcdiv_(mean, square.sqrt() + 1e-8, value=-lr)
+
+
+def _wide(matrices: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return a matrix or a stack of them as a stack (B, m, n) of that shape, m at most n."""
+    stack = matrices if matrices.dim() == 3 else matrices[None]
+    return stack if stack.shape[1:] == shape else stack.mT
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

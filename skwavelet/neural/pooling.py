@@ -1,103 +1,136 @@
-"""Pooling of atoms to fewer nodes, (6.17)-(6.19)."""
+"""Pooling of atoms to fewer nodes, after (6.17)-(6.19), at a cost proportional to the atoms.
+
+In the reference every atom is shared out among a fixed number of nodes, which are all neighbours of
+each other. Here the nodes stand for atoms: every atom is shared out among itself and the atoms
+around it, in learned parts. Atoms that keep little fade away, so that the number of nodes
+follows from the structure, cells may be periodic, and energies stay smooth.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from skwavelet.neural.bases import cosine_cutoff, lengths
-from skwavelet.neural.graph import Batch
-from skwavelet.neural.layers import gather
+from skwavelet.neural.graph import Pairs
+
+# A node with less than the first share of an atom is none, with more than the second a whole one.
+_FADING = (0.25, 0.75)
 
 
-def pool_atoms(assignment: Tensor, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return features and positions of the nodes.
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Atoms, or what stands for several of them.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n_nodes, width)
+    sites : Tensor of shape (n_nodes,)
+        Atom that a node belongs to.
+    shifts : Tensor of shape (n_nodes, 3)
+        Position of the node relative to its atom (Å).
+    activity : Tensor of shape (n_nodes,)
+        1 for a whole node, and less for one that fades away.
+    """
+
+    features: Tensor
+    sites: Tensor
+    shifts: Tensor
+    activity: Tensor
+
+    def pairs(self, of_atoms: Pairs, reach: float) -> Pairs:
+        """Return the pairs of nodes closer than a reach, out of those of their atoms."""
+        place = torch.full_like(of_atoms.starts[1:], -1)
+        place[self.sites] = torch.arange(len(self.sites), device=place.device)
+        centers, neighbors = place[of_atoms.centers], place[of_atoms.neighbors]
+        found = torch.nonzero((centers >= 0) & (neighbors >= 0)).squeeze(1)
+        centers, neighbors = centers[found], neighbors[found]
+        vectors = of_atoms.vectors.index_select(0, found)
+        vectors = vectors + self.shifts.index_select(0, neighbors)
+        vectors = vectors - self.shifts.index_select(0, centers)
+        near = torch.nonzero(vectors.detach().square().sum(dim=1) < reach**2).squeeze(1)
+        return Pairs.of(
+            centers[near], neighbors[near], vectors.index_select(0, near), len(self.sites)
+        )
+
+
+def pool(nodes: Nodes, pairs: Pairs, kept: Tensor, given: Tensor) -> Nodes:
+    """Share nodes out among themselves and their neighbours.
 
     Parameters
     ----------
-    assignment : Tensor of shape (N, n_nodes)
-        S, whose rows sum to 1.
-    features : Tensor of shape (N, width)
-    batch : Batch
-        Of structures without periods.
+    nodes : Nodes
+    pairs : Pairs
+        Of these nodes.
+    kept : Tensor of shape (n_nodes,)
+        S_ii, the share that a node keeps of itself.
+    given : Tensor of shape (P,)
+        S_ij, the share of the first node of a pair that its second node gets.
 
     Returns
     -------
-    features : Tensor of shape (B * n_nodes, width)
-        S^T X of every structure.
-    positions : Tensor of shape (B * n_nodes, 3)
-        Means of the positions with the columns of S, normalized, as weights. S^T R itself would
-        not move along with the atoms.
+    Nodes
+        With features S^T X, at the means of the positions with shares, divided by their sum, as
+        weights. S^T R itself would not move along with the atoms.
     """
-    pooled = batch.sums(assignment[:, :, None] * features[:, None])
-    share = assignment / gather(batch.sums(assignment), batch.structure)
-    positions = batch.sums(share[:, :, None] * batch.positions[:, None])
-    return pooled.flatten(0, 1), positions.flatten(0, 1)
-
-
-def node_batch(positions: Tensor, batch: Batch, n_nodes: int) -> Batch:
-    """Return the nodes of every structure, each the neighbour of all others, as a batch."""
-    n_total, device = len(batch) * n_nodes, positions.device
-    places = torch.arange(n_nodes, device=device)
-    others = torch.stack([torch.cat([places[:i], places[i + 1 :]]) for i in range(n_nodes)])
-    structure = torch.arange(len(batch), device=device).repeat_interleave(n_nodes)
-    neighbors = others.repeat(len(batch), 1) + n_nodes * structure[:, None]
-    return Batch(
-        species=torch.zeros(n_total, dtype=torch.long, device=device),
-        positions=positions,
-        neighbors=neighbors,
-        offsets=positions.new_zeros(*neighbors.shape, 3),
-        filled=torch.ones_like(neighbors, dtype=torch.bool),
-        structure=structure,
-        sizes=torch.full((len(batch),), n_nodes, device=device),
-        volumes=batch.volumes,
+    whole = nodes.activity
+    given = given * whole.index_select(0, pairs.centers)
+    kept = kept * whole
+    mass = kept.index_add(0, pairs.neighbors, given)
+    sent = given[:, None] * nodes.features.index_select(0, pairs.centers)
+    features = (kept[:, None] * nodes.features).index_add(0, pairs.neighbors, sent)
+    # From the neighbour, which gets the share, to the centre, which gives it.
+    moved = torch.zeros_like(nodes.shifts)
+    moved = moved.index_add(0, pairs.neighbors, -given[:, None] * pairs.vectors)
+    low, high = _FADING
+    t = ((mass - low) / (high - low)).clamp(0, 1)
+    activity = t * t * (3 - 2 * t)
+    left = torch.nonzero(activity.detach() > 0).squeeze(1)
+    shifts = nodes.shifts.index_select(0, left)
+    shifts = shifts + moved.index_select(0, left) / mass.index_select(0, left)[:, None]
+    return Nodes(
+        features.index_select(0, left), nodes.sites[left], shifts, activity.index_select(0, left)
     )
 
 
-def link_loss(assignment: Tensor, batch: Batch, switch: Tensor) -> Tensor:
-    """Return the mean over structures of |A - S S^T|^2 / N^2, which wants neighbours in one node.
-
-    A holds the cutoff function (N, K) of each pair, and 1 on the diagonal. Expanded, so that no
-    N x N matrix is made.
-    """
-    near = gather(assignment, batch.neighbors)
-    along = (switch * (near @ assignment[:, :, None]).squeeze(-1)).sum(dim=1)
-    along = along + assignment.square().sum(dim=1)
-    adjacency = switch.square().sum(dim=1) + 1
-    overlap = batch.sums(assignment[:, :, None] * assignment[:, None]).square().sum(dim=(1, 2))
-    total = batch.sums(adjacency - 2 * along) + overlap
-    return (total / batch.sizes**2).mean()
-
-
-def entropy_loss(assignment: Tensor, batch: Batch) -> Tensor:
-    """Return the mean over structures of the mean entropy of the rows of S."""
-    entropy = torch.special.entr(assignment).sum(dim=1)
-    return (batch.sums(entropy) / batch.sizes).mean()
+def _entropy(shares: Tensor) -> Tensor:
+    """Return -s ln s, with a derivative that is finite at 0."""
+    return -shares * torch.log(shares + 1e-12)
 
 
 class AtomPooling(nn.Module):
-    """Assign atoms to nodes by a softmax of their features.
+    """Learned shares of nodes.
 
     Parameters
     ----------
     width : int
         Number of features.
-    n_nodes : int
-    cutoff : float
-        Of the adjacency in the link loss (Å).
+    reach : float
+        Largest distance (Å) to a node that another one is given to.
     """
 
-    def __init__(self, width: int, n_nodes: int, cutoff: float):
+    def __init__(self, width: int, reach: float):
         super().__init__()
-        self.n_nodes, self.cutoff = n_nodes, cutoff
-        self.scores = nn.Linear(width, n_nodes)
-        # Far from equal shares, which would put all nodes on the centroid.
-        nn.init.normal_(self.scores.weight)
+        self.reach = reach
+        self.score = nn.Linear(width, 1)
+        # Far from equal shares, which would leave all nodes where they are.
+        nn.init.normal_(self.score.weight)
 
-    def forward(self, features: Tensor, batch: Batch) -> tuple[Tensor, Batch, Tensor]:
-        """Return the nodes' features, the nodes as a batch, and the sum of the two losses."""
-        assignment = torch.softmax(self.scores(features), dim=1)
-        pooled, positions = pool_atoms(assignment, features, batch)
-        switch = cosine_cutoff(lengths(batch.vectors()), self.cutoff) * batch.filled
-        losses = link_loss(assignment, batch, switch) + entropy_loss(assignment, batch)
-        return pooled, node_batch(positions, batch, self.n_nodes), losses
+    def forward(self, nodes: Nodes, pairs: Pairs) -> tuple[Nodes, Tensor]:
+        """Return the nodes that are left, and the entropy (n_nodes,) of the shares of each."""
+        kept, given = self.shares(nodes, pairs)
+        entropy = _entropy(kept).index_add(0, pairs.centers, _entropy(given))
+        return pool(nodes, pairs, kept, given), entropy * nodes.activity
+
+    def shares(self, nodes: Nodes, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Return what nodes keep (n_nodes,) and give (P,): a softmax of scores, times a cutoff."""
+        # Between -8 and 8, so that exponentials stay numbers.
+        score = 8 * torch.tanh(self.score(nodes.features).squeeze(1) / 8)
+        size = torch.exp(score)
+        switch = cosine_cutoff(lengths(pairs.vectors), self.reach)
+        given = size.index_select(0, pairs.neighbors) * switch
+        given = given * nodes.activity.index_select(0, pairs.neighbors)
+        total = size.index_add(0, pairs.centers, given)
+        return size / total, given / total.index_select(0, pairs.centers)

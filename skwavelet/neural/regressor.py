@@ -211,6 +211,14 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
     def _build(self, graphs: list[Graph]) -> nn.Module:
         raise NotImplementedError
 
+    def _reaches(self) -> tuple[float, ...]:
+        """Return the distances (Å) within which the module needs pairs."""
+        return (self.cutoff_,)
+
+    def _interaction_range(self) -> float:
+        """Return the distance (Å) beyond which atoms do not change the energy of an atom."""
+        return self.n_layers * self.cutoff_
+
     # -- training ------------------------------------------------------------------------------
 
     def _split(
@@ -268,7 +276,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         """Return structures with labels in the units of the network."""
         shifts = np.array([self.shifts_[self._species(s)].sum() for s in structures])
         return Labelled(
-            [build_graph(s, self.cutoff_, self._atomic_numbers) for s in structures],
+            [build_graph(s, self._reaches(), self._atomic_numbers) for s in structures],
             (totals - shifts) / self.scale_,
             [
                 np.full((len(s), 3), np.nan) if label is None else label / self.scale_
@@ -333,7 +341,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         self._check_support(structures)
         for start in range(0, len(structures), self.batch_size):
             part = structures[start : start + self.batch_size]
-            yield [build_graph(s, self.cutoff_, self._atomic_numbers) for s in part], part
+            yield [build_graph(s, self._reaches(), self._atomic_numbers) for s in part], part
 
     def _check_support(self, structures: list[Structure]) -> None:
         """Raise ``ValueError`` for structures that the network is not made for."""
@@ -343,10 +351,10 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         results: list[Any] = []
         for graphs, structures in self._batches(X):
             batch = collate(graphs, self._dtype).to(self._place())
-            values, gradients, strains, _ = energy_gradients(self.module_, batch, strained=strained)
+            values, forces, strains, _ = energy_gradients(self.module_, batch, strained=strained)
             energies = self._per_atom(values, structures)
             ends = np.cumsum([len(structure) for structure in structures])[:-1]
-            gradients = np.split(self.scale_ * _array(gradients), ends)
+            gradients = np.split(-self.scale_ * _array(forces), ends)
             strains = self.scale_ * _array(strains) if strained else [None] * len(graphs)
             results += zip(energies, gradients, strains, strict=True)
         return results

@@ -172,18 +172,18 @@ def loss_and_errors(
     if labels.forces is None and labels.stress is None:
         with torch.set_grad_enabled(training):
             predicted, losses = module(batch)
-        gradients = strains = None
+        forces = strains = None
     else:
-        predicted, gradients, strains, losses = energy_gradients(
+        predicted, forces, strains, losses = energy_gradients(
             module, batch, create_graph=training, strained=labels.stress is not None
         )
     error = (predicted - labels.energies) / batch.sizes
     squares = kinds.energy * error.square()
     errors = [error, error.new_zeros(0), error.new_zeros(0)]
-    if labels.forces is not None and gradients is not None:
+    if labels.forces is not None and forces is not None:
         known = torch.isfinite(labels.forces)
         # Where there is no label the error is 0 and has no gradient, which NaN would have.
-        off = torch.where(known, -gradients - labels.forces.nan_to_num(), 0.0)
+        off = torch.where(known, forces - labels.forces.nan_to_num(), 0.0)
         squares = squares + kinds.forces * batch.sums(off.square().sum(dim=1))
         errors[1] = off[known]
     if labels.stress is not None and strains is not None:

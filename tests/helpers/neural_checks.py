@@ -18,7 +18,10 @@ NETWORKS = {
         2, 6, basis="gaussian", n_radial=5, n_angular=4, cutoff=3.2, **quick(p)
     ),
     "literal": lambda **p: AngularNetwork(
-        1, 6, basis="gaussian", messages="center", n_radial=5, n_angular=4, cutoff=3.2, **quick(p)
+        1, 6, basis="literal", n_radial=8, n_angular=4, cutoff=3.2, **quick(p)
+    ),
+    "pooled": lambda **p: AngularNetwork(
+        1, 6, pooling=1, n_radial=5, n_angular=3, cutoff=3.2, **quick(p)
     ),
     "pairs": lambda **p: AngularNetwork(2, 6, n_angular=0, n_radial=5, cutoff=3.2, **quick(p)),
     "point": lambda **p: PointScatteringNetwork(2, 3, n=[1, 2], max_l=1, reach=3.2, **quick(p)),

@@ -92,7 +92,7 @@ def test_stress_is_a_difference_of_energies(fitted, name):
         network.predict_stress([atoms, molecule()])
 
 
-@networks
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "pooled"])
 def test_energy_and_forces_are_smooth_at_the_cutoff(fitted, name):
     """A third atom crosses 3.2 Å: steps would stand out of the smooth differences."""
     network = fitted[name]
@@ -105,6 +105,18 @@ def test_energy_and_forces_are_smooth_at_the_cutoff(fitted, name):
     # The force does change within the cutoff, or the above would say nothing.
     inside = Atoms("SiLi2", positions=[[0, 0, 0], [1.5, 0.4, 0], [0, 0, 2.5]])
     assert np.abs(network.predict_forces([inside])[0][2, 2]) > 1e-6
+
+
+@pytest.mark.parametrize("distance", [1.6, 3.2, 6.4])
+def test_a_pooled_network_is_smooth_where_pairs_of_atoms_and_of_nodes_end(fitted, distance):
+    """Atoms are given away up to 1.6 Å, and messages reach 3.2 Å, between nodes 6.4 Å."""
+    distances = distance + np.linspace(-1e-3, 1e-3, 21)
+    row = [Atoms("SiLi2", positions=[[0, 0, 0], [1.4, 0.4, 0], [0, 0, d]]) for d in distances]
+    energies = 3 * fitted["pooled"].predict(row)
+    pulls = np.array([forces[2, 2] for forces in fitted["pooled"].predict_forces(row)])
+    # The slope of a force has a step there, of which a difference sees a part.
+    np.testing.assert_allclose(np.gradient(energies, distances)[1:-1], -pulls[1:-1], atol=5e-5)
+    assert np.abs(np.diff(pulls)).max() < 2e-3
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ import pytest
 pytest.importorskip("torch", reason="the networks need torch")
 
 from ase import Atoms
-from helpers.neural_checks import NETWORKS, cells, untrained, waters
+from helpers.neural_checks import NETWORKS, cells, untrained
 from helpers.small_structures import CELLS, strained
 
 from skwavelet import ScatteringCalculator
-from skwavelet.neural import AngularNetwork
 from skwavelet.potentials.energy_model import energy_model
 
 LOCAL = [name for name in NETWORKS if name != "point"]
@@ -80,7 +79,3 @@ def test_elements_and_single_precision(fitted):
 def test_networks_that_are_no_sum_over_atoms_say_so(fitted):
     with pytest.raises(TypeError, match=r"PointScatteringNetwork is no sum over atoms: .*linear"):
         energy_model(fitted["point"]).of_atoms()
-    X, y, _ = waters(4)
-    pooled = AngularNetwork(1, 4, pooling=1, max_epochs=1, random_state=0).fit(X, y)
-    with pytest.raises(TypeError, match=r"AngularNetwork is no sum over atoms: .*pooling=None"):
-        energy_model(pooled).of_atoms()

@@ -1,6 +1,6 @@
 """The layers against loops over atoms, and pooling against its definition."""
 
-from itertools import permutations
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,46 +10,39 @@ pytest.importorskip("torch", reason="the networks need torch")
 import torch
 from ase import Atoms
 from helpers.neural_checks import cells
-from helpers.small_structures import molecule, random_rotation, triclinic
+from helpers.small_structures import molecule, random_rotation, rotated, slab, triclinic
 from scipy.special import eval_legendre
 
+from skwavelet.neural import moments as moment_functions
 from skwavelet.neural.bases import RadialBasis, SolidHarmonics, SolidWavelets, cosine_cutoff
+from skwavelet.neural.geometry import GaussianGeometry, HarmonicGeometry
 from skwavelet.neural.graph import build_graph, collate
-from skwavelet.neural.layers import GaussianAngularLayer, Geometry, LegendreAngularLayer
-from skwavelet.neural.networks import AngularModule, ScatteringModule
-from skwavelet.neural.pooling import (
-    AtomPooling,
-    entropy_loss,
-    link_loss,
-    node_batch,
-    pool_atoms,
+from skwavelet.neural.invariants import MomentProducts, gaunt
+from skwavelet.neural.layers import (
+    GaussianAngularLayer,
+    LegendreAngularLayer,
+    LiteralAngularLayer,
 )
+from skwavelet.neural.networks import AngularModule, ScatteringModule
+from skwavelet.neural.pooling import AtomPooling, Nodes, pool
+from skwavelet.neural.training import Labels, LossWeights, loss_and_errors
 from skwavelet.representations.wavelets import solid_harmonics, wavelet
 from skwavelet.structures.checks import check_structures
 
 CUTOFF, ELEMENTS = 3.2, (3, 8, 14)
 
 
-def batch_of(structures, dtype=torch.float64):
+def batch_of(structures, dtype=torch.float64, reaches=(CUTOFF,)):
     checked = check_structures(structures)
-    return collate([build_graph(s, CUTOFF, ELEMENTS) for s in checked], dtype)
-
-
-def layer_and_inputs(make, legendre, n_angular=4, width=5, seed=0):
-    torch.manual_seed(seed)
-    batch = batch_of([triclinic(), molecule()])
-    geometry = Geometry(CUTOFF, 0.5, 6, n_angular, legendre).double()
-    around = geometry(batch.vectors(), batch.neighbors, batch.filled)
-    features = torch.randn(len(batch.species), width, dtype=torch.float64)
-    return make(width, 6, n_angular).double(), features, around, batch
+    return collate([build_graph(s, reaches, ELEMENTS) for s in checked], dtype)
 
 
 def neighbors_of(batch):
-    """For every atom its (neighbour, vector) pairs, straight from the padded rows."""
-    vectors = batch.vectors()
+    """For every atom its (neighbour, vector) pairs."""
+    pairs = batch.pairs[0]
     for i in range(len(batch.species)):
-        slots = torch.nonzero(batch.filled[i]).ravel().tolist()
-        yield i, [(int(batch.neighbors[i, k]), vectors[i, k]) for k in slots]
+        rows = torch.nonzero(pairs.centers == i).ravel().tolist()
+        yield i, [(int(pairs.neighbors[p]), pairs.vectors[p]) for p in rows]
 
 
 def gaussians(x, low, high, size, overlap=0.5):
@@ -95,11 +88,82 @@ def test_harmonics_are_those_of_the_library_and_obey_the_addition_theorem():
     for l, values in enumerate(SolidHarmonics(5)(points.T)):
         np.testing.assert_allclose(values.T, solid_harmonics(points.numpy(), l), atol=1e-12)
     u, v = (x / x.norm() for x in points.T[:2])
-    geometry = Geometry(CUTOFF, 0.5, 6, 5, legendre=True).double()
-    slots = torch.stack([u, v])[None]
-    around = geometry(slots, torch.zeros(1, 2, dtype=torch.long), torch.ones(1, 2))
-    for l, values in enumerate(around.harmonics):
-        np.testing.assert_allclose(values[0, 0] @ values[0, 1], eval_legendre(l, float(u @ v)))
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 5, 1.0).double()
+    pairs = replace(batch_of([molecule()]).pairs[0], vectors=torch.stack([2 * u, v]))
+    around = geometry(pairs, None)
+    for l in range(5):
+        one, two = around.harmonics[:, around.degrees == l]
+        np.testing.assert_allclose(one @ two, eval_legendre(l, float(u @ v)), atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_known_derivatives_of_the_functions_are_those_of_torch(dtype):
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 5, 2.0).to(dtype)
+    batch = batch_of(cells(), dtype)
+    vectors = batch.pairs[0].vectors.requires_grad_()
+    pairs = replace(batch.pairs[0], vectors=vectors)
+    torch.manual_seed(0)
+    weights = torch.randn(len(vectors), 6 + 25, dtype=dtype)
+    gradients = []
+    for activity in (None, torch.ones(len(batch.species), dtype=dtype)):
+        around = geometry(pairs, activity)
+        values = torch.cat([around.radial, around.harmonics], dim=1)
+        gradients.append(torch.autograd.grad((values * weights).sum(), vectors)[0])
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-11
+    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("n_layers", "n_radial"), [(1, 5), (2, 7), (3, 10)])
+def test_compiled_moments_are_the_array_operations(monkeypatch, n_layers, n_radial):
+    """The loss of a network, its forces and stresses, and the gradients of all weights."""
+    torch.manual_seed(0)
+    module = AngularModule(
+        3, width=5, n_layers=n_layers, n_radial=n_radial, n_angular=4, cutoff=CUTOFF, start=0.5,
+        basis="legendre", messages="both",
+    ).double()  # fmt: skip
+    batch = batch_of([triclinic(), molecule(), Atoms("Li")])
+    labels = Labels(
+        torch.randn(3, dtype=torch.float64), torch.randn(7, 3, dtype=torch.float64),
+        torch.randn(3, 6, dtype=torch.float64), torch.ones(3, dtype=torch.float64),
+    )  # fmt: skip
+    results = []
+    for function in (moment_functions.moments, moment_functions.plain_moments):
+        monkeypatch.setattr("skwavelet.neural.layers.moments", function)
+        module.zero_grad()
+        kinds = LossWeights(1.0, 0.3, 0.4)
+        loss, _, errors = loss_and_errors(module, batch, labels, kinds, training=True)
+        loss.backward()
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        results.append([loss, *errors, *gradients])
+    assert len(results[0]) == len(results[1]) > 10
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-13)
+
+
+def test_gradients_by_vectors_without_a_graph_come_with_those_by_weights():
+    """One sweep for both, as nothing has asked for forces before."""
+    torch.manual_seed(0)
+    module = AngularModule(
+        3, width=4, n_layers=2, n_radial=5, n_angular=3, cutoff=CUTOFF, start=0.5,
+        basis="legendre", messages="both",
+    ).double()  # fmt: skip
+    batch = batch_of([triclinic()])
+    vectors = batch.pairs[0].vectors.requires_grad_()
+    energy = module(batch)[0].sum()
+    weight = module.levels[0][1].radial.weight
+    by_vectors, by_weight = torch.autograd.grad(energy, [vectors, weight])
+    step = 1e-6 * torch.randn_like(vectors)
+    ends = [module(batch.with_vectors([vectors + s * step]))[0].sum() for s in (-1, 1)]
+    torch.testing.assert_close(
+        (by_vectors * step).sum(), (ends[1] - ends[0]) / 2, rtol=1e-6, atol=0
+    )
+    with torch.no_grad():
+        change = 1e-6 * torch.randn_like(weight)
+        weight += change
+        ahead = module(batch)[0].sum()
+        weight -= 2 * change
+        behind = module(batch)[0].sum()
+    torch.testing.assert_close((by_weight * change).sum(), (ahead - behind) / 2, rtol=1e-6, atol=0)
 
 
 def test_wavelets_are_those_of_the_library():
@@ -120,13 +184,19 @@ def test_cosine_cutoff():
     np.testing.assert_allclose(cosine_cutoff(r, 2.0), [1, 0.5, 0, 0], atol=1e-15)
 
 
+def inputs_of(geometry, seed=0):
+    torch.manual_seed(seed)
+    batch = batch_of([triclinic(), molecule(), slab()])
+    features = torch.randn(len(batch.species), 5, dtype=torch.float64)
+    return batch, features, geometry.double()(batch.pairs[0], None)
+
+
 @pytest.mark.parametrize("messages", ["both", "neighbor", "center"])
 def test_gaussian_layer_is_its_sum_over_triplets(messages):
-    layer, features, around, batch = layer_and_inputs(
-        lambda *sizes: GaussianAngularLayer(*sizes, messages), legendre=False
-    )
+    batch, features, around = inputs_of(GaussianGeometry(CUTOFF, 0.5, 6, 4, literal=False))
+    layer = GaussianAngularLayer(5, 6, 4, messages).double()
     theta = layer.triplet.weight.reshape(4, 5, 6)  # angular, channel, radial
-    result, _ = layer(features, [], around)
+    result, _ = layer(features, None, around)
     for i, neighbors in neighbors_of(batch):
         message = torch.zeros(5, dtype=torch.float64)
         for k, (atom_k, v_k) in enumerate(neighbors):
@@ -150,59 +220,111 @@ def test_gaussian_layer_is_its_sum_over_triplets(messages):
         torch.testing.assert_close(result[i], features[i] + change, rtol=1e-10, atol=1e-10)
 
 
-def test_legendre_layer_is_its_sum_over_pairs_of_neighbours():
-    layer, features, around, batch = layer_and_inputs(
-        lambda *sizes: LegendreAngularLayer(*sizes, first=True), legendre=True
-    )
-    result, _ = layer(features, [], around)
-    radial = layer.radial.weight.reshape(4, 5, 6)
+def test_literal_layer_is_that_of_the_dissertation():
+    """(6.12) to (6.16), with Gaussians of the distance that cross at one standard deviation."""
+    batch, features, around = inputs_of(GaussianGeometry(CUTOFF, 0.5, 6, 4, literal=True))
+    layer = LiteralAngularLayer(5, 6, 4).double()
+    theta = layer.triplet.weight.reshape(4, 5, 6)
+    result, _ = layer(features, None, around)
     for i, neighbors in neighbors_of(batch):
-        carried = [
-            switch(v.norm()) * layer.features(features[atom])
-            * (radial @ radial_gaussians(v.norm()))
-            for atom, v in neighbors
-        ]  # fmt: skip
-        terms = [sum(row[0] for row in carried)]
-        for l in range(4):
-            term = torch.zeros(5, dtype=torch.float64)
-            for (_, v), one in zip(neighbors, carried, strict=True):
-                for (_, w), two in zip(neighbors, carried, strict=True):
-                    cosine = float(v @ w / (v.norm() * w.norm()))
-                    term = term + eval_legendre(l, cosine) * one[l] * layer.mix[l](two[l])
-            terms.append(0.3 * term)
-        change = change_by(layer, torch.cat(terms))
+        filters = torch.zeros(5, dtype=torch.float64)
+        for k, (_, v_k) in enumerate(neighbors):
+            for j, (_, v_j) in enumerate(neighbors):
+                if j != k:
+                    r_j, r_k = v_j.norm(), v_k.norm()
+                    angular = gaussians(v_j @ v_k / (r_j * r_k), -1, 1, 4)
+                    radial = gaussians(r_k, 0, CUTOFF, 6)
+                    h = torch.einsum("acr,a,r->c", theta, angular, radial)
+                    filters = filters + switch(r_j) * switch(r_k) * (layer.mix.weight @ ssp(h))
+        change = layer.outer(ssp(layer.inner(filters * features[i])))
         torch.testing.assert_close(result[i], features[i] + change, rtol=1e-10, atol=1e-10)
 
 
-def test_moments_of_the_layer_before_come_from_the_atom_and_its_neighbours():
-    layer, features, around, batch = layer_and_inputs(
-        lambda *sizes: LegendreAngularLayer(*sizes, first=False), legendre=True
-    )
-    before = [torch.randn(len(features), 2 * l + 1, 5, dtype=torch.float64) for l in (1, 2, 3)]
-    result, moments = layer(features, before, around)
+def test_triple_products_are_integrals_of_three_harmonics():
+    """Against as many random directions as it takes, and unchanged by rotations."""
+    points = np.random.default_rng(0).normal(size=(3, 400_000))
+    points /= np.linalg.norm(points, axis=0)
+    one, two, three = (solid_harmonics(points, l) for l in (1, 2, 3))
+    rough = np.einsum("ap,bp,cp->abc", one, two, three)
+    cosine = (rough * gaunt(1, 2, 3)).sum() / np.linalg.norm(rough)
+    assert cosine > 0.999
+    assert np.linalg.norm(gaunt(1, 2, 3)) == pytest.approx(1)
+
+
+def test_compiled_products_are_the_array_operations_with_two_derivatives():
+    torch.manual_seed(0)
+    products = MomentProducts(torch.repeat_interleave(torch.arange(4), 2 * torch.arange(4) + 1))
+    P = torch.randn(16, 3, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(products(P), products.plain(P).transpose(0, 1).flatten(1))
+    assert torch.autograd.gradcheck(products, P)
+    assert torch.autograd.gradgradcheck(products, P)
+
+
+def test_products_do_not_change_with_rotations_and_scale_as_powers():
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4, 1.0).double()
+    torch.manual_seed(0)
+    weights = torch.randn(6, 4, 3, dtype=torch.float64)
+    atoms, results = molecule(), []
+    products = MomentProducts(geometry.degrees).double()
+    for turned in (atoms, rotated(atoms, -random_rotation(3))):
+        batch = batch_of([turned])
+        around = geometry(batch.pairs[0], None)
+        carried = torch.arange(9, dtype=torch.float64).view(3, 3)
+        own, _ = moment_functions.plain_moments(
+            around, carried, weights, torch.zeros(16, 3, 0).double(), weights[:, :, :0]
+        )
+        results.append((own, products(own)))
+    (own, found), (other, again) = results
+    torch.testing.assert_close(found, again, rtol=1e-10, atol=1e-10)
+    assert (own - other).abs().max() > 0.1
+    assert found.shape == (3, products.n_outputs * 3)
+    doubled = products(2 * own) / found
+    torch.testing.assert_close(doubled[:, :24], torch.full_like(doubled[:, :24], 4))
+    torch.testing.assert_close(doubled[:, 24:], torch.full_like(doubled[:, 24:], 8))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_legendre_layer_is_its_sum_over_pairs_of_neighbours(first):
+    """And moments of the layer before come from the atom and its neighbours."""
+    batch, features, around = inputs_of(HarmonicGeometry(CUTOFF, 0.5, 6, 4, 2.5))
+    layer = LegendreAngularLayer(5, 6, around.degrees, first).double()
+    before = None if first else torch.randn(16, len(features), 5, dtype=torch.float64)
+    result, own = layer(features, before, around)
     radial = layer.radial.weight.reshape(4, 5, 6)
+    degrees = around.degrees.tolist()
     for i, neighbors in neighbors_of(batch):
-        message = []
-        for l in range(4):
-            A = torch.zeros(2 * l + 1, 5, dtype=torch.float64)
-            sent = torch.zeros(2 * l + 1, 1, dtype=torch.float64)  # a quarter of the width
-            for atom, v in neighbors:
-                g = radial_gaussians(v.norm())
-                y = torch.from_numpy(solid_harmonics((v / v.norm()).detach().numpy()[:, None], l))
+        A = torch.zeros(16, 5, dtype=torch.float64)
+        if not first:
+            send, receive = layer.send.weight, layer.receive.weight
+            sent = torch.zeros(16, 1, dtype=torch.float64)  # a quarter of the width
+            filters = layer.filters.weight.reshape(4, 1, 6)
+            for m, l in enumerate(degrees):
+                A[m] += layer.kept[l, 0] * before[m, i]
+                sent[m] += layer.kept_sent[l, 0] * (before[m, i] @ send[l])
+        for atom, v in neighbors:
+            g = switch(v.norm()) * radial_gaussians(v.norm()) / 2.5**0.5
+            for l in range(4):
+                y = torch.from_numpy(solid_harmonics((v / v.norm()).numpy()[:, None], l))[:, 0]
                 y = y * np.sqrt(4 * np.pi / (2 * l + 1))
-                A = A + switch(v.norm()) * y * (radial[l] @ g) * layer.features(features[atom])
-                if l:
-                    carrier = layer.carriers[l - 1]
-                    filters = switch(v.norm()) * carrier.radial(g)
-                    sent = sent + filters * carrier.send(before[l - 1][atom])
-            if l:
-                A = A + carrier.own(before[l - 1][i]) + carrier.receive(sent)
-                torch.testing.assert_close(moments[l - 1][i], A, rtol=1e-10, atol=1e-10)
-            else:
-                message.append(A[0])
-            message.append(0.3 * (A * layer.mix[l](A)).sum(dim=0))
-        change = change_by(layer, torch.cat(message))
-        torch.testing.assert_close(result[i], features[i] + change, rtol=1e-10, atol=1e-10)
+                for m, value in zip(range(l * l, (l + 1) ** 2), y, strict=True):
+                    A[m] += value * (radial[l] @ g) * layer.features(features[atom])
+                    if not first:
+                        sent[m] += (filters[l] @ g) * (before[m, atom] @ send[l])
+        if not first:
+            for m, l in enumerate(degrees):
+                A[m] += sent[m] @ receive[l]
+        torch.testing.assert_close(own[:, i], A, rtol=1e-10, atol=1e-10)
+        P = torch.stack([A[m] @ layer.mix.weight[l] for m, l in enumerate(degrees)])
+        P = P / (1 + P.square().mean()).sqrt()
+        parts = [P[l * l : (l + 1) ** 2] for l in range(4)]
+        terms = [(part * part).sum(dim=0) for part in parts]
+        terms += [(part * part.roll(1, dims=1)).sum(dim=0) for part in parts]
+        for a, b, c in ((1, 1, 2), (2, 2, 2), (1, 2, 3)):
+            one, two, three = (parts[l] for l in (a, b, c))
+            coefficients = torch.from_numpy(gaunt(a, b, c))
+            terms.append(torch.einsum("abc,aq,bq,cq->q", coefficients, one, two, three))
+        change = change_by(layer, torch.cat([A[0], *terms]))
+        torch.testing.assert_close(result[i], features[i] + change, rtol=1e-9, atol=1e-10)
 
 
 def test_radial_functions_vanish_where_directions_are_not_defined():
@@ -252,36 +374,81 @@ def test_calibration_brings_features_to_order_one():
 # -- pooling -----------------------------------------------------------------------------------
 
 
-def one_molecule_and(n):
-    return batch_of([molecule()] * n)
+def nodes_of(batch, width=4, seed=0):
+    torch.manual_seed(seed)
+    n = len(batch.species)
+    features = torch.randn(n, width, dtype=torch.float64)
+    return Nodes(features, torch.arange(n), torch.zeros(n, 3).double(), torch.ones(n).double())
 
 
-def test_pooled_features_and_positions_follow_their_definition():
-    batch = one_molecule_and(2)
+@pytest.mark.parametrize("make", [molecule, triclinic])
+def test_pooled_features_and_positions_follow_their_definition(make):
+    """S^T X, and means of the positions of all images with shares as weights."""
+    batch = batch_of([make()])
+    nodes, pairs = nodes_of(batch), batch.pairs[0]
+    torch.manual_seed(1)
+    kept = 0.5 + torch.rand(len(nodes.sites), dtype=torch.float64)
+    given = torch.rand(len(pairs.centers), dtype=torch.float64)
+    found = pool(nodes, pairs, kept, given)
+    assert found.sites.tolist() == [0, 1, 2]
+    for j in range(3):
+        to_j = [(kept[j], j, torch.zeros(3).double())]
+        for p in torch.nonzero(pairs.neighbors == j).ravel().tolist():
+            to_j.append((given[p], int(pairs.centers[p]), -pairs.vectors[p]))
+        features = sum(share * nodes.features[i] for share, i, _ in to_j)
+        shift = sum(share * off for share, _, off in to_j) / sum(share for share, *_ in to_j)
+        torch.testing.assert_close(found.features[j], features)
+        torch.testing.assert_close(found.shifts[j], shift)
+
+
+def test_shares_add_up_to_one_and_end_at_the_reach():
+    batch = batch_of(cells())
+    pooling, nodes, pairs = AtomPooling(4, 2.5).double(), nodes_of(batch), batch.pairs[0]
+    kept, given = pooling.shares(nodes, pairs)
+    torch.testing.assert_close(kept.index_add(0, pairs.centers, given), torch.ones_like(kept))
+    far = pairs.vectors.norm(dim=1) > 2.5
+    assert (given[far] == 0).all()
+    assert (given[~far] > 0).any()
+    assert (kept > 0).all()
+
+
+def test_nodes_fade_away_smoothly():
+    """What a node keeps of an atom goes from more than 3/4 to less than 1/4."""
+    batch = batch_of([Atoms("LiO", [[0, 0, 0], [0, 0, 1.5]])])
+    nodes, pairs = nodes_of(batch), batch.pairs[0]
+    activity = []
+    for share in np.linspace(0, 1, 101):
+        kept, given = torch.tensor([share, 1.0]), torch.tensor([1 - share, 0.0])
+        left = pool(nodes, pairs, kept.double(), given.double())
+        assert left.sites.tolist() == ([0, 1] if share > 0.25 else [1])
+        activity.append(float(left.activity[0]) if share > 0.25 else 0.0)
+        torch.testing.assert_close(left.activity[-1], torch.tensor(1.0).double())
+    assert max(np.abs(np.diff(activity))) < 0.04
+    assert activity[76:] == [1.0] * 25
+    assert max(np.abs(np.diff(activity, 2))) < 0.01  # without a kink
+
+
+def test_pairs_of_nodes_are_those_within_their_reach():
+    batch = batch_of([triclinic(), molecule()], reaches=(CUTOFF, 3 * CUTOFF))
     torch.manual_seed(0)
-    S = torch.softmax(torch.randn(6, 2, dtype=torch.float64), dim=1)
-    X = torch.randn(6, 4, dtype=torch.float64)
-    pooled, positions = pool_atoms(S, X, batch)
-    for b in range(2):
-        rows = slice(3 * b, 3 * b + 3)
-        torch.testing.assert_close(pooled[2 * b : 2 * b + 2], S[rows].T @ X[rows])
-        normalized = S[rows] / S[rows].sum(dim=0)
-        expected = normalized.T @ batch.positions[rows]
-        torch.testing.assert_close(positions[2 * b : 2 * b + 2], expected)
-
-
-def test_pooled_positions_move_along_with_the_atoms():
-    batch = one_molecule_and(1)
-    S = torch.softmax(torch.randn(3, 2, dtype=torch.float64, generator=torch.manual_seed(0)), dim=1)
-    turn = torch.from_numpy(random_rotation(0))
-    shift = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    moved = batch_of([molecule()])
-    moved.positions.copy_(batch.positions @ turn.T + shift)
-    (_, before), (_, after) = (pool_atoms(S, S, b) for b in (batch, moved))
-    torch.testing.assert_close(after, before @ turn.T + shift)
-    # What the literal S^T R does not do.
-    literal = S.T @ moved.positions - (S.T @ batch.positions @ turn.T + shift)
-    assert literal.abs().max() > 0.1
+    sites = torch.tensor([0, 2, 4, 5])
+    shifts = 0.3 * torch.randn(4, 3, dtype=torch.float64)
+    nodes = Nodes(torch.zeros(4, 1), sites, shifts, torch.ones(4))
+    pairs = nodes.pairs(batch.pairs[1], 2 * CUTOFF)
+    atoms = triclinic()
+    places = atoms.positions[[0, 2]] + shifts[:2].numpy()
+    images = np.array(np.meshgrid(*[np.arange(-4, 5)] * 3)).reshape(3, -1).T @ atoms.cell.array
+    for a in range(2):
+        expected = (places[:, None] + images - places[a]).reshape(-1, 3)
+        expected = expected[
+            (np.linalg.norm(expected, axis=1) < 2 * CUTOFF) & (expected != 0).any(1)
+        ]
+        found = pairs.vectors[pairs.centers == a].numpy()
+        order = [np.lexsort(v.round(8).T) for v in (found, expected)]
+        np.testing.assert_allclose(found[order[0]], expected[order[1]], atol=1e-12)
+    rest = molecule().positions[[1, 2]] + shifts[2:].numpy()
+    last = pairs.vectors[pairs.centers >= 2].numpy()
+    np.testing.assert_allclose(last, [rest[1] - rest[0], rest[0] - rest[1]], atol=1e-12)
 
 
 @pytest.mark.parametrize("torsion", [0, 40, -75, 160, 180])
@@ -292,74 +459,14 @@ def test_angle_of_pooled_nodes(torsion):
     chain = Atoms("LiOOSi", [ends[0], [0, 0, -0.7], [0, 0, 0.7], ends[1]])
     chain.translate([1.0, 2.0, 3.0])
     assert chain.get_dihedral(0, 1, 2, 3) == pytest.approx(torsion % 360)
-    S = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
-    _, nodes = pool_atoms(S, S, batch_of([chain]))
-    one, two = (nodes[[0, 2]] - nodes[1]).numpy()
+    batch = batch_of([chain])
+    pairs = batch.pairs[0]
+    given = ((pairs.centers == 1) & (pairs.neighbors == 2)).double()
+    kept = torch.tensor([1.0, 0, 1, 1], dtype=torch.float64)
+    left = pool(nodes_of(batch), pairs, kept, given)
+    assert left.sites.tolist() == [0, 2, 3]
+    nodes = chain.positions[[0, 2, 3]] + left.shifts.numpy()
+    one, two = nodes[[0, 2]] - nodes[1]
     cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
     assert cosine == pytest.approx((a**2 * np.cos(turn) - h**2) / (a**2 + h**2))
     assert (abs(np.cos(turn) - cosine) < 1e-12) == (abs(torsion) == 180)
-
-
-def test_one_node_is_the_centroid_and_the_identity_is_the_structure():
-    batch = one_molecule_and(1)
-    X = torch.randn(3, 4, dtype=torch.float64, generator=torch.manual_seed(0))
-    pooled, positions = pool_atoms(torch.ones(3, 1, dtype=torch.float64), X, batch)
-    torch.testing.assert_close(pooled[0], X.sum(dim=0))
-    torch.testing.assert_close(positions[0], batch.positions.mean(dim=0))
-    pooled, positions = pool_atoms(torch.eye(3, dtype=torch.float64), X, batch)
-    torch.testing.assert_close(pooled, X)
-    torch.testing.assert_close(positions, batch.positions)
-    # The nodes are neighbours of one another as the atoms are, so that layers give the same.
-    geometry = Geometry(CUTOFF, 0.5, 6, 4, legendre=True).double()
-    layer = LegendreAngularLayer(4, 6, 4, first=True).double()
-    results = [
-        layer(X, [], geometry(b.vectors(), b.neighbors, b.filled))[0]
-        for b in (batch, node_batch(positions, batch, 3))
-    ]
-    torch.testing.assert_close(*results)
-
-
-def test_losses_of_pooling():
-    structures = [molecule(), molecule()[:2]]
-    batch, n_atoms = batch_of(structures), (3, 2)
-    torch.manual_seed(0)
-    S = torch.softmax(torch.randn(5, 3, dtype=torch.float64), dim=1)
-    links, entropies = [], []
-    for atoms, part in zip(structures, S.split(n_atoms), strict=True):
-        distances = torch.from_numpy(atoms.get_all_distances())
-        A = torch.where(distances < CUTOFF, switch(distances), 0.0)  # 1 on the diagonal
-        links.append((A - part @ part.T).square().sum() / len(atoms) ** 2)
-        entropies.append(-(part * part.log()).sum(dim=1).mean())
-    near = switch(batch.vectors().norm(dim=-1)) * batch.filled
-    torch.testing.assert_close(link_loss(S, batch, near), torch.stack(links).mean())
-    torch.testing.assert_close(entropy_loss(S, batch), torch.stack(entropies).mean())
-    assert entropy_loss(torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0, 1]], batch) == 0
-
-
-def test_nodes_at_one_place_have_derivatives():
-    """Equal assignments put all nodes on the centroid."""
-    batch = one_molecule_and(1)
-    positions = batch.positions.clone().requires_grad_()
-    moved = batch_of([molecule()])
-    object.__setattr__(moved, "positions", positions)
-    module = AngularModule(
-        3, width=4, n_layers=1, n_radial=5, n_angular=3, cutoff=CUTOFF, start=0.5,
-        basis="legendre", messages="both", nodes=(2,),
-    ).double()  # fmt: skip
-    torch.nn.init.zeros_(module.pools[0].scores.weight)
-    torch.nn.init.zeros_(module.pools[0].scores.bias)
-    energy, losses = module(moved)
-    (gradient,) = torch.autograd.grad((energy + losses).sum(), positions)
-    assert torch.isfinite(gradient).all()
-
-
-def test_pooling_layer_does_not_depend_on_the_order_of_atoms():
-    torch.manual_seed(0)
-    pool = AtomPooling(4, 2, CUTOFF).double()
-    X = torch.randn(3, 4, dtype=torch.float64)
-    first = pool(X, one_molecule_and(1))
-    for order in permutations(range(3)):
-        other = pool(X[list(order)], batch_of([molecule()[list(order)]]))
-        torch.testing.assert_close(other[0], first[0])
-        torch.testing.assert_close(other[1].positions, first[1].positions)
-        torch.testing.assert_close(other[2], first[2])

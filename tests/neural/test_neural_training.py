@@ -29,26 +29,25 @@ def weights(network):
 
 
 @pytest.mark.parametrize("options", [
-    {"basis": "legendre"}, {"basis": "gaussian"}, {"basis": "legendre", "nodes": (2,)},
+    {"basis": "legendre"}, {"basis": "gaussian"}, {"basis": "literal"},
+    {"basis": "legendre", "n_pools": 1},
 ])  # fmt: skip
 def test_loss_with_forces_and_stress_has_the_right_derivatives(options):
     """The loss holds first derivatives of the network, its gradient second ones."""
     torch.manual_seed(0)
     module = AngularModule(
-        3, width=2, n_layers=1, n_radial=2, n_angular=2, cutoff=3.2, start=0.5,
-        **{"messages": "both", "nodes": ()} | options,
+        3, width=2, n_layers=1, n_radial=2, n_angular=2, cutoff=3.2, start=0.5, messages="both",
+        **options,
     ).double()  # fmt: skip
-    structures = [molecule(), molecule()[:2]]
-    if "nodes" not in options:
-        structures[1] = triclinic()
-    n_atoms = sum(map(len, structures))
-    graphs = [build_graph(s, 3.2, (3, 8, 14)) for s in check_structures(structures)]
+    structures = [molecule(), triclinic()]
+    n_atoms, reaches = sum(map(len, structures)), (3.2, 9.6)[: len(module.reaches)]
+    graphs = [build_graph(s, reaches, (3, 8, 14)) for s in check_structures(structures)]
     batch = collate(graphs, torch.float64)
     stress = torch.randn(2, 6, dtype=torch.float64)
     stress[0] = torch.nan
     given = Labels(
         torch.randn(2, dtype=torch.float64), torch.randn(n_atoms, 3, dtype=torch.float64),
-        None if "nodes" in options else stress, torch.tensor([1.0, 2.0], dtype=torch.float64),
+        stress, torch.tensor([1.0, 2.0], dtype=torch.float64),
     )  # fmt: skip
     names, values = zip(*module.named_parameters(), strict=True)
 
@@ -384,55 +383,6 @@ def test_muon_steps_each_matrix_as_if_alone_and_the_rest_by_adam():
         torch.testing.assert_close(layer.weight, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_pooling_refuses_periodic_structures():
-    network = AngularNetwork(1, 4, pooling=1, max_epochs=1, random_state=0)
-    X, y, _ = waters(4)
-    with pytest.raises(ValueError, match=r"Structure 1 is periodic.* set pooling=None"):
-        network.fit([X[0], triclinic()], y[:2])
-    X[3].set_cell([9, 9, 9])
-    X[3].pbc = True
-    with pytest.raises(ValueError, match="Structure 0 is periodic"):
-        network.fit(X[:3], y[:3]).predict(X[3:])
-
-
-@pytest.mark.parametrize(("pooling", "nodes"), [(None, ()), (1, (3,)), (3, (3, 2, 1)), ([4], (4,))])
-def test_numbers_of_nodes(pooling, nodes):
-    X = [Atoms("H"), Atoms("H5", np.random.default_rng(0).normal(size=(5, 3)))]
-    network = AngularNetwork(
-        1, 4, pooling=pooling, max_epochs=1, validation_fraction=None, random_state=0
-    ).fit(X, [0.0, 1.0])
-    assert tuple(pool.n_nodes for pool in network.module_.pools) == nodes
-    assert np.isfinite(network.predict(X)).all()
-    assert np.isfinite(np.concatenate(network.predict_forces(X))).all()
-
-
-def test_pooled_network_keeps_the_symmetries():
-    from helpers.small_structures import random_rotation, rotated
-
-    X, y, forces = waters(5)
-    network = AngularNetwork(
-        1, 6, pooling=2, max_epochs=3, validation_fraction=None, dtype="float64", random_state=0
-    ).fit(X, y, forces=forces)
-    energy, (pull,) = network.predict(X[:1]), network.predict_forces(X[:1])
-    turn = -random_rotation(3)
-    moved = rotated(X[0], turn)
-    moved.translate([5, -3, 2])
-    np.testing.assert_allclose(network.predict([moved]), energy, rtol=1e-12)
-    np.testing.assert_allclose(network.predict_forces([moved])[0], pull @ turn.T, atol=1e-9)
-    order = [2, 0, 1]
-    np.testing.assert_allclose(network.predict([X[0][order]]), energy, rtol=1e-12)
-    np.testing.assert_allclose(network.predict_forces([X[0][order]])[0], pull[order], atol=1e-9)
-    step = 1e-5
-    ends = []
-    for sign in (-1, 1):
-        moved = X[0].copy()
-        moved.positions[1, 0] += sign * step
-        ends.append(network.predict([moved])[0])
-    np.testing.assert_allclose(
-        pull[1, 0], -3 * (ends[1] - ends[0]) / (2 * step), rtol=1e-6, atol=1e-8
-    )
-
-
 def test_labels_are_checked():
     X = cells()
     y, forces = labels(X)
@@ -443,8 +393,8 @@ def test_labels_are_checked():
         network.fit(X, y, forces=[forces[0], forces[0][:1], *forces[2:]])
     with pytest.raises(ValueError, match="at least 1"):
         PointScatteringNetwork(powers=(0.5,)).fit(X, y)
-    with pytest.raises(ValueError, match="pooling must be"):
-        AngularNetwork(pooling=[0]).fit([molecule()] * 3, y[:3])
+    with pytest.raises(ValueError, match="no filters without angles"):
+        AngularNetwork(basis="literal", n_angular=0).fit([molecule()] * 3, y[:3])
 
 
 def test_validation_loss_does_not_depend_on_the_batches():

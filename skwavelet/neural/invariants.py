@@ -1,0 +1,129 @@
+"""Invariant products of moments, as a function that torch can differentiate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skwavelet.neural import invariant_kernels as kernels
+from skwavelet.representations.wavelets import solid_harmonics
+
+# Degrees of three moments whose product has an invariant part that is no product of smaller ones.
+_TRIPLES = ((1, 1, 2), (2, 2, 2), (1, 2, 3))
+
+
+class MomentProducts(nn.Module):
+    """Invariant products of two and of three moments of an atom, channel by channel.
+
+    Of moments P_lm of Q channels: the scalar products sum_m P_lm P_lm and of neighbouring channels,
+    sum_m P_lmq P_lm(q-1), and of three degrees sum C_m1m2m3 P_l1m1 P_l2m2 P_l3m3, with the
+    coefficients of the product of spherical harmonics (Gaunt's).
+
+    Parameters
+    ----------
+    degrees : Tensor of shape (M,)
+    """
+
+    def __init__(self, degrees: Tensor):
+        super().__init__()
+        self.degrees = degrees.numpy().copy()
+        self.n_degrees = int(degrees.max()) + 1
+        used = [triple for triple in _TRIPLES if max(triple) < self.n_degrees]
+        self.n_outputs = 2 * self.n_degrees + len(used)
+        triples, coefficients = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0)]
+        for row, (a, b, c) in enumerate(used, start=2 * self.n_degrees):
+            values = gaunt(a, b, c)
+            places = np.argwhere(values)
+            coefficients.append(values[tuple(places.T)])
+            rows = np.full((len(places), 1), row)
+            triples.append(np.hstack([places + np.array([a * a, b * b, c * c]), rows]))
+        self.triples, self.coefficients = np.concatenate(triples), np.concatenate(coefficients)
+
+    def forward(self, moments: Tensor) -> Tensor:
+        """Return products (N, n_outputs * Q) of moments (M, N, Q)."""
+        if moments.device.type == "cpu":
+            results = _Products.apply(moments, self)
+        else:
+            results = self.plain(moments)
+        return results.transpose(0, 1).flatten(1)
+
+    def plain(self, moments: Tensor) -> Tensor:
+        """Return products (n_outputs, N, Q) by array operations, on any device."""
+        place = moments.device
+        degrees = torch.from_numpy(self.degrees).to(place)
+        results = moments.new_zeros(self.n_outputs, *moments.shape[1:])
+        results = results.index_add(0, degrees, moments * moments)
+        crossed = moments * moments.roll(1, dims=2)
+        results = results.index_add(0, self.n_degrees + degrees, crossed)
+        a, b, c, row = torch.from_numpy(self.triples).to(place).unbind(1)
+        values = torch.from_numpy(self.coefficients).to(moments)[:, None, None]
+        return results.index_add(0, row, values * moments[a] * moments[b] * moments[c])
+
+
+def gaunt(a: int, b: int, c: int) -> np.ndarray:
+    """Return coefficients (2a + 1, 2b + 1, 2c + 1) of an invariant product of three moments.
+
+    They are integrals of three harmonics over the sphere, of norm 1: of Gauss and equidistant
+    points, which are exact for polynomials.
+    """
+    top = a + b + c
+    heights, weights = np.polynomial.legendre.leggauss(top // 2 + 1)
+    angles = 2 * np.pi * np.arange(top + 1) / (top + 1)
+    radii = np.sqrt(1 - heights**2)
+    points = np.array([
+        np.outer(radii, np.cos(angles)).ravel(),
+        np.outer(radii, np.sin(angles)).ravel(),
+        np.repeat(heights, len(angles)),
+    ])  # fmt: skip
+    one, two, three = (solid_harmonics(points, l) for l in (a, b, c))
+    values = np.einsum("ap,bp,cp,p->abc", one, two, three, np.repeat(weights, len(angles)))
+    values = np.where(np.abs(values) < 1e-12, 0, values)
+    return values / np.linalg.norm(values)
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+class _Products(torch.autograd.Function):
+    """`MomentProducts` by compiled kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, moments: Tensor, products: MomentProducts) -> Tensor:
+        ctx.save_for_backward(moments)
+        ctx.products = products
+        results = moments.new_zeros(products.n_outputs, *moments.shape[1:])
+        kernels.add_products(*_table(products, moments), *_arrays(moments, results))
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        return _ProductGradient.apply(gradient, *ctx.saved_tensors, ctx.products), None
+
+
+class _ProductGradient(torch.autograd.Function):
+    """The gradient of `_Products`, and its derivatives."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, moments: Tensor, products: MomentProducts) -> Tensor:
+        ctx.save_for_backward(gradient, moments)
+        ctx.products = products
+        result = torch.zeros(moments.shape, dtype=moments.dtype)
+        kernels.add_gradient(*_table(products, moments), *_arrays(moments, gradient, result))
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, along: Tensor) -> tuple:
+        gradient, moments = ctx.saved_tensors
+        results = [torch.zeros(part.shape, dtype=part.dtype) for part in (gradient, moments)]
+        table = _table(ctx.products, moments)
+        kernels.add_second(*table, *_arrays(moments, gradient, along, *results))
+        return (*results, None)
+
+
+def _table(products: MomentProducts, moments: Tensor) -> tuple:
+    coefficients = products.coefficients.astype(moments.detach().numpy().dtype)
+    return products.degrees, products.n_degrees, products.triples, coefficients
