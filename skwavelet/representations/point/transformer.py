@@ -123,6 +123,7 @@ class PointScattering(AtomFeaturesMixin, ScatteringTransformer):
     --------
     VoxelScattering : The same wavelets everywhere in space.
     AngularFeatures : Explicit two- and three-body terms.
+    PointInvariants : Products of different maps: the power spectrum, and products of three.
 
     Notes
     -----
