@@ -61,12 +61,13 @@ def couple(lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = Fa
     model : estimator
         A fitted model of energies per atom that is a sum over atoms: an
         `~skwavelet.EnergyForceRegressor` or a Pipeline with `~skwavelet.PointScattering`,
-        `~skwavelet.AngularFeatures` or functions of their features.
+        `~skwavelet.AngularFeatures` or functions of their features, or a network of
+        `skwavelet.neural`.
     elements : sequence of str
         Chemical symbols of the atom types 1, 2, ... of LAMMPS.
     per_atom : bool, default=False
         Whether ``compute pe/atom`` and ``compute stress/atom`` get the energy and the virial of
-        every atom, at every step, at about ten times the cost of the forces.
+        every atom, at every step, which takes about three times as long as the forces alone.
 
     Raises
     ------

@@ -98,10 +98,23 @@ class AtomEvaluator(Evaluator):
         raise NotImplementedError
 
     def group_sums_vjp(
-        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        weights: np.ndarray,
+        strain: np.ndarray | None = None,
     ) -> Gradients:
-        """Return ``group_sums`` and the gradients of ``(weights * group_sums).sum()``."""
+        """Return ``group_sums`` and the gradients of ``(weights * group_sums).sum()``.
+
+        Where ``strains_apart``, the gradient in a strain is added to ``strain``, if it is passed:
+        (3, 3), or (N, 3, 3) for that of every atom's part of the sums.
+        """
         raise NotImplementedError
+
+    @property
+    def strains_apart(self) -> bool:
+        """Whether `group_sums_vjp` gives the gradients in a strain atom by atom."""
+        return False
 
     def prepare(self, method: str) -> None:
         """Compile the kernels of a method, which takes seconds on a new machine."""
@@ -131,9 +144,7 @@ class AtomEvaluator(Evaluator):
     def sums_vjp(self, structure: Structure, weights: np.ndarray) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
         groups = self._groups(structure)
-        by_group = np.zeros((groups.count, self.n_terms, len(self.powers)))
-        summed, group, term = self._summed
-        by_group[group, term] = weights[summed]
+        by_group = self._by_group(groups, weights)
         sums, gradient, strain = self.group_sums_vjp(structure, groups, by_group)
         return self._by_path(sums), gradient, strain
 
@@ -147,11 +158,7 @@ class AtomEvaluator(Evaluator):
         if not self.leading:  # the others are a group of their own
             rest = np.full(len(structure) - n_atoms, groups.count)
             groups = AtomGroups(np.append(groups.of, rest), groups.count + 1)
-        by_path = np.zeros((len(self.paths), len(self.powers)))
-        np.add.at(by_path, self.columns, cotangent)
-        weights = np.zeros((groups.count, self.n_terms, len(self.powers)))
-        summed, group, term = self._summed
-        weights[group, term] = by_path[summed]
+        weights = self._by_group(groups, self._of_paths(cotangent))
         sums, gradient, strain = self.group_sums_vjp(structure, groups, weights)
         zero = self._zero_order(replace(structure, numbers=structure.numbers[:n_atoms]))
         return (self._by_path(sums) + zero)[self.columns], gradient, strain
@@ -176,7 +183,9 @@ class AtomEvaluator(Evaluator):
         _, derivatives = self.group_sums_jvp(structure, groups, displacements, strains)
         return self._of_atoms(self.kinds(structure), derivatives)
 
-    def atom_vjp(self, structure: Structure, cotangents: np.ndarray) -> Gradients:
+    def atom_vjp(
+        self, structure: Structure, cotangents: np.ndarray, strain: np.ndarray | None = None
+    ) -> Gradients:
         """Return ``atom_values`` and the gradients of ``(cotangents * atom_values).sum()``.
 
         Shapes (N, n_features), (N, 3) for positions and (3, 3) for a strain. With cotangents of
@@ -195,7 +204,7 @@ class AtomEvaluator(Evaluator):
         weights[:n_atoms] = (cotangents * self._has_feature(kinds[:n_atoms])) @ spread
         groups = AtomGroups.atoms(n_swept)
         sums, gradient, strain = self.group_sums_vjp(
-            structure, groups, weights.reshape(n_swept, *shape)
+            structure, groups, weights.reshape(n_swept, *shape), strain
         )
         values = self._with_zero_order(kinds, self._of_atoms(kinds, sums))
         return values[:n_atoms], gradient, strain
@@ -225,11 +234,29 @@ class AtomEvaluator(Evaluator):
         """
 
         def pull(cotangents: np.ndarray) -> None:
-            _, by_position, by_strain = self.atom_vjp(structure, cotangents)
+            into = strain if self.strains_apart else None
+            _, by_position, by_strain = self.atom_vjp(structure, cotangents, into)
             gradient[:] += by_position
-            strain[:] += by_strain
+            if into is None:
+                strain[:] += by_strain
 
         yield slice(0, n_atoms), self.atom_values(structure, n_atoms), pull
+
+    def atom_strains(self, structure: Structure, cotangent: np.ndarray) -> np.ndarray:
+        """Return the gradients (N, 3, 3) of ``atom_values @ cotangent`` in a strain."""
+        n_atoms = len(structure)
+        if self.strains_apart:
+            groups, strain = self._groups(structure), np.zeros((n_atoms, 3, 3))
+            weights = self._by_group(groups, self._of_paths(cotangent))
+            self.group_sums_vjp(structure, groups, weights, strain)
+            return strain
+        # One by one: derivatives of all atoms along a direction are as large as their features.
+        still = np.zeros((1, n_atoms, 3))
+        slopes = [
+            self.atom_jvp(structure, still, direction)[0] @ cotangent
+            for direction in np.eye(9).reshape(9, 1, 3, 3)
+        ]
+        return np.transpose(slopes).reshape(n_atoms, 3, 3)
 
     def atom_jacobian(self, structure: Structure) -> AtomJacobian:
         """Return ``atom_values`` with their derivatives in every atom and in a strain.
@@ -239,6 +266,19 @@ class AtomEvaluator(Evaluator):
         return jacobian_by_directions(self, structure)
 
     # -- parts -------------------------------------------------------------------------------
+
+    def _of_paths(self, cotangent: np.ndarray) -> np.ndarray:
+        """Return the weights (n_paths, n_powers) of a form of the features."""
+        by_path = np.zeros((len(self.paths), len(self.powers)))
+        np.add.at(by_path, self.columns, cotangent)
+        return by_path
+
+    def _by_group(self, groups: AtomGroups, weights: np.ndarray) -> np.ndarray:
+        """Return weights (n_groups, n_terms, n_powers) from those (n_paths, n_powers) of paths."""
+        by_group = np.zeros((groups.count, self.n_terms, len(self.powers)))
+        summed, group, term = self._summed
+        by_group[group, term] = weights[summed]
+        return by_group
 
     @property
     def _summed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

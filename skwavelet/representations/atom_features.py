@@ -70,6 +70,24 @@ class AtomFeaturesMixin(StructureTransformer):
         directions = check_directions(structures, displacements, strains)
         return in_order(self._map("atom_jvp", structures, directions), len(structures))
 
+    def atom_strains(self, X: Iterable[Atoms], cotangents: np.ndarray) -> list[np.ndarray]:
+        """Differentiate linear forms of the features of every atom in a homogeneous strain.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        cotangents : array of shape (n_structures, n_features)
+            Weights w of the linear form w @ features of the atoms of each structure.
+
+        Returns
+        -------
+        list of ndarray of shape (N, 3, 3)
+            Gradients of what ``transform_atoms`` returns times w, one array per structure.
+        """
+        structures = self._check(X)
+        rows = [(cotangent,) for cotangent in np.asarray(cotangents, dtype=np.float64)]
+        return in_order(self._map("atom_strains", structures, rows), len(structures))
+
     def partial_value_and_vjp(
         self, X: Iterable[Atoms], cotangents: np.ndarray, n_atoms: Sequence[int]
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -136,7 +136,17 @@ def test_derivatives_of_a_part(model):
     np.testing.assert_allclose(
         slope, (gradient * direction).sum() + (strain * tensor).sum(), rtol=1e-6
     )
-    # The strain of all atoms is the sum of their virials.
+    # Virials are those of the energies of atoms in strained cells, ...
+    values = []
+    for sign in (1, -1):
+        strained = atoms.copy()
+        deformation = np.eye(3) + sign * step * tensor
+        strained.set_cell(strained.cell.array @ deformation, scale_atoms=True)
+        values.append(energies.values(strained))
+    slopes = (values[0] - values[1]) / (2 * step)
+    found = -(energies.virials(atoms) * tensor).sum(axis=(1, 2))
+    np.testing.assert_allclose(found, slopes, atol=1e-6 * np.abs(slopes).max())
+    # ... and the strain of all atoms is their sum.
     _, _, strain = energies.partial_value_and_vjp(atoms, len(atoms))
     np.testing.assert_allclose(
         -energies.virials(atoms).sum(axis=0), strain, atol=1e-9 * np.abs(strain).max()

@@ -128,8 +128,17 @@ class AngularEvaluator(AtomEvaluator):
                     groups.add(block.atoms, factor * dv, derivatives[direction, ..., power])
         return sums, derivatives
 
+    @property
+    def strains_apart(self) -> bool:
+        """Whether `group_sums_vjp` gives the gradients in a strain atom by atom."""
+        return True
+
     def group_sums_vjp(
-        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        weights: np.ndarray,
+        strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
         hoods = Neighborhoods(structure, self.radial.reach)
@@ -141,7 +150,13 @@ class AngularEvaluator(AtomEvaluator):
                 groups.add(block.atoms, value, sums[..., power])
                 of_values += weights[groups.of[block.atoms], :, power] * factor
             gradient[block.block.pairs] = block.vjp(of_values)
-        return sums, *hoods.vjp(gradient)
+        by_position, by_strain = hoods.vjp(gradient)
+        if strain is not None and strain.ndim == 3:
+            np.add.at(strain, hoods.centers, hoods.vectors[:, :, None] * gradient[:, None])
+            by_strain = strain
+        elif strain is not None:
+            strain += by_strain
+        return sums, by_position, by_strain
 
     # -- parts -------------------------------------------------------------------------------
 

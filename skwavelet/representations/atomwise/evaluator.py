@@ -136,12 +136,22 @@ class AtomwiseEvaluator(AtomEvaluator):
         sums = self._sums(structure, groups, x)
         return self._finished(sums, groups), self._finished(derivatives, groups)
 
+    @property
+    def strains_apart(self) -> bool:
+        """Whether `group_sums_vjp` gives the gradients in a strain atom by atom."""
+        return self.inner.strains_apart
+
     def group_sums_vjp(
-        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        weights: np.ndarray,
+        strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
         kinds, of_functions = self.kinds(structure), self.unmix(weights[..., 0])
-        gradient, strain = np.zeros((len(structure), 3)), np.zeros((3, 3))
+        gradient = np.zeros((len(structure), 3))
+        strain = np.zeros((3, 3)) if strain is None else strain
         sums = np.zeros((groups.count, self.n_functions))
         for outer, values, pull in self.inner.atom_blocks(
             structure, len(groups.of), gradient, strain

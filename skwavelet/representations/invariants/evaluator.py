@@ -103,12 +103,21 @@ class InvariantEvaluator(AtomEvaluator):
             self._add(structure, groups, pairs.atoms, moments, sums)
         return sums
 
+    @property
+    def strains_apart(self) -> bool:
+        """Whether `group_sums_vjp` gives the gradients in a strain atom by atom."""
+        return True
+
     def group_sums_vjp(
-        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        weights: np.ndarray,
+        strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        sums = self._zeros(groups)
-        gradient, strain = np.zeros((len(structure), 3)), np.zeros((3, 3))
+        sums, gradient = self._zeros(groups), np.zeros((len(structure), 3))
+        strain = np.zeros((3, 3)) if strain is None else strain
         kinds = self.kinds(structure)
         for pairs, moments in self._blocks(structure, len(groups.of)):
             self._add(structure, groups, pairs.atoms, moments, sums)

@@ -106,14 +106,24 @@ class PointEvaluator(AtomEvaluator):
         sums, derivatives = first.jvp(structure, groups, displacements, strains)
         return self._spread(sums), self._spread(derivatives)
 
+    @property
+    def strains_apart(self) -> bool:
+        """Whether `group_sums_vjp` gives the gradients in a strain atom by atom."""
+        return self._first_order is not None
+
     def group_sums_vjp(
-        self, structure: Structure, groups: AtomGroups, weights: np.ndarray
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        weights: np.ndarray,
+        strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
         first = self._first_order
         if first is None:
             return self._cascade(structure, groups).vjp(weights)
-        sums, gradient, strain = first.vjp(structure, groups, weights[:, self._first_maps])
+        weights = weights[:, self._first_maps]
+        sums, gradient, strain = first.vjp(structure, groups, weights, strain)
         return self._spread(sums), gradient, strain
 
     def atom_jacobian(self, structure: Structure) -> AtomJacobian:

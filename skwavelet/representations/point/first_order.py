@@ -79,10 +79,16 @@ class FirstOrder:
             self._add(groups, pairs.atoms, squared, sums)
         return sums
 
-    def vjp(self, structure: Structure, groups: AtomGroups, weights: np.ndarray) -> Gradients:
+    def vjp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        weights: np.ndarray,
+        strain: np.ndarray | None = None,
+    ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        sums = self._zeros(groups)
-        gradient, strain = np.zeros((len(structure), 3)), np.zeros((3, 3))
+        sums, gradient = self._zeros(groups), np.zeros((len(structure), 3))
+        strain = np.zeros((3, 3)) if strain is None else strain
         # Powers first and groups last, as the squared moduli have their atoms.
         weights = weights.transpose(2, 1, 0).astype(self.moments.dtype)
         for pairs, moments, squared in self._blocks(structure, len(groups.of)):

@@ -197,8 +197,8 @@ def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents
     cotangents : ndarray of shape (n_segments, n_terms, n_atoms)
     gradient : ndarray of shape (N, 3)
         In the positions of all atoms; added to.
-    strain : ndarray of shape (3, 3)
-        In a strain; added to.
+    strain : ndarray of shape (1, 3, 3) or (N, 3, 3)
+        In a strain, of all atoms together or of every one apart; added to.
     """
     dtype = cotangents.dtype
     max_l = len(radials.bounds) - 2
@@ -225,6 +225,14 @@ def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents
         begin = offset = ends[first, -1]
         for row in range(first, stop):
             end = ends[row + 1, -1]
+            place = start + row if len(strain) > 1 else 0
+            here, n = np.uint64(begin - offset), end - begin
+            for a in range(3):
+                for b in range(3):
+                    total = 0.0
+                    for k in range(n):
+                        total += taken[a, here + np.uint64(k)] * pull[b, here + np.uint64(k)]
+                    strain[place, a, b] += total
             for axis in range(3):
                 total = 0.0
                 for k in range(begin, end):
@@ -232,12 +240,6 @@ def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents
                     total += pull[axis, k - offset]
                 gradient[start + row, axis] -= total
             begin = end
-        for a in range(3):
-            for b in range(3):
-                total = 0.0
-                for k in range(n_pairs):
-                    total += taken[a, k] * pull[b, k]
-                strain[a, b] += total
         first = stop
 
 

@@ -107,11 +107,12 @@ class Moments:
     ) -> None:
         """Add the gradients of ``(cotangents * moments).sum()``.
 
-        Those in the positions of all atoms (N, 3), and in a strain (3, 3).
+        Those in the positions of all atoms (N, 3), and in a strain: (3, 3), or (N, 3, 3) for every
+        centre apart.
         """
         add_gradients(
             pairs.vectors, pairs.neighbors, pairs.ends, self._segments(pairs),
-            self._around(pairs), pairs.atoms.start, cotangents, gradient, strain,
+            self._around(pairs), pairs.atoms.start, cotangents, gradient, strain.reshape(-1, 3, 3),
         )  # fmt: skip
 
     def _around(self, pairs: PairBlock) -> Radials:
