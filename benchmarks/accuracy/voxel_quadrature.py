@@ -5,9 +5,12 @@
 First-order voxel features of copper cells, written again in a few lines so that every degree l
 can be summed in its own way: on the voxels, or on several grids that are shifted by parts of a
 voxel (2: body-centred; 4: face-centred; 8, 27, 64: the spacing divided by 2, 3, 4; 16, 32: 8 and
-its body or face centres). What `VoxelScattering` does is "8 1 1". Two other ideas: maps whose
-spectrum ends on a sphere, the same for all cells; and moduli of Gaussian-smoothed maps, corrected
-to fourth order, whose kinks are as wide as a part of the map's own size.
+its body or face centres). What `VoxelScattering` does is "8 1 1". Other ideas: maps whose
+spectrum ends on a sphere, the same for all cells; moduli of Gaussian-smoothed maps, corrected
+to fourth order, whose kinks are as wide as a part of the map's own size; and kinks patched by even
+polynomials in the map that join with two derivatives and have the same integral across the kink,
+as wide as a part of the map's size, or of what the map changes from voxel to voxel (three more
+transforms for each).
 
 Transforms are counted relative to one for each of the nine maps.
 
@@ -58,6 +61,11 @@ WAYS = [
     ((1, 1, 1), {"smoothing": 0.8}),
     ((8, 2, 1), {"smoothing": 0.3}),
     ((8, 2, 1), {"smoothing": 0.8}),
+    ((8, 1, 1), {"patch": 0.8}),
+    ((8, 2, 1), {"patch": 0.8}),
+    ((8, 1, 1), {"slope_patch": 0.5}),
+    ((8, 2, 1), {"slope_patch": 0.5}),
+    ((27, 8, 1), {}),
 ]
 
 
@@ -70,6 +78,30 @@ def smoothed(l, q):
     factor = 2 ** (q / 2) * gamma((q + d) / 2) / gamma(d / 2)
     once, twice = (v ** (q / 2) * hyp1f1(-q / 2, d / 2, -u / v / 2) for v in (1, 2))
     return CubicSpline(u, factor * (2 * once - twice))
+
+
+def patched(q, l, n_matched=3):
+    """Return a polynomial in t = y^2 for |y|^q at |y| < 1, highest power first.
+
+    At |y| = 1 it has the same value and derivatives, and over the ball of 2l + 1 dimensions the
+    same integral.
+    """
+    d, count = 2 * l + 1, n_matched + 1
+    powers = 2 * np.arange(count)
+    rows, values = [], []
+    for order in range(n_matched):
+        rows.append([np.prod(p - np.arange(order)) for p in powers])
+        values.append(np.prod(q - np.arange(order)))
+    rows.append(1 / (powers + d))
+    values.append(1 / (q + d))
+    return np.linalg.solve(np.array(rows, dtype=float), values)[::-1]
+
+
+def patched_powers(u, width, l):
+    """Return the means of the powers of one map whose kinks are patched where u < width."""
+    t, v = np.minimum(u / width, 1), np.maximum(u, width)
+    means = [(v ** (q / 2) * np.polyval(patched(q, l), t)).mean() for q in POWERS[:3]]
+    return [*means, u.mean()]
 
 
 def powers_of(u, l, smoothing, tables):
@@ -86,7 +118,9 @@ def powers_of(u, l, smoothing, tables):
     return means
 
 
-def features(structure, fitted, numbers, tables, sphere=False, smoothing=0.0):
+def features(
+    structure, fitted, numbers, tables, sphere=False, smoothing=0.0, patch=0.0, slope_patch=0.0
+):
     """Return first-order features (9, powers) of one element with ``numbers`` of grids by l."""
     grid = make_grid(structure, (fitted.spacing_,), 0.0)
     (shape,), cell = grid.shapes, grid.cell
@@ -107,7 +141,18 @@ def features(structure, fitted, numbers, tables, sphere=False, smoothing=0.0):
             a, b, c = (2 * np.pi * s / n * k for s, n, k in zip(shift, shape, h, strict=True))
             moved = density * np.exp(1j * (a[:, None, None] + b[:, None] + c))
             maps = irfftn(psi * moved, s=shape, axes=(1, 2, 3), norm="forward")
-            means.append(powers_of((maps**2).sum(axis=0), l, smoothing, tables))
+            u = (maps**2).sum(axis=0)
+            if l == 2 or not (patch or slope_patch):
+                means.append(powers_of(u, l, smoothing, tables))
+            elif patch:
+                means.append(patched_powers(u, patch**2 * u.mean() / (2 * l + 1), l))
+            else:
+                width = 0
+                for component in slope_patch * fitted.spacing_ * G:
+                    spectra = 1j * component * psi * moved
+                    slopes = irfftn(spectra, s=shape, axes=(1, 2, 3), norm="forward")
+                    width = width + (slopes**2).sum(axis=0)
+                means.append(patched_powers(u, width, l))
         rows.append(np.mean(means, axis=0) * grid.volume / len(structure))
     return np.ravel(rows)
 
@@ -124,7 +169,9 @@ def main():
             return np.array([features(s, fitted, numbers, tables, **options) for s in checked])
 
         name = " ".join(map(str, numbers)) + "".join(f", {k}={v}" for k, v in options.items())
-        transforms = np.dot(numbers, (1, 3, 5)) / 9
+        # Slopes along three directions, of maps with l = 0 and 1.
+        times = (4, 4, 1) if "slope_patch" in options else (1, 1, 1)
+        transforms = np.dot(np.multiply(numbers, times), (1, 3, 5)) / 9
         rows.append([name, *compare(transform), f"{transforms:.1f}"])
     print(machine("numpy"))
     print("\nEquivalent cells of copper, energies per atom, rms difference, meV/atom\n")

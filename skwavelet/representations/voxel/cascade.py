@@ -52,7 +52,7 @@ class Cascade(Steps):
         integrals : ndarray of shape (S, n_paths, n_powers)
         derivatives : ndarray of shape (D, S, n_paths, n_powers)
         """
-        table, derivatives = Table(self.arrays), [Table(self.arrays) for _ in motions]
+        table, derivatives = self._table(), [self._table() for _ in motions]
         along: Any = [None] * len(motions) if strains is None else strains
         for scale_node in self._nodes():
             scale = scale_node.scale
@@ -66,15 +66,18 @@ class Cascade(Steps):
                 for node in nodes:
                     self._second(node, level, Y, dY, along, floors, table, derivatives)
         count = len(next(iter(densities.values())))
-        shape = count, self.n_paths, len(self.powers)
+        shape = count, self.n_paths
         self.arrays.release()
         integrals = table.collect(*shape)
-        moved = np.zeros((len(motions), *shape))
+        moved = np.zeros((len(motions), *integrals.shape))
         for direction, (derivative, strain) in enumerate(zip(derivatives, along, strict=True)):
             moved[direction] = derivative.collect(*shape)
             if strain is not None:
                 moved[direction] += np.trace(strain, axis1=1, axis2=2)[:, None, None] * integrals
         return integrals, moved
+
+    def _table(self) -> Table:
+        return Table(self.arrays, self.powers)
 
     def _first(self, scale_node, X, dX, strains, table, derivatives):
         scale, is_parent = scale_node.scale, bool(scale_node.second)
@@ -135,7 +138,7 @@ class Cascade(Steps):
         strain_gradient : ndarray of shape (S, 3, 3)
             At fixed ``densities``: through the filters and the volume of the integrals.
         """
-        table = Table(self.arrays)
+        table = self._table()
         gradients = {
             scale: self.arrays.zeros(density.shape, spectra=True)
             for scale, density in densities.items()
@@ -163,7 +166,7 @@ class Cascade(Steps):
             origin = scale if self.grid.has_boxes else 0
             self._move_back(gradients[origin], gradient, origin, scale)
         self.arrays.release()
-        integrals = table.collect(*cotangents.shape)
+        integrals = table.collect(*cotangents.shape[:2])
         strain_gradient += np.eye(3) * (cotangents * integrals).sum(axis=(1, 2))[:, None, None]
         return integrals, gradients, strain_gradient
 

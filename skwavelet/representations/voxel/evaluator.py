@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -101,6 +102,15 @@ class VoxelEvaluator(Evaluator):
         return replace(self.to(arrays), dtype="float64")
 
     # -- several structures of one grid, or one ----------------------------------------------
+
+    def of_several(self, method: str) -> Callable[..., list]:
+        """Return the method that computes several structures of one key ``together``."""
+        methods: dict[str, Callable[..., list]] = {
+            "values": self.all_values,
+            "jvp": self.all_jvp,
+            "vjp": self.all_vjp,
+        }
+        return methods[method]
 
     def together(self, structure: Structure) -> tuple:
         """Return a key that is equal for structures that can be computed together."""

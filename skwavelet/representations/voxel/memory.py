@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 
 def peak_memory(
@@ -31,32 +32,48 @@ def peak_memory(
     method : {"values", "jvp", "vjp"}
         Derivatives (jvp) are along one direction; further ones add their densities only.
     """
-    grid = float(math.prod(shape)) * arrays.dtype.itemsize
-    widest = 2 * max(degrees) + 1
-    n_filters = sum(2 * l + 1 for l in degrees)
     backend = arrays.at(shape)
     if order == 0:
         return backend.fixed_bytes
-    if backend.by_planes:
-        # Half spectra count as one grid: densities; of one channel its spectrum, the
-        # half-transformed one, the modulus, the parent and both spectra on a shifted grid; the
-        # real filters of one wavelet; coarser copies.
-        maps = n_elements + 4 + 2.5 * (order == 2) + widest / 2
-        if method == "jvp":
-            # Densities, spectra, those on a shifted grid, a second transform, du, parents, and
-            # filters along strains.
-            maps += n_elements + 1 + 1 + 1 + 1 + 2 * (order == 2) + widest / 2
-        if method == "vjp":
-            # Cotangents of the above.
-            maps += 2 * n_elements + 2 + 2 + 4 * (order == 2) + 2 * widest
-        return backend.fixed_bytes + maps * grid
-    parents = n_channels * len(degrees) if order == 2 else 0
+    count = by_planes if backend.by_planes else whole
+    maps = count(Size(n_elements, n_channels, tuple(degrees), order))[method]
+    return backend.fixed_bytes + maps * math.prod(shape) * arrays.dtype.itemsize
+
+
+class Size(NamedTuple):
+    """What the number of maps depends on; see `peak_memory`."""
+
+    n_elements: int
+    n_channels: int
+    degrees: tuple[int, ...]
+    order: int
+
+    @property
+    def widest(self) -> int:
+        """The most components of a map."""
+        return 2 * max(self.degrees) + 1
+
+
+def whole(size: Size) -> dict[str, float]:
+    """Count maps that are transformed whole, by method."""
     maps = (
-        n_filters / 2 + 6  # real filters, their frequencies and radial parts
-        + 3 * n_elements  # densities and outer products
-        + 2 * widest * n_elements  # transforms
-        + 6 * n_channels  # moduli, and parents on a shifted grid
-        + parents
+        sum(2 * l + 1 for l in size.degrees) / 2 + 6  # real filters, frequencies, radial parts
+        + 3 * size.n_elements  # densities and outer products
+        + 2 * size.widest * size.n_elements  # transforms
+        + 6 * size.n_channels  # moduli, and parents on a shifted grid
+        + size.n_channels * len(size.degrees) * (size.order == 2)  # parents
     )  # fmt: skip
-    factor = {"values": 1, "jvp": 3, "vjp": 3}[method]
-    return backend.fixed_bytes + factor * maps * grid
+    return {"values": maps, "jvp": 3 * maps, "vjp": 3 * maps}
+
+
+def by_planes(size: Size) -> dict[str, float]:
+    """Count maps that are transformed by planes, by method; half spectra count as one."""
+    second, filters = float(size.order == 2), size.widest / 2
+    # Densities; of one channel its spectrum, that on a shifted grid, the half-transformed one and
+    # the modulus; filters. At second order the parent, that on a shifted grid, and coarser copies.
+    values = size.n_elements + 4 + filters + 2.5 * second
+    # Densities, both spectra, a second transform, du, filters along strains; parents.
+    jvp = size.n_elements + 4 + filters + 2 * second
+    # Cotangents of all, filters in both layers.
+    vjp = 2 * size.n_elements + 4 + 4 * filters + 4 * second
+    return {"values": values, "jvp": values + jvp, "vjp": values + vjp}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +27,8 @@ GUESSES: dict[str, tuple[Any, int]] = {
 # Exponents of u that are products of its square root and its cube root.
 SIXTHS = (3, 4, 5, 6)
 
+_local = threading.local()
+
 
 @lru_cache(maxsize=32)
 def make_exponents(powers: tuple[float, ...], dtype: np.dtype) -> Exponents:
@@ -37,11 +40,15 @@ def make_exponents(powers: tuple[float, ...], dtype: np.dtype) -> Exponents:
     return Exponents(values.astype(dtype), sixths, bool(np.isin(sixths, (4, 5)).any()))
 
 
-def make_roots(dtype: np.dtype) -> Roots:
-    """Return room for the roots of a block."""
-    magic, n_steps = GUESSES[dtype.char]
-    u, root, cube, inverse = np.empty((4, BLOCK), dtype)
-    return Roots(u, root, cube, inverse, inverse.view(magic.dtype), magic, n_steps)
+def this_threads_roots(dtype: np.dtype) -> Roots:
+    """Return this thread's room for the roots of a block."""
+    made: dict[str, Roots] = _local.__dict__.setdefault("roots", {})
+    if dtype.char not in made:
+        magic, n_steps = GUESSES[dtype.char]
+        u, root, cube, inverse = np.empty((4, BLOCK), dtype)
+        bits = inverse.view(magic.dtype)
+        made[dtype.char] = Roots(u, root, cube, inverse, bits, magic, n_steps)
+    return made[dtype.char]
 
 
 class MapPowers:
@@ -66,7 +73,7 @@ class MapPowers:
         self._none = np.empty((0, 0), dtype)
 
     def _settings(self, squared: bool) -> tuple:
-        roots = make_roots(self._dtype)
+        roots = this_threads_roots(self._dtype)
         return self._mix, squared, self._floors, self._exponents, roots
 
     def _sums(self) -> np.ndarray:

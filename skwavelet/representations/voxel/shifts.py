@@ -66,14 +66,16 @@ def samples(degree: int, *, is_feature: bool, is_parent: bool) -> Iterator[Sampl
 
 
 def shift_spectra(
-    arrays: Arrays, spectra: Array, shape: tuple[int, int, int], shift: Shift
+    arrays: Arrays, spectra: Array, shape: tuple[int, int, int], shift: Shift, out: Array
 ) -> None:
-    """Turn coefficients (..., half grid) of maps, in place, into those of the shifted maps."""
+    """Write the coefficients of shifted maps, of those (..., half grid) of maps, to ``out``."""
     if shift == UNSHIFTED:
+        out[...] = spectra
         return
     angles = [
         np.pi * half / length * h
         for half, length, h in zip(shift.halves, shape, orders(shape), strict=True)
     ]
-    spectra *= arrays.asarray(np.exp(1j * (angles[0][:, None] + angles[1]))[:, :, None])
-    spectra *= arrays.asarray(np.exp(1j * angles[2]))
+    columns = arrays.asarray(np.exp(1j * (angles[0][:, None] + angles[1]))[:, :, None])
+    arrays.xp.multiply(spectra, columns, out=out)
+    out *= arrays.asarray(np.exp(1j * angles[2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -18,23 +19,35 @@ from skwavelet.representations.voxel.transfer import Transfer
 class Table:
     """Sums (S, rows, n_powers) of some paths after another, put together on the host at the end."""
 
-    def __init__(self, arrays):
-        self.arrays, self._parts = arrays, []
+    def __init__(self, arrays: Arrays, powers: tuple[float, ...]):
+        self.arrays, self.powers = arrays, np.array(powers)
+        self._sums: list[Array] = []
+        self._rows: list[tuple[np.ndarray, float, np.ndarray, float]] = []
 
-    def add(self, paths: np.ndarray, sums, factor: float, offset: np.ndarray | float = 0.0) -> None:
-        """Add factor * sums - offset to the paths that are not -1."""
-        self._parts.append((paths, sums, factor, offset))
+    def add(
+        self,
+        paths: np.ndarray,
+        sums: Array,
+        factor: float,
+        floors: np.ndarray | None = None,
+        volume: float = 0.0,
+    ) -> None:
+        """Add factor * sums - volume * floors^q to the paths that are not -1."""
+        floors = np.zeros(len(paths)) if floors is None else floors
+        self._sums.append(sums)
+        self._rows.append((paths, factor, floors, volume))
 
-    def collect(self, n_structures: int, n_paths: int, n_powers: int) -> np.ndarray:
+    def collect(self, n_structures: int, n_paths: int) -> np.ndarray:
         """Return the table (S, n_paths, n_powers) in float64, zero where nothing was added."""
-        table = np.zeros((n_structures, n_paths, n_powers))
-        if self._parts:
-            sums = self.arrays.host(self.arrays.xp.concat([p[1] for p in self._parts], axis=1))
-            start = 0
-            for paths, _, factor, offset in self._parts:
-                values = factor * sums[:, start : start + len(paths)] - offset
-                start += len(paths)
-                table[:, paths[paths >= 0]] += values[:, paths >= 0]
+        table = np.zeros((n_structures, n_paths, len(self.powers)))
+        if self._sums:
+            sums = self.arrays.host(self.arrays.xp.concat(self._sums, axis=1))
+            counts = [len(paths) for paths, *_ in self._rows]
+            paths, floors = (np.concatenate([row[k] for row in self._rows]) for k in (0, 2))
+            factors, volumes = (np.repeat([row[k] for row in self._rows], counts) for k in (1, 3))
+            values = factors[:, None] * sums - volumes[:, None] * floors[:, None] ** self.powers
+            kept: Any = (slice(None), paths[paths >= 0])
+            np.add.at(table, kept, values[:, paths >= 0])
         return table
 
 
@@ -123,8 +136,7 @@ class Steps:
         if shift == UNSHIFTED:
             return spectra
         shifted = self.arrays.buffer(name, spectra.shape, spectra=True)
-        shifted[...] = spectra
-        shift_spectra(self.arrays, shifted, self.grid.shapes[scale], shift)
+        shift_spectra(self.arrays, spectra, self.grid.shapes[scale], shift, shifted)
         return shifted
 
     def _samples(self, node: FirstNode, is_parent: bool):
@@ -196,9 +208,8 @@ class Steps:
         weight: float = 1.0,
     ) -> None:
         """Take in the integrals of sigma^q over the box, without the floor's own."""
-        constant = floor[:, None] ** np.array(self.powers)
-        constant *= weight * self.grid.volumes[level]
-        table.add(paths, sums, weight * self._voxel(level), constant)
+        volume = weight * self.grid.volumes[level]
+        table.add(paths, sums, weight * self._voxel(level), floor, volume)
 
     def _write_spectra(self, maps, spectra, floor: np.ndarray | None = None) -> None:
         """Write the Fourier coefficients of maps (S, B, grid), less their floor."""
@@ -248,7 +259,7 @@ class Steps:
             return
         spectra = self.arrays.buffer("sample", parents.shape, spectra=True)
         self._write_spectra(maps, spectra, floor)
-        shift_spectra(self.arrays, spectra, maps.shape[2:], sample.shift.back)
+        shift_spectra(self.arrays, spectra, maps.shape[2:], sample.shift.back, spectra)
         spectra *= sample.of_parents
         if sample.shift == UNSHIFTED:
             parents[...] = spectra
@@ -259,5 +270,5 @@ class Steps:
         """Apply the adjoint of ``_write_parents``."""
         if sample.of_parents != 1:
             cotangent = cotangent * sample.of_parents
-            shift_spectra(self.arrays, cotangent, shape, sample.shift.back)
+            shift_spectra(self.arrays, cotangent, shape, sample.shift.back, cotangent)
         return self._parent_maps(cotangent, shape)

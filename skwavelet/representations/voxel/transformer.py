@@ -311,7 +311,7 @@ class VoxelScattering(ScatteringTransformer):
                 for start in range(0, len(members), size):
                     batch = members[start : start + size]
                     lists = zip(*(arguments[i] for i in batch), strict=True) if arguments else ()
-                    compute = getattr(evaluator, f"all_{method}")
+                    compute = evaluator.of_several(method)
                     results = compute([structures[i] for i in batch], *map(list, lists))
                     yield from zip(batch, results, strict=True)
                     progress.update(len(batch))
