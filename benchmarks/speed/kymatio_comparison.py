@@ -72,7 +72,7 @@ def densities(scattering, atoms):
     (structure,) = scattering._check([atoms])
     evaluator = scattering._evaluator
     grid = evaluator.grid(structure)
-    elements = evaluator._coefficients(evaluator._densities([structure], grid), grid)[0]
+    (elements,) = evaluator._coefficients(evaluator._densities([structure], grid), grid)[0]
     weights = evaluator.weights[evaluator._rows(structure)].T
     spectra = np.tensordot(weights, elements, axes=1)
     shape = grid.shapes[0]

@@ -17,6 +17,8 @@ all the same. Filters and FFT plans exist before the clock starts, except in the
 - scaling: time against number of atoms, tiled cells, with three scales.
 - jobs: many structures with one and with two processes.
 - cells: structures that all have different cells against structures of one cell.
+- plans: what one map's transform to space takes, planned by measuring (as `VoxelScattering` does)
+  and thoroughly (FFTW_PATIENT), and as one of two maps in a complex transform.
 - molecules: organic molecules of the G2 set with default settings, where every scale has its own
   box, against one periodic box that is as large as the widest wavelets need: in time, and in
   deviation of the features.
@@ -25,6 +27,7 @@ Cost: 8 min.
 """
 
 import sys
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -43,7 +46,7 @@ from common.command import arguments
 from common.table import table
 from common.timing import Timing, alternate, machine
 
-PARTS = ("floor", "resolution", "scaling", "jobs", "cells", "molecules")
+PARTS = ("floor", "resolution", "scaling", "jobs", "cells", "plans", "molecules")
 MOLECULES = ("CH3CH2OH", "C6H6", "CH3CONH2", "C4H4S", "C4H4NH", "C3H9N", "HCOOCH3")
 WIDTH = {"beta": 0.4}
 
@@ -318,6 +321,40 @@ def part_cells(structures, quick):
     )
     print(f"{count} structures; the FFT plans exist.\n")
     print_timings(timings, "one cell")
+
+
+# -- plans ---------------------------------------------------------------------------------------
+
+
+def planned(shape, *, flag, pair):
+    """Return the transform of one real map, or of two in a complex one, and seconds to plan it."""
+    half = (*shape[:-1], shape[-1] // 2 + 1)
+    spectra = pyfftw.zeros_aligned(shape if pair else half, dtype=np.complex64)
+    maps = pyfftw.zeros_aligned(shape, dtype=np.complex64 if pair else np.float32)
+    flags, start = (flag, "FFTW_DESTROY_INPUT"), time.process_time()
+    plan = pyfftw.FFTW(
+        spectra, maps, axes=(0, 1, 2), direction="FFTW_BACKWARD", flags=flags, threads=1
+    )
+    return plan.execute, time.process_time() - start
+
+
+def part_plans(structures, quick):
+    ways = {
+        "measured": {"flag": "FFTW_MEASURE", "pair": False},
+        "patient": {"flag": "FFTW_PATIENT", "pair": False},
+        "two maps, measured": {"flag": "FFTW_MEASURE", "pair": True},
+        "two maps, patient": {"flag": "FFTW_PATIENT", "pair": True},
+    }
+    rows = []
+    for shape in ((30, 30, 30), (40, 32, 32), (48, 48, 48))[: 1 if quick else 3]:
+        plans = {name: planned(shape, **way) for name, way in ways.items()}
+        runs = {name: partial(repeated, execute, 24) for name, (execute, _) in plans.items()}
+        timings = alternate(runs, 5 if quick else 20)
+        for name, way in ways.items():
+            each = timings[name].best_cpu / 24 / (1 + way["pair"])
+            grid = "x".join(map(str, shape))
+            rows.append([grid, name, f"{1e6 * each:.0f}", f"{plans[name][1]:.1f}"])
+    print(table(["grid", "transform", "CPU µs per map", "CPU s to plan"], rows))
 
 
 # -- molecules -----------------------------------------------------------------------------------
