@@ -33,7 +33,13 @@ extensions = [
     "matplotlib.sphinxext.plot_directive",
 ]
 root_doc = "index"
-exclude_patterns = ["results/tables.md", "_build", "**/.ipynb_checkpoints", "gallery/**/*.ipynb"]
+exclude_patterns = [
+    "results/tables.md",
+    "results/lisi/*.md",
+    "_build",
+    "**/.ipynb_checkpoints",
+    "gallery/**/*.ipynb",
+]
 templates_path = ["_templates"]
 nitpicky = True
 default_role = "py:obj"

@@ -1,31 +1,37 @@
 """Nudged elastic bands with own forces, beside the diffusion paths of the labels."""
 
 import numpy as np
-from potentials import RECIPES
+from ase.mep import NEB
+from ase.optimize import FIRE
+from potentials import FORCES, RECIPES, label_calculator
 from strain import images
 from titled import Titled
 
 from skwavelet.properties import PropertyError, barrier
 
 FMAX = 0.05
+MAX_STEPS = 200
+
+
+def _ends(potentials):
+    """Return the structures of the ends of every path and the number of images, by name."""
+    part = potentials.parts["barriers"]
+    return {
+        path: (part.structures[rows[0]], part.structures[rows[-1]], len(rows))
+        for path, rows in images(part).items()
+    }
 
 
 def bands(potentials, name):
     """Return the energies (eV) along the band between the ends of each path, or why there is none.
 
-    Every band starts from nothing but the two end images.
+    Every band starts from nothing but the two end images, which are relaxed first.
     """
-    part = potentials.parts["barriers"]
     found = {}
-    for path, rows in images(part).items():
-        first, last = (part.structures[rows[k]] for k in (0, -1))
+    for path, (first, last, n_images) in _ends(potentials).items():
         try:
             found[path] = barrier(
-                first,
-                last,
-                potentials.calculator(name),
-                n_images=len(rows) - 2,
-                fmax=FMAX,
+                first, last, potentials.calculator(name), n_images=n_images - 2, fmax=FMAX
             ).energies
         except PropertyError as error:
             found[path] = str(error)
@@ -35,6 +41,59 @@ def bands(potentials, name):
 def stored(potentials, name):
     """Return the stored bands."""
     return potentials.result("bands", lambda: bands(potentials, name), name, FMAX, code=["bands"])
+
+
+def between_fixed_ends(potentials, name):
+    """Return the images of each band between the ends of the labels, which stay where they are."""
+    found = {}
+    for path, (first, last, n_images) in _ends(potentials).items():
+        band = [first.copy() for _ in range(n_images - 1)] + [last.copy()]
+        for image in band:
+            image.calc = potentials.calculator(name)
+        elastic = NEB(band, method="improvedtangent")
+        elastic.interpolate(method="idpp", mic=True)
+        for climb in (False, True):
+            elastic.climb = climb
+            FIRE(elastic, logfile=None).run(fmax=FMAX, steps=MAX_STEPS)
+        energies = [image.get_potential_energy() for image in band]
+        found[path] = {
+            "energies": np.array(energies),
+            "positions": [image.get_positions() for image in band],
+            "force": float(np.linalg.norm(elastic.get_forces(), axis=-1).max()),
+        }
+    return found
+
+
+def stored_between_fixed_ends(potentials, name):
+    """Return the stored bands between fixed ends."""
+    return potentials.result(
+        "bands-fixed",
+        lambda: between_fixed_ends(potentials, name),
+        name,
+        FMAX,
+        MAX_STEPS,
+        code=["bands"],
+    )
+
+
+def labels_along(potentials, name):
+    """Return the labels' own energies (eV) of those images, None without CHGNet."""
+    calculator = label_calculator()
+    if calculator is None:
+        return None
+
+    def compute():
+        found = {}
+        for path, band in stored_between_fixed_ends(potentials, name).items():
+            atoms = _ends(potentials)[path][0].copy()
+            atoms.calc, energies = calculator, []
+            for positions in band["positions"]:
+                atoms.positions = positions
+                energies.append(atoms.get_potential_energy())
+            found[path] = np.array(energies)
+        return found
+
+    return potentials.result("bands-labels", compute, name, FMAX, MAX_STEPS, code=["bands"])
 
 
 def both_barriers(energies):
@@ -47,44 +106,49 @@ def table(potentials):
     made = Titled(
         "bands",
         "Barriers by nudged elastic bands with own forces",
-        "Highest energy less the lowest, and in brackets less the first; eV. Both ends relaxed by "
-        f"the potential, six images between them, climbing, forces below {FMAX} eV/Å; nothing of "
-        "the labelled band but its ends was given. The path that each diffusion path starts from "
-        "was held out. 'On the labelled images' is what the potential says of the images of the "
-        "labels, without moving them.",
+        "Highest energy less the lowest, and in brackets less the first; eV. The path that each "
+        "diffusion path starts from was held out. 'Labelled images': energies of the images of the "
+        "labels, as they are. 'Fixed ends': a band of six images, interpolated between the ends of "
+        f"the labels, which stay; climbing, forces below {FMAX} eV/Å or {MAX_STEPS} steps. 'Labels "
+        "there': the labels' own energies along that band. 'Own ends': the ends relaxed by the "
+        "potential before; '-' where the band did not converge in 500 steps.",
     )
     part = potentials.parts["barriers"]
-    runs = {name: stored(potentials, name) for name in RECIPES}
-    fixed = {
-        name: potentials.model(name).predict(part.structures) * len(part.structures[0])
-        for name in RECIPES
+    columns = {}
+    for name in RECIPES:
+        energies = potentials.model(name).predict(part.structures)
+        columns[f"{name}; labelled images"] = {
+            path: len(part.structures[rows[0]]) * energies[rows]
+            for path, rows in images(part).items()
+        }
+    fixed = stored_between_fixed_ends(potentials, FORCES)
+    columns[f"{FORCES}; fixed ends"] = {path: band["energies"] for path, band in fixed.items()}
+    along = labels_along(potentials, FORCES)
+    if along is not None:
+        columns[f"{FORCES}; labels there"] = along
+    columns[f"{FORCES}; own ends"] = stored(potentials, FORCES)
+    misses = {title: [] for title in columns}
+    reference = {
+        path: len(part.structures[rows[0]]) * part.energies[rows]
+        for path, rows in images(part).items()
     }
-    misses = {}
-    for path, rows in images(part).items():
-        n_atoms = len(part.structures[rows[0]])
-        reference = both_barriers(n_atoms * part.energies[rows])
-        row = {"path": f"{path} ({part.structures[rows[0]].info['composition']})"}
-        row["labels"] = _text(reference)
-        for name, run in runs.items():
-            at_images = both_barriers(fixed[name][rows] * n_atoms / len(part.structures[0]))
-            for title, found in (
-                (f"{name}; on the labelled images", at_images),
-                (
-                    f"{name}; own band",
-                    None if isinstance(run[path], str) else both_barriers(run[path]),
-                ),
-            ):
-                row[title] = _text(found)
-                if found is not None:
-                    misses.setdefault(title, []).append(np.abs(np.subtract(found, reference)))
-        made.add(row)
-    last = {"path": "mean absolute error", "labels": ""}
-    made.add(last | {title: _text(np.mean(miss, axis=0)) for title, miss in misses.items()})
-    reasons = {run[path] for run in runs.values() for path in run if isinstance(run[path], str)}
-    if reasons:
-        made.note += " '-': " + " / ".join(sorted(reasons))
+    shown = {title: ["-" for _ in reference] for title in columns}
+    for number, path in enumerate(reference):
+        expected = both_barriers(reference[path])
+        for title, found in columns.items():
+            if not isinstance(found[path], str):
+                barriers = both_barriers(found[path])
+                shown[title][number] = _text(barriers)
+                misses[title].append(np.abs(np.subtract(barriers, expected)))
+    # Paths are the columns: there are fewer of them.
+    for title, cells in (
+        {"labels": [_text(both_barriers(e)) for e in reference.values()]} | shown
+    ).items():
+        miss = misses.get(title)
+        row = {"potential; band": title} | dict(zip(reference, cells, strict=True))
+        made.add(row | {"mean absolute error": _text(np.mean(miss, axis=0)) if miss else ""})
     return made
 
 
 def _text(barriers):
-    return "-" if barriers is None else f"{barriers[0]:.3f} ({barriers[1]:.3f})"
+    return f"{barriers[0]:.3f} ({barriers[1]:.3f})"

@@ -34,19 +34,26 @@ class Recipe:
     derivatives: bool = False
 
 
+def _points(n_directions=None):
+    # Without smoothing, forces have jumps.
+    return EnergyForceRegressor(
+        PointScattering(smoothing=0.01),
+        BaggedOLSEnsemble(10, random_state=SEED),
+        n_directions=n_directions,
+        random_state=SEED,
+    )
+
+
 RECIPES = {
-    # The dissertation's model, at the atoms. Without smoothing, forces have jumps.
-    "energies, bags": Recipe(
-        lambda: EnergyForceRegressor(
-            PointScattering(smoothing=0.01), BaggedOLSEnsemble(10, random_state=SEED)
-        )
-    ),
-    "energies": Recipe(lambda: EnergyForceRegressor(random_state=SEED)),
-    "energies, forces, stresses": Recipe(
+    # The dissertation's models, at the atoms.
+    "points, bags: energies": Recipe(_points),
+    "points, bags: and forces": Recipe(lambda: _points(16), derivatives=True),
+    # What `EnergyForceRegressor()` is.
+    "invariants: and forces": Recipe(
         lambda: EnergyForceRegressor(n_directions=64, random_state=SEED), derivatives=True
     ),
 }
-FORCES = "energies, forces, stresses"
+FORCES = "invariants: and forces"
 
 
 def held_out(parts):

@@ -10,6 +10,8 @@ from skwavelet.properties import radial_distribution
 
 # The labelled paths are this long too, with the same optimizer.
 N_STEPS = 55
+# Li/Si = 1.5, the fraction of lithium.
+LITHIUM_RICH = 0.6
 PAIRS = (("Li", "Li"), ("Li", "Si"), ("Si", "Si"))
 
 
@@ -97,7 +99,8 @@ def table(potentials):
         "Relaxing unseen paths from their first frame",
         f"{N_STEPS} steps of LBFGS at constant cell from the first frame of each of the 74 unseen "
         "paths, as the labelled paths were made. End energy: that of the potential at the end of "
-        "its own path, less that of the labels at the end of theirs; meV/atom. 'Labels there': "
+        "its own path, less that of the labels at the end of theirs; meV/atom. 'At the labelled "
+        "ends': error of the potential for the structures where the labels end. 'Labels there': "
         "the labels' own energy of the structure where the potential ended, less that of the "
         "labelled end. RMSD between both ends, Å. g(r): mean difference of the "
         "radial distribution functions of all ends, over Li-Li, Li-Si and Si-Si to 6 Å; that of "
@@ -114,14 +117,20 @@ def table(potentials):
         )
         there = 1e3 * np.array([labels[path] - paths.energies[last[path]] for path in ends])
         references = [paths.structures[last[path]] for path in ends]
+        expected = np.array([paths.energies[last[path]] for path in ends])
+        at_end = 1e3 * (potentials.model(name).predict(references) - expected)
+        rich = np.array([np.mean(atoms.numbers == 3) >= LITHIUM_RICH for atoms in references])
         pairs = list(zip(ends.values(), references, strict=True))
         made.add(
             {
                 "trained on": name,
                 "failed": len(runs) - len(ends),
                 "end energy: median of sizes": float(np.median(np.abs(miss))),
+                f"of {rich.sum()} with α ≥ 1.5": float(np.median(np.abs(miss[rich]))),
+                f"of {(~rich).sum()} with α < 1.5": float(np.median(np.abs(miss[~rich]))),
                 "mean": float(miss.mean()),
                 "RMS": float(np.sqrt(np.mean(miss**2))),
+                "at the labelled ends: median of sizes": float(np.median(np.abs(at_end))),
                 "labels there: median of sizes": float(np.median(np.abs(there))),
                 "labels there: mean": float(there.mean()),
                 "potential - labels there, RMS": float(np.sqrt(np.mean((miss - there) ** 2))),

@@ -112,8 +112,7 @@ def fitted(potentials, case, data_home):
             "n_structures": len(structures),
         }
 
-    # What is added for larger strains are files whose content counts.
-    labels = VOLUMES.read_bytes() if case.volumes else b""
+    labels = added(parts, unseen, case.volumes)[1] if case.volumes else []
     return potentials.cache.get(
         "strain-cause",
         compute,
