@@ -9,12 +9,13 @@ asked. It is not density functional theory.
 
 - ``path, step, strain, energy, stress``: one frame of every path, drawn at random, its cell and
   positions scaled by 1 + strain, strains from -9 % to +9 %; eV/atom and eV/Å³.
-- ``composition, tensors`` (37, 6, 6): elastic constants (GPa) of the strain-free cell of each
-  composition in the task "bulk", atoms following strains of ±0.5 %, by differences of stresses.
+- ``composition, tensors`` (13, 6, 6): elastic constants (GPa) of the strain-free cell of every
+  third composition in the task "bulk", atoms following strains of ±0.5 %, by differences of
+  stresses.
 
 Interrupted runs go on where they were.
 
-Cost: 6 min; needs chgnet.
+Cost: 4 min; needs chgnet.
 """
 
 import sys
