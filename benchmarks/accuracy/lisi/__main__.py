@@ -64,7 +64,6 @@ PARTS = {
     "elastic": lambda potentials, args: [
         elastic.table(potentials),
         elastic.tensor_table(potentials),
-        elastic.softening_table(potentials),
     ],
     "voltage": lambda potentials, args: [voltage.table(potentials)],
     "strain": lambda potentials, args: [strain_causes.table(potentials, lisi_home(args.data))],

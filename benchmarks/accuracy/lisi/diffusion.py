@@ -89,7 +89,7 @@ def table(potentials, duration):
         f"cell; the potential trained on '{FORCES}'. {RUNS} runs of {duration:g} ps (steps of "
         f"{TIMESTEP:g} fs) after {WARMING:g} ps at the temperature, Langevin with 1 ps. "
         "D: slope of the mean square displacement from a quarter to a half of the time, over "
-        "six, mean of the runs ± its standard error. Largest displacement: root mean square at "
+        "six, mean of the runs ± its standard error. Displacement: root mean square at "
         "half of the time, Å. Forces: of the potential against the labels' on four structures of "
         "each run, root mean square, eV/Å.",
         digits=3,

@@ -4,15 +4,14 @@ import numpy as np
 from ase import units
 from ase.stress import voigt_6_to_full_3x3_strain
 from common.data import VOLUMES
-from potentials import FORCES, RECIPES
+from potentials import RECIPES
 from strain import images
 from titled import Titled
 
 from skwavelet.inspection import bulk_modulus
-from skwavelet.properties import PropertyError, elastic_tensor
 
 STRAIN = 0.005
-# Elastic tensors are those of every third composition, relaxed ones of every sixth.
+# Elastic tensors are those of every third composition.
 EVERY = 3
 
 
@@ -103,21 +102,6 @@ def clamped(potentials, name):
     return potentials.result("tensors", compute, name, STRAIN, EVERY, code=["elastic"])
 
 
-def relaxed_tensors(potentials, name):
-    """Return the tensors of every other cell with relaxed cells and atoms; None where it fails."""
-
-    def compute():
-        found = []
-        for atoms in unstrained(potentials.parts["bulk"])[::2]:
-            try:
-                found.append(elastic_tensor(atoms, potentials.calculator(name), fmax=0.01))
-            except PropertyError:
-                found.append(None)
-        return found
-
-    return potentials.result("relaxed-tensors", compute, name, STRAIN, EVERY, code=["elastic"])
-
-
 def table(potentials):
     """Return the table of bulk moduli of all compositions."""
     made = Titled(
@@ -198,41 +182,4 @@ def tensor_table(potentials):
             row["MAE of constants"] = float(np.abs(ours - theirs).mean())
             row["MAE of the Debye temperature"] = float(np.nanmean(np.abs(debye - expected)))
         made.add(row)
-    return made
-
-
-def softening_table(potentials):
-    """Return the table of elastic moduli with relaxed atoms against composition."""
-    made = Titled(
-        "softening",
-        "Elastic moduli with relaxed atoms against composition",
-        f"The potential trained on '{FORCES}'. Cell and atoms relaxed by the potential, strained "
-        "by ±0.5 %, atoms relaxed again (forces below 0.01 eV/Å); beside the moduli of atoms that "
-        "follow the strain, at the cell of the labels. GPa and K; '-': a relaxation did not "
-        "converge.",
-        digits=1,
-    )
-    structures = unstrained(potentials.parts["bulk"])
-    _, alpha = compositions(potentials.parts["bulk"])
-    fixed = clamped(potentials, FORCES)[::2]
-    for atoms, ratio, tensor, held in zip(
-        structures[::2],
-        alpha[:: 2 * EVERY],
-        relaxed_tensors(potentials, FORCES),
-        fixed,
-        strict=True,
-    ):
-        k, g = (np.nan, np.nan) if tensor is None else averages(tensor)
-        debye = np.nan if tensor is None else debye_temperature(atoms, tensor)
-        made.add(
-            {
-                "structure": atoms.info["composition"],
-                "α": float(ratio),
-                "K, atoms follow": float(averages(held)[0]),
-                "K, relaxed": float(k),
-                "G, atoms follow": float(averages(held)[1]),
-                "G, relaxed": float(g),
-                "Debye temperature": debye,
-            }
-        )
     return made

@@ -12,8 +12,6 @@ from titled import Titled
 from skwavelet import BaggedOLSEnsemble, PointScattering
 from skwavelet.datasets import load_lisi
 
-FULL_STEPS = 56
-
 
 @dataclass(frozen=True)
 class Case:
@@ -45,7 +43,6 @@ CASES = (
     BASE,
     replace(BASE, title="at most 121 features, the dissertation's M*", most=121),
     replace(BASE, title="at most 50 features", most=50),
-    replace(BASE, title="28 of the 56 steps of a path", steps=tuple(range(0, FULL_STEPS, 2))),
     replace(BASE, title="steps 0 to 11: hot frames only", steps=tuple(range(12))),
     replace(BASE, title="β = 0.18 Å", features=(("beta", 0.18),)),
     replace(BASE, title="five scales", features=(("n_scales", 5),)),

@@ -47,6 +47,7 @@ def table(potentials):
         "the mean over two structures of each of 37 compositions, each relaxed from the first "
         "frame of an unseen path by the potential itself. Mean over intervals of α, V. Energies, "
         "no free energies; cells of volumes that were prescribed, not relaxed.",
+        digits=3,
     )
     paths = potentials.parts["paths"]
     names = np.unique(paths.parents[potentials.unseen]).tolist()
