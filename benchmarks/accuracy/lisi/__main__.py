@@ -59,7 +59,10 @@ from tables import write_all
 
 # The tables of a part, from the potentials and the options.
 PARTS = {
-    "relax": lambda potentials, args: [relaxations.table(potentials)],
+    "relax": lambda potentials, args: [
+        relaxations.error_table(potentials),
+        relaxations.table(potentials),
+    ],
     "neb": lambda potentials, args: [bands.table(potentials)],
     "elastic": lambda potentials, args: [
         elastic.table(potentials),

@@ -92,6 +92,31 @@ def rdf_difference(structures, references):
     return float(np.mean(differences))
 
 
+def error_table(potentials):
+    """Return the table of errors of the potentials on unseen paths."""
+    paths = potentials.parts["paths"]
+    unseen = np.flatnonzero(potentials.unseen)
+    names = np.unique(paths.parents[unseen])
+    made = Titled(
+        "potentials",
+        "The potentials on paths that they have not seen",
+        f"RMSE of the energies (meV/atom) of {len(unseen)} frames and of forces (eV/Å) of the "
+        f"first and of the last frames of {len(names)} paths.",
+        digits=3,
+    )
+    ends = [[np.flatnonzero(paths.parents == path)[k] for path in names] for k in (0, -1)]
+    for name in RECIPES:
+        model = potentials.model(name)
+        errors = model.predict([paths.structures[i] for i in unseen]) - paths.energies[unseen]
+        row = {"trained on": name, "energies": float(1e3 * np.sqrt(np.mean(errors**2)))}
+        for title, rows in zip(("first", "last"), ends, strict=True):
+            found = model.predict_forces([paths.structures[i] for i in rows])
+            wrong = [a - paths.forces[i] for a, i in zip(found, rows, strict=True)]
+            row[f"forces, {title} frames"] = float(np.sqrt(np.mean(np.concatenate(wrong) ** 2)))
+        made.add(row)
+    return made
+
+
 def table(potentials):
     """Return the table of relaxations."""
     made = Titled(
