@@ -114,6 +114,7 @@ sphinx_gallery_conf = {
             "plot_calculator.py",
             "plot_diffusion_barrier.py",
             "plot_bulk_modulus.py",
+            "plot_sixty_labels.py",
             "plot_trust.py",
             "plot_uncertainty.py",
             "plot_neural_ethanol.py",
