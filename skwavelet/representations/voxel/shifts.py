@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -65,6 +66,13 @@ def samples(degree: int, *, is_feature: bool, is_parent: bool) -> Iterator[Sampl
             yield Sample(shift, of_sums, of_parents)
 
 
+@lru_cache(maxsize=256)
+def _phases(shape: tuple[int, int, int], shift: Shift) -> tuple[np.ndarray, ...]:
+    """Return exp(i G.d) along each axis of a half spectrum."""
+    axes = zip(shift.halves, shape, orders(shape), strict=True)
+    return tuple(np.exp(1j * np.pi * half / length * h) for half, length, h in axes)
+
+
 def shift_spectra(
     arrays: Arrays, spectra: Array, shape: tuple[int, int, int], shift: Shift, out: Array
 ) -> None:
@@ -72,10 +80,7 @@ def shift_spectra(
     if shift == UNSHIFTED:
         out[...] = spectra
         return
-    angles = [
-        np.pi * half / length * h
-        for half, length, h in zip(shift.halves, shape, orders(shape), strict=True)
-    ]
-    columns = arrays.asarray(np.exp(1j * (angles[0][:, None] + angles[1]))[:, :, None])
+    first, second, third = _phases(shape, shift)
+    columns = arrays.asarray((first[:, None] * second)[:, :, None])
     arrays.xp.multiply(spectra, columns, out=out)
-    out *= arrays.asarray(np.exp(1j * angles[2]))
+    out *= arrays.asarray(third)
