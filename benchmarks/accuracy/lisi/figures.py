@@ -24,7 +24,7 @@ FULL = "energies, 10 × (forces, stresses)"
 
 
 def composition(experiments):
-    """Figure 3.1: how many structures have which energy and composition, on a logarithmic scale."""
+    """Figure 3.1: energies against composition, how many have which on a logarithmic scale."""
     protocol = experiments.protocol
     paths = protocol.paths
     fraction = np.array([np.mean(atoms.numbers == 3) for atoms in paths.structures])
@@ -144,7 +144,7 @@ def _draw_path(column, part, rows, predictions):
 
 
 def diffusion_stages(experiments):
-    """Figure 4.3: energies along the diffusion paths with few features and with all."""
+    """Figure 4.3: energies along the diffusion paths with 1, 21, 41 and all features."""
     name, part = experiments.names[-1], experiments.protocol.parts["barriers"]
     results = experiments.headline(name)
     staged = of_unseen(experiments, results, "barriers", "staged")

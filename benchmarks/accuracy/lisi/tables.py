@@ -74,7 +74,7 @@ def large_states(experiments):
 
 
 def by_size(experiments):
-    """Errors against the number of features, beyond the best (figures 4.1, 4.2, 4.4 and 4.6)."""
+    """Errors against the number of features, beyond the best."""
     made = Titled(
         "error_by_size",
         "Error against the number of features",
