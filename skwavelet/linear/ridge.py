@@ -168,8 +168,8 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         penalty_factors : array-like of shape (n_features,), default=None
             Positive factors p of the penalty of every feature; None is 1.
         kinds : array-like of int of shape (n_samples,), default=None
-            Kind of every row, 0, 1, ...: ``sample_weight`` of the first kind stays as it is, that of
-            the others is where the choice begins. None: all rows are of one kind.
+            Kind of every row, 0, 1, ...: ``sample_weight`` of the first kind stays as it is, that
+            of the others is where the choice begins. None: all rows are of one kind.
 
         Returns
         -------
