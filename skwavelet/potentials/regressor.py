@@ -39,6 +39,8 @@ from skwavelet.representations.atomwise import AtomPolynomial
 from skwavelet.representations.invariants import PointInvariants
 from skwavelet.structures.checks import as_atoms, check_structures
 
+# Products of invariants by default: so many, and up to so many for each element, as labels allow.
+PRODUCTS, MOST_PRODUCTS, LABELS_PER_PRODUCT = 2000, 6000, 4
 # Weights of mean squared errors, where nothing chooses them.
 WEIGHTS = {FORCE: 0.001, STRESS: 1.0}
 
@@ -64,8 +66,10 @@ class EnergyForceRegressor(
     Parameters
     ----------
     features : estimator, default=None
-        None takes `PointInvariants` of up to three moments and the 2,000 smoothest products of two
-        of them that have at most four moments (`AtomPolynomial`). Otherwise a representation such
+        None takes `PointInvariants` of up to three moments and the smoothest products of two of
+        them that have at most four moments (`AtomPolynomial`): 2,000 for all elements together,
+        and up to 2,000 for each where there are four times as many labels, but 6,000 at most.
+        Otherwise a representation such
         as `VoxelScattering`, a Pipeline of one and of linear steps (scalers, selectors, PCA), or a
         FeatureUnion of such.
     regressor : estimator, default=None
@@ -236,9 +240,9 @@ class EnergyForceRegressor(
             y, groups, weight = y[kept], groups[kept], weight[kept]
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31, size=4))
         if self.features is None:
-            self.features_ = default_features(
-                len({number for atoms in X for number in atoms.numbers})
-            )
+            n_labels = len(X) + sum(label.size for label in forces if label is not None)
+            n_elements = len({number for atoms in X for number in atoms.numbers})
+            self.features_ = default_features(n_elements, n_labels)
         else:
             self.features_ = clone(self.features)
         if hasattr(self.features_, "fit_transform"):
@@ -468,13 +472,18 @@ class EnergyForceRegressor(
         return tags
 
 
-def default_features(n_elements: int) -> AtomPolynomial:
+def default_features(n_elements: int, n_labels: int) -> AtomPolynomial:
     """Return the features of potentials for which none are named.
 
-    The invariants of up to three moments, and the 2,000 smoothest products of two of them that have
-    at most four moments, shared out among the elements.
+    Parameters
+    ----------
+    n_elements : int
+        Number of elements, among which the products are shared out.
+    n_labels : int
+        Number of energies and of components of forces.
     """
-    n_products = 2000 // n_elements
+    most = min(PRODUCTS * n_elements, MOST_PRODUCTS)
+    n_products = int(np.clip(n_labels // LABELS_PER_PRODUCT, PRODUCTS, most)) // n_elements
     return AtomPolynomial(PointInvariants(), center=True, max_order=4, max_products=n_products)
 
 

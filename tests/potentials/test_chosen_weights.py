@@ -1,10 +1,11 @@
-"""Which weights of forces and stresses a potential takes."""
+"""Which weights of forces and stresses, and how many features, a potential takes by default."""
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
 from skwavelet import EnergyForceRegressor, PointInvariants, RidgePath
+from skwavelet.potentials.regressor import default_features
 from tests.helpers.emt_data import copper_crystals
 
 
@@ -50,3 +51,11 @@ def test_given_weights_stay(copper):
 def test_other_linear_models_have_the_documented_weights(copper):
     model = fitted(copper, Ridge(1e-6))
     assert (model.force_weight_, model.stress_weight_) == (0.001, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("n_elements", "n_labels", "each"),
+    [(1, 10, 2000), (1, 10**6, 2000), (2, 12000, 1500), (3, 28000, 2000), (5, 10**6, 1200)],
+)
+def test_default_products_grow_with_the_labels(n_elements, n_labels, each):
+    assert default_features(n_elements, n_labels).max_products == each
