@@ -1,8 +1,13 @@
 """Sums of powers against the powers themselves, and their derivatives against differences."""
 
+import numba
 import numpy as np
 import pytest
+from helpers.small_structures import CELLS
 
+from skwavelet import VoxelScattering
+from skwavelet.representations.voxel.map_kernels import fold, gather, multiply, pull, push
+from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
 from skwavelet.representations.voxel.numpy_chunk import MapPowers, make_exponents
 from skwavelet.representations.voxel.powers import Power, PowerSums, power
 
@@ -16,8 +21,6 @@ def positive(seed=0, shape=SHAPE):
 
 def generic(powers):
     """The sums for any array namespace, here NumPy's."""
-    from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
-
     return PowerSums(powers, NumpyArrays(np.dtype("float64")))
 
 
@@ -137,3 +140,19 @@ def test_exponents_are_told_apart():
     assert exponents.sixths.tolist() == [3, 4, 5, 6, 0, 0]
     assert exponents.cubic
     assert not make_exponents((1, 2, 0.7), np.dtype("float32")).cubic
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+@pytest.mark.filterwarnings("ignore:n_scales=")
+@pytest.mark.parametrize("cell", ["cubic", "molecule"])
+def test_kernels_are_compiled_before_they_are_needed(cell):
+    """Types and layouts of what `prepare` computes are those of real structures."""
+    atoms = CELLS[cell]()
+    transformer = VoxelScattering(2, 1, beta=0.5, n_scales=1, spacing=0.4).fit([atoms])
+    kernels = (multiply, gather, fold, push, pull)
+    for method in ("values", "jvp", "vjp"):
+        transformer._evaluator.prepare(method)
+    made = [set(kernel.signatures) for kernel in kernels]
+    transformer.value_and_vjp([atoms], np.ones((1, transformer.n_features_out_)))
+    transformer.jvp([atoms], [np.ones((2, len(atoms), 3))], [np.ones((2, 3, 3))])
+    assert [set(kernel.signatures) for kernel in kernels] == made
