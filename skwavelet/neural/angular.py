@@ -297,6 +297,3 @@ class AngularNetwork(NetworkRegressor):
             # An atom is given away within half of a reach, which depends on those around it.
             total += 2 * self._reaches()[level] + self.n_layers * reach
         return total
-
-    def _why_not_local(self) -> str:
-        return ""

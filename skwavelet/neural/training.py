@@ -227,7 +227,8 @@ class Trainer:
         self.validation_kinds = None if validation is None else validation.loss_weights(*weights)
         # In units of the loss, whose largest term is mostly that of the forces.
         self.largest = _LARGEST_GRADIENT * (settings.force_weight if self.kinds.forces else 1.0)
-        self.average = copy.deepcopy(module)
+        # Validation wants no gradients of weights.
+        self.average = copy.deepcopy(module).requires_grad_(False)
         self.optimizer = Muon(module, settings.learning_rate)
         self.batches = -(-len(train) // settings.batch_size)
         self.scheduler = self._scheduler()
