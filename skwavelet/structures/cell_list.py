@@ -56,6 +56,15 @@ class PairBlock:
         """Where the pairs of every centre start, and where the last end, (n_atoms + 1,)."""
         return self.ends[:, -1]
 
+    def moves(self, displacements: np.ndarray, strains: np.ndarray) -> np.ndarray:
+        """Return how vectors change along directions, of shape (n_directions, 3, n_pairs).
+
+        Directions are displacements (n_directions, N, 3) and strains (n_directions, 3, 3).
+        """
+        centers = np.repeat(np.arange(self.atoms.start, self.atoms.stop), np.diff(self.starts))
+        moves = displacements[:, self.neighbors] - displacements[:, centers]
+        return np.swapaxes(moves + self.vectors.T @ strains, 1, 2)
+
     def by_atom(self, jacobian: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield, for every centre, the derivatives in the positions of atoms and in a strain.
 
@@ -87,15 +96,8 @@ class PairBlock:
             yield atoms, by_atom.reshape(-1, 3, n_terms), by_strain.reshape(3, 3, n_terms)
 
 
-def pair_blocks(
-    structure: Structure,
-    elements: Sequence[int],
-    reach: float,
-    dtype: str,
-    n_centers: int | None = None,
-    room: int = PAIRS,
-) -> Iterator[PairBlock]:
-    """Yield the pairs of the first atoms with their neighbours, some atoms at a time.
+class PairFinder:
+    """Finds the pairs of the first atoms with their neighbours, some atoms at a time.
 
     An atom is no neighbour of itself, but its periodic images are.
 
@@ -108,41 +110,81 @@ def pair_blocks(
         Largest distance (Å).
     dtype : str
         Of the vectors.
-    n_centers : int, optional
-        How many atoms have pairs; those behind them are neighbours only. None: all.
-    room : int
-        Pairs in a block, more where one atom has more.
-
-    Raises
-    ------
-    ValueError
-        If two atoms are closer than chemistry allows.
+    room : int, optional
+        Pairs in a block, ``PAIRS`` if nothing is said, more where one atom has more.
     """
-    bins = make_bins(structure, elements, reach)
-    kinds = np.searchsorted(elements, structure.numbers)
-    n_centers = len(structure) if n_centers is None else n_centers
-    start = 0
-    while start < n_centers:
-        vectors, neighbors = np.empty((3, room), dtype), np.empty(room, np.int64)
-        # No atom fits without a place for its pairs, but atoms without pairs need none.
-        stop = min(n_centers, start + room)
-        ends = np.zeros((stop - start + 1, len(elements)), np.int64)
-        found = np.empty(room, np.int64)
-        count = fill_pairs(bins, reach, start, stop, vectors, neighbors, ends, found)
-        if count < 0:
-            check_distances([structure])
-        if not count:
-            room *= 2
-            continue
-        n_pairs = ends[count, -1]
-        yield PairBlock(
-            slice(start, start + count),
-            vectors[:, :n_pairs],
-            neighbors[:n_pairs],
-            ends[: count + 1],
-            kinds[start : start + count],
-        )
-        start += count
+
+    def __init__(
+        self,
+        structure: Structure,
+        elements: Sequence[int],
+        reach: float,
+        dtype: str,
+        room: int | None = None,
+    ):
+        self._structure, self._n_elements = structure, len(elements)
+        self._reach, self._dtype, self._room = reach, dtype, room or PAIRS
+        self._bins = make_bins(structure, elements, reach)
+        self._kinds = np.searchsorted(elements, structure.numbers)
+        self._whole: PairBlock | None = None
+
+    def blocks(self, n_centers: int | None = None) -> Iterator[PairBlock]:
+        """Yield the pairs.
+
+        Parameters
+        ----------
+        n_centers : int, optional
+            How many atoms have pairs; those behind them are neighbours only. None: all.
+
+        Raises
+        ------
+        ValueError
+            If two atoms are closer than chemistry allows.
+        """
+        n_atoms, room = len(self._structure), self._room
+        n_centers = n_atoms if n_centers is None else n_centers
+        if n_centers == n_atoms and self._whole is not None:
+            yield self._whole
+            return
+        start = 0
+        while start < n_centers:
+            vectors, neighbors = np.empty((3, room), self._dtype), np.empty(room, np.int64)
+            # No atom fits without a place for its pairs, but atoms without pairs need none.
+            stop = min(n_centers, start + room)
+            ends = np.zeros((stop - start + 1, self._n_elements), np.int64)
+            found = np.empty(room, np.int64)
+            count = fill_pairs(
+                self._bins, self._reach, start, stop, vectors, neighbors, ends, found
+            )
+            if count < 0:
+                check_distances([self._structure])
+            if not count:
+                room *= 2
+                continue
+            n_pairs = ends[count, -1]
+            block = PairBlock(
+                slice(start, start + count),
+                vectors[:, :n_pairs],
+                neighbors[:n_pairs],
+                ends[: count + 1],
+                self._kinds[start : start + count],
+            )
+            if count == n_atoms:  # Small structures keep them for the next time.
+                self._whole = block
+            yield block
+            start += count
+
+
+def pair_blocks(
+    structure: Structure,
+    elements: Sequence[int],
+    reach: float,
+    dtype: str,
+    n_centers: int | None = None,
+    room: int | None = None,
+) -> Iterator[PairBlock]:
+    """Return what a `PairFinder` finds, for those who need it once."""
+    return PairFinder(structure, elements, reach, dtype, room).blocks(n_centers)
 
 
 def make_bins(structure: Structure, elements: Sequence[int], reach: float) -> Bins:

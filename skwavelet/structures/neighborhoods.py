@@ -1,4 +1,4 @@
-"""Neighbours of every atom, in blocks of the rectangular form that matrix products need.
+"""Neighbours of every atom as one list.
 
 The atom-centred representations depend on a structure only through the vectors from atoms to
 their neighbours within a reach. This is the one place that knows where those vectors come from,
@@ -7,18 +7,13 @@ and therefore what a displacement or a strain does to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import pi
 
 import numpy as np
-from scipy import sparse
 
 from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import Structure, check_pairs, perpendicular_heights
 
-# Floats per block of neighbourhoods: the arrays of a block stay in a core's own cache.
-BLOCK_FLOATS = 2**18
 # Position, sorted and not, owner and shifts.
 BYTES_PER_IMAGE = 120
 
@@ -64,72 +59,6 @@ class Neighborhoods:
             forces[:, axis] = np.bincount(self.neighbors, column, self.n_atoms)
             forces[:, axis] -= np.bincount(self.centers, column, self.n_atoms)
         return forces, self.vectors.T @ gradient
-
-    def blocks(self, reach: float, floats: float, floats_per_pair: float = 0) -> Iterator[Block]:
-        """Yield the neighbourhoods within ``reach``, as many atoms at a time as fit into cache.
-
-        ``floats`` is what an atom and a pair of neighbours take while a block is worked on:
-        ``floats`` per neighbour, ``floats_per_pair`` per pair of neighbours.
-        """
-        kept = np.flatnonzero(self.distances < reach)
-        counts = np.bincount(self.centers[kept], minlength=self.n_atoms)
-        ends = np.concatenate([[0], np.cumsum(counts)])
-        typical = counts.max(initial=1)
-        size = max(1, int(BLOCK_FLOATS // (typical * (floats + floats_per_pair * typical))))
-        for start in range(0, self.n_atoms, size):
-            stop = min(start + size, self.n_atoms)
-            pairs = kept[ends[start] : ends[stop]]
-            width = max(1, int(counts[start:stop].max()))
-            ranks = np.arange(ends[start], ends[stop]) - ends[self.centers[pairs]]
-            slots = (self.centers[pairs] - start) * width + ranks
-            neighbors = np.zeros((stop - start) * width, dtype=np.int64)
-            neighbors[slots] = self.neighbors[pairs]
-            yield Block(slice(start, stop), pairs, slots, neighbors.reshape(-1, width))
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Neighbourhoods of consecutive atoms, padded to the same number of neighbours.
-
-    Attributes
-    ----------
-    atoms : slice
-    pairs : ndarray of shape (n_pairs,)
-        Rows of the pairs of ``Neighborhoods``.
-    slots : ndarray of shape (n_pairs,)
-        Place of each pair among the padded neighbours.
-    neighbors : ndarray of shape (n_atoms, width)
-        Neighbours; atom 0 in padded places.
-    """
-
-    atoms: slice
-    pairs: np.ndarray
-    slots: np.ndarray
-    neighbors: np.ndarray
-
-    def pad(self, values: np.ndarray) -> np.ndarray:
-        """Spread values (..., n_pairs) over (..., n_atoms, width), 0 in padded places."""
-        padded = np.zeros((*values.shape[:-1], self.neighbors.size), dtype=values.dtype)
-        padded[..., self.slots] = values
-        return padded.reshape(*values.shape[:-1], *self.neighbors.shape)
-
-    def unpad(self, padded: np.ndarray) -> np.ndarray:
-        """Collect values (..., n_pairs) from (..., n_atoms, width): the adjoint of ``pad``."""
-        return padded.reshape(*padded.shape[:-2], -1)[..., self.slots]
-
-    def add_to_neighbors(self, values: np.ndarray, target: np.ndarray) -> None:
-        """Add values (n_atoms, width, P) to the rows of ``target`` (N, P) of the neighbours."""
-        rows: slice | np.ndarray = slice(None)
-        places = self.neighbors.ravel()
-        n_rows = len(target)
-        if n_rows > len(places):  # touch the block's neighbours only, or cost would grow as N^2
-            rows, places = np.unique(places, return_inverse=True)
-            n_rows = rows.size
-        ends = np.arange(len(places) + 1)
-        scatter = sparse.csc_array(
-            (np.ones(len(places), values.dtype), places, ends), shape=(n_rows, len(places))
-        )
-        target[rows] += scatter @ values.reshape(len(places), -1)
 
 
 def estimate_pairs(structure: Structure, reach: float) -> float:

@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from helpers.angular_blocks import reference_sums
 from helpers.neighbor_pairs import pairs_within
 from helpers.small_structures import CELLS
 from scipy.special import eval_legendre
 
 from skwavelet import AngularFeatures
+from skwavelet.structures.checks import check_structures
 
 # The smallest distance, where the radial Gaussians begin, is 1.6 Å.
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
@@ -180,3 +182,32 @@ def test_too_many_neighbors_are_refused_before_they_fill_the_memory():
     features = AngularFeatures(reach=3000.0, order=1).fit(ELEMENTS)
     with pytest.raises(ValueError, match=r"Structure 0 has about .* smaller reach"):
         features.transform([bulk("Si")])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 3e-4)])
+@pytest.mark.parametrize("angles", ["gaussian", "legendre"])
+@pytest.mark.parametrize("options", [{}, {"channels": "auto", "powers": (0.8, 5 / 3)}])
+@pytest.mark.parametrize("name", ["three_elements", "slab"])
+def test_kernels_compute_the_sums_of_plain_numpy(name, options, angles, dtype, tolerance):
+    """Single precision is compared with double."""
+    options = {"smoothing": 1e-4, "angles": angles, "n_angular": 7, **options}
+    evaluator, double = (fitted(dtype=d, **options)._evaluator for d in (dtype, "float64"))
+    atoms = CELLS[name]()
+    (structure,) = check_structures([atoms])
+    groups, rng = double._groups(structure), np.random.default_rng(0)
+    moves, strains = rng.normal(size=(17, len(atoms), 3)), rng.normal(size=(17, 3, 3))
+    weights = rng.normal(size=(groups.count, double.n_terms, len(double.powers)))
+    expected = reference_sums(double, structure, groups, moves, strains, weights)
+    sums, gradient, strain = evaluator.group_sums_vjp(structure, groups, weights)
+    again, derivatives = evaluator.group_sums_jvp(structure, groups, moves, strains)
+    np.testing.assert_allclose(again, sums, rtol=1e-6)
+    np.testing.assert_allclose(evaluator.group_sums(structure, groups), sums, rtol=1e-6)
+    results = sums, derivatives, gradient, strain
+    for one, other in zip(results, expected, strict=True):
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+def test_memory_does_not_grow_with_the_pairs():
+    (structure,) = check_structures([bulk("Si", cubic=True).repeat(20)])
+    small, large = (fitted(reach=reach)._evaluator.memory(structure) for reach in (3.0, 9.0))
+    assert large < 2 * small  # pairs are 27 times as many

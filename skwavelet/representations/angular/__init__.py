@@ -1,7 +1,6 @@
 """Angular features: explicit two- and three-body terms (chapter 6.1 of the dissertation).
 
-Radial functions and angular bases between atoms, the sums over neighbours, and the features with
-their derivatives, in this order.
+``radial.py`` has functions of distances and powers, ``sums.py`` what compiled kernels make of them.
 """
 
 from skwavelet.representations.angular.transformer import AngularFeatures

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
-from skwavelet.representations.angular.angles import GaussianAngles, LegendreAngles
 from skwavelet.representations.angular.radial import RadialBasis, SignedPowers
+from skwavelet.representations.angular.sums import AngularSums, BlockSums
 from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.paths import Paths
+from skwavelet.structures.cell_list import PAIRS, PairBlock, pair_blocks
 from skwavelet.structures.checks import Structure
-from skwavelet.structures.neighborhoods import (
-    Block,
-    Neighborhoods,
-    describe_pairs,
-    estimate_pairs,
-)
+from skwavelet.structures.neighborhoods import describe_pairs, estimate_pairs, image_bytes
 
-# Neighbour list, vectors, radial functions and their gradients in float64.
-BYTES_PER_PAIR = 400
+# Directions whose derivatives are computed together.
+DIRECTIONS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +69,14 @@ class AngularEvaluator(AtomEvaluator):
 
     def memory(self, structure: Structure, method: str = "values") -> float:
         """Estimate the bytes that the neighbours of a structure take."""
-        return estimate_pairs(structure, self.radial.reach) * BYTES_PER_PAIR
+        # Pairs of a few atoms at a time, their weights twice, and images within reach.
+        reach, itemsize = self.radial.reach, np.dtype(self.dtype).itemsize
+        n_right = self.weights.shape[1] * len(self.radial.centers)
+        per_pair = (4 * n_right + self.n_angular * self.weights.shape[1]) * itemsize + 100
+        if method == "jvp":
+            per_pair += DIRECTIONS * 8 * itemsize
+        largest = max(PAIRS, estimate_pairs(structure, reach) / len(structure))
+        return image_bytes(structure, reach) + largest * per_pair
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""
@@ -94,6 +97,11 @@ class AngularEvaluator(AtomEvaluator):
         return np.select([paths.order == 1, paths.order == 2], [pairs, triplets], 0)
 
     @property
+    def leading(self) -> bool:
+        """Whether sweeps take groups of the first atoms only."""
+        return True
+
+    @property
     def n_terms(self) -> int:
         """Number of terms of an atom."""
         return len(self._floors)
@@ -101,9 +109,8 @@ class AngularEvaluator(AtomEvaluator):
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_terms, n_powers) over the atoms of every group."""
         sums = self._zeros(groups)
-        for block in self._blocks(Neighborhoods(structure, self.radial.reach), structure):
-            for power, (value, _) in enumerate(block.powers()):
-                groups.add(block.atoms, value, sums[..., power])
+        for block, pairs in self._sums_of_blocks(structure, len(groups.of)):
+            self._exponents.add(block.values, self._floors, pairs.atoms, groups, sums)
         return sums
 
     def group_sums_jvp(
@@ -114,18 +121,21 @@ class AngularEvaluator(AtomEvaluator):
         strains: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
-        hoods = Neighborhoods(structure, self.radial.reach)
         sums, derivatives = self._zeros(groups), self._zeros(groups, len(strains))
-        for block in self._blocks(hoods, structure):
+        for block, pairs in self._sums_of_blocks(structure, len(structure)):
+            values = block.values.T
             factors = []
-            for power, (value, factor) in enumerate(block.powers()):
-                groups.add(block.atoms, value, sums[..., power])
+            for power, q in enumerate(self._exponents.powers):
+                value, factor = self._exponents.value_and_derivative(values, self._floors, q)
+                groups.add(pairs.atoms, value, sums[..., power])
                 factors.append(factor)
-            for direction, pair in enumerate(zip(displacements, strains, strict=True)):
-                moves = hoods.jvp(*pair)[block.block.pairs].astype(self.dtype)
-                dv = block.jvp(moves)
-                for power, factor in enumerate(factors):
-                    groups.add(block.atoms, factor * dv, derivatives[direction, ..., power])
+            for start in range(0, len(strains), DIRECTIONS):
+                part = slice(start, start + DIRECTIONS)
+                moves = pairs.moves(displacements[part], strains[part]).astype(self.dtype)
+                for direction, change in enumerate(block.jvp(moves), start):
+                    for power, factor in enumerate(factors):
+                        change_of_power = factor * change.T
+                        groups.add(pairs.atoms, change_of_power, derivatives[direction, ..., power])
         return sums, derivatives
 
     @property
@@ -141,26 +151,20 @@ class AngularEvaluator(AtomEvaluator):
         strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        hoods = Neighborhoods(structure, self.radial.reach)
-        sums, weights = self._zeros(groups), weights.astype(self.dtype)
-        gradient = np.zeros((len(hoods.vectors), 3))
-        for block in self._blocks(hoods, structure):
-            of_values = np.zeros_like(block.values)
-            for power, (value, factor) in enumerate(block.powers()):
-                groups.add(block.atoms, value, sums[..., power])
-                of_values += weights[groups.of[block.atoms], :, power] * factor
-            gradient[block.block.pairs] = block.vjp(of_values)
-        by_position, by_strain = hoods.vjp(gradient)
-        if strain is not None and strain.ndim == 3:
-            np.add.at(strain, hoods.centers, hoods.vectors[:, :, None] * gradient[:, None])
-            by_strain = strain
-        elif strain is not None:
-            strain += by_strain
-        return sums, by_position, by_strain
+        sums = self._zeros(groups)
+        gradient = np.zeros((len(structure), 3))
+        strain = np.zeros((3, 3)) if strain is None else strain
+        by_power = np.ascontiguousarray(weights.transpose(2, 1, 0), dtype=self.dtype)
+        for block, pairs in self._sums_of_blocks(structure, len(groups.of)):
+            cotangents = self._exponents.add(
+                block.values, self._floors, pairs.atoms, groups, sums, by_power
+            )
+            block.add_vjp(cotangents, gradient, strain)
+        return sums, gradient, strain
 
     # -- parts -------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def _floors(self) -> np.ndarray:
         """Return the floors (M,) of the values of an atom, pairs first."""
         sizes = np.sqrt((self.weights**2).mean(axis=0))
@@ -177,89 +181,21 @@ class AngularEvaluator(AtomEvaluator):
     def _zeros(self, groups: AtomGroups, *directions: int) -> np.ndarray:
         return groups.zeros(self.n_terms, len(self.powers), self.dtype, *directions)
 
-    def _blocks(self, hoods: Neighborhoods, structure: Structure) -> Iterator[_AtomBlock]:
+    @cached_property
+    def _exponents(self) -> SignedPowers:
+        return SignedPowers(self.powers)
+
+    @cached_property
+    def _sums(self) -> AngularSums:
+        n_angular = self.n_angular if self._has_triplets else 0
+        weights = np.asarray(self.weights, dtype=self.dtype)
+        return AngularSums(self.radial, weights, np.array(self.angles), self.angle_width, n_angular)
+
+    def _sums_of_blocks(
+        self, structure: Structure, n_centers: int
+    ) -> Iterator[tuple[BlockSums, PairBlock]]:
         if not (self.paths.order > 0).any():
             return
-        kinds = self.kinds(structure)
-        floats = self.weights.shape[1] * len(self.radial.centers) * 4
-        per_pair = 2 * self.n_angular if self._has_triplets and self.angles else 0
-        floors = self._floors
-        for block in hoods.blocks(self.radial.reach, floats, per_pair):
-            yield _AtomBlock(self, hoods, block, kinds, floors)
-
-
-class _AtomBlock:
-    """The pair and triplet sums of a block of atoms, ``values`` (n_atoms, M)."""
-
-    def __init__(self, evaluator, hoods: Neighborhoods, block: Block, kinds, floors):
-        self.block, self.atoms, self.floors = block, block.atoms, floors
-        self.triplets = evaluator._has_triplets
-        self.exponents = SignedPowers(evaluator.powers)
-        radial: RadialBasis = evaluator.radial
-        dtype = np.dtype(evaluator.dtype)
-        self.r = hoods.distances[block.pairs].astype(dtype)
-        self.unit = (hoods.vectors[block.pairs] / hoods.distances[block.pairs, None]).astype(dtype)
-        weights = evaluator.weights[kinds[hoods.neighbors[block.pairs]]].T.astype(dtype)
-        cutoff, cutoff_derivative = radial.cutoff(self.r)
-        gauss, gauss_derivative = radial.gaussians(self.r)
-        # Per pair: (C, E) weights of j, (C R, E) of k, and their derivatives in r.
-        self.left, self.left_derivative = weights * cutoff, weights * cutoff_derivative
-        shape = (len(weights) * len(gauss), len(self.r))
-        self.right = (self.left[:, None] * gauss).reshape(shape)
-        right_derivative = self.left_derivative[:, None] * gauss
-        right_derivative += self.left[:, None] * gauss_derivative
-        self.right_derivative = right_derivative.reshape(shape)
-        right = self._padded(self.right)
-        values = [right.sum(axis=2)]
-        if self.triplets:
-            left, unit = self._padded(self.left), np.moveaxis(block.pad(self.unit.T), 0, 2)
-            self.sums = (
-                GaussianAngles(evaluator.angles, evaluator.angle_width, unit, left, right)
-                if evaluator.angles
-                else LegendreAngles(evaluator.n_angular, unit, left, right)
-            )
-            values.append(self.sums.values().reshape(len(right), -1))
-        self.values = np.concatenate(values, axis=1)
-
-    def powers(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the powers of the values and their derivatives."""
-        for q in self.exponents.powers:
-            yield self.exponents.value_and_derivative(self.values, self.floors, q)
-
-    def jvp(self, moves: np.ndarray) -> np.ndarray:
-        """Return the derivatives (n_atoms, M) of the values along ``moves`` (E, 3)."""
-        dr = np.vecdot(self.unit, moves)
-        dright = self._padded(self.right_derivative * dr)
-        derivatives = [dright.sum(axis=2)]
-        if self.triplets:
-            turn = (moves - self.unit * dr[:, None]) / self.r[:, None]
-            du, dleft = (
-                np.moveaxis(self.block.pad(turn.T), 0, 2),
-                self._padded(self.left_derivative * dr),
-            )
-            derivatives.append(self.sums.jvp(du, dleft, dright).reshape(len(dright), -1))
-        return np.concatenate(derivatives, axis=1)
-
-    def vjp(self, cotangent: np.ndarray) -> np.ndarray:
-        """Return the gradient (E, 3) in the vectors for a cotangent (n_atoms, M) of the values."""
-        n_pairs, width = len(self.right), self.block.neighbors.shape[1]
-        dright = np.repeat(cotangent[:, :n_pairs, None], width, axis=2)
-        along = np.zeros_like(self.r)
-        turn: Any = 0.0
-        if self.triplets:
-            n_atoms, n_left = len(cotangent), len(self.left)
-            shaped = cotangent[:, n_pairs:].reshape(n_atoms, -1, n_left, n_pairs)
-            du, dleft, from_triplets = self.sums.vjp(shaped)
-            dright += from_triplets
-            along += np.einsum("se,se->e", self._unpadded(dleft), self.left_derivative)
-            turn = self.block.unpad(np.moveaxis(du, 2, 0)).T
-            turn = (turn - self.unit * np.vecdot(turn, self.unit)[:, None]) / self.r[:, None]
-        along += np.einsum("se,se->e", self._unpadded(dright), self.right_derivative)
-        return turn + along[:, None] * self.unit
-
-    def _padded(self, values: np.ndarray) -> np.ndarray:
-        """Spread (S, E) over (n_atoms, S, K), contiguous."""
-        return np.ascontiguousarray(np.moveaxis(self.block.pad(values), 0, 1))
-
-    def _unpadded(self, values: np.ndarray) -> np.ndarray:
-        return self.block.unpad(np.moveaxis(values, 1, 0))
+        kinds, dtype = self.kinds(structure), np.dtype(self.dtype).name
+        for pairs in pair_blocks(structure, self.elements, self.radial.reach, dtype, n_centers):
+            yield self._sums.of(pairs, kinds), pairs

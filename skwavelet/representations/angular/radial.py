@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skwavelet.representations.angular.angle_kernels import add_signed_powers
+from skwavelet.representations.atom_evaluator import AtomGroups
+from skwavelet.representations.point.powers import group_masks
+
 
 @dataclass(frozen=True, eq=False)
 class RadialBasis:
@@ -51,6 +55,50 @@ class SignedPowers:
 
     def __init__(self, powers):
         self.powers = tuple(float(q) for q in powers)
+
+    def add(
+        self,
+        values: np.ndarray,
+        floors: np.ndarray,
+        atoms: slice,
+        groups: AtomGroups,
+        sums: np.ndarray,
+        weights: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Add the powers of the values (n_terms, n_atoms) of consecutive atoms to sums.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_terms, n_atoms)
+        floors : ndarray of shape (n_terms,)
+            Floors e.
+        atoms : slice
+            Which atoms these are.
+        groups : AtomGroups
+        sums : ndarray of shape (n_groups, n_terms, n_powers)
+            Added to.
+        weights : ndarray of shape (n_powers, n_terms, n_groups), optional
+            Cotangents of the sums, in the dtype of the values.
+
+        Returns
+        -------
+        ndarray of shape (n_terms, n_atoms)
+            Gradients in the values, if there are weights.
+        """
+        dtype, n_atoms = values.dtype, values.shape[1]
+        exponents = (np.array(self.powers) - 1) / 2
+        rooted = np.isclose(exponents[:, None], [1 / 6, 1 / 3], rtol=0, atol=1e-7).any()
+        single = dtype == np.float32
+        steps = (2 if single else 3) if rooted else 0
+        squares = np.maximum(floors**2, np.finfo(dtype).tiny).astype(dtype)
+        masks, weights, sums = group_masks(groups, atoms, dtype, weights, sums)
+        of_values = np.empty((len(values) if len(weights) else 0, n_atoms), dtype)
+        cubes = np.empty(n_atoms, dtype)
+        add_signed_powers(
+            values, squares, exponents.astype(dtype), steps,
+            cubes.view(np.int32 if single else np.int64), cubes, masks, sums, weights, of_values,
+        )  # fmt: skip
+        return of_values
 
     def value_and_derivative(self, values: np.ndarray, floor: np.ndarray, q: float):
         """Return the power q of ``values`` (n_atoms, M) with floors e (M,), and its derivative."""

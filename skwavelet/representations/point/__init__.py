@@ -1,7 +1,7 @@
 """Point scattering: the wavelets evaluated at the atoms only (chapter 5.1 of the dissertation).
 
-Filters between atoms, the plan of products, the cascade with its sweeps, and the features with
-their derivatives, in this order.
+``evaluator.py`` chooses the maps that features need; ``first_order.py`` and ``second_order.py``
+compute their sums and derivatives by compiled kernels.
 """
 
 from skwavelet.representations.point.transformer import PointScattering

@@ -1,4 +1,4 @@
-"""The sums of point scattering: neighbours and cascade of one structure."""
+"""The sums of point scattering: which maps they need, and the kernels that compute them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
 from skwavelet.representations.atom_jacobian import AtomJacobian
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.paths import ScatteringPaths
-from skwavelet.representations.point.cascade import Bank, Cascade
+from skwavelet.representations.point.bank import Bank
 from skwavelet.representations.point.first_order import FirstOrder
 from skwavelet.representations.point.moments import WaveletMoments
-from skwavelet.representations.point.plan import make_plan
-from skwavelet.representations.point.powers import AtomPowers
+from skwavelet.representations.point.plan import distinct_maps
+from skwavelet.representations.point.second_order import DERIVATIVE_BYTES, SecondOrder
 from skwavelet.representations.wavelets import wavelet_size
 from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighborhoods import (
-    Neighborhoods,
     describe_pairs,
     estimate_pairs,
     image_bytes,
 )
 
-# Neighbour list, vectors, and their gradient in float64.
+# Neighbour, vector, and their wavelets.
 BYTES_PER_PAIR = 250
 
 
@@ -47,15 +46,17 @@ class PointEvaluator(AtomEvaluator):
     smoothing: float
 
     def memory(self, structure: Structure, method: str = "values") -> float:
-        """Estimate the bytes that the neighbours of a structure take."""
+        """Estimate the bytes that a structure takes: neighbours, and inputs of a second order."""
+        # Pairs of a few atoms at a time, and images within reach of the cell.
         n_pairs = estimate_pairs(structure, max(self.bank.reaches))
-        if self._first_order is None:
-            return n_pairs * BYTES_PER_PAIR
-        # Those of a few atoms at a time, and images within reach of the cell.
         images = image_bytes(structure, max(self.bank.reaches))
         n_features = len(self.columns[0]) if method == "jvp" else 0
         largest = n_pairs / len(structure) * (1 + n_features)
-        return images + largest * BYTES_PER_PAIR
+        inputs = 0.0
+        if isinstance(self._layers, SecondOrder):
+            inputs = 2.0 * len(self._layers.sources) * np.dtype(self.dtype).itemsize
+        several = DERIVATIVE_BYTES if inputs and method == "jvp" else 0
+        return images + largest * BYTES_PER_PAIR + len(structure) * inputs + several
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""
@@ -72,25 +73,24 @@ class PointEvaluator(AtomEvaluator):
 
     @property
     def leading(self) -> bool:
-        """Whether sweeps take groups of the first atoms only: the compiled ones do."""
-        return self._first_order is not None
+        """Whether sweeps take groups of the first atoms only."""
+        return True
 
     @property
     def places(self) -> np.ndarray:
         """Map of every path, of shape (n_paths,)."""
-        return make_plan(self.paths)[1]
+        return distinct_maps(self.paths)[1]
 
     @property
     def n_terms(self) -> int:
         """Number of maps."""
-        return make_plan(self.paths)[0].n_maps
+        return len(distinct_maps(self.paths)[0])
 
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_maps, n_powers) over the atoms of every group."""
-        first = self._first_order
-        if first is None:
-            return self._cascade(structure, groups).sums()
-        return self._spread(first.sums(structure, groups))
+        if self._layers is None:
+            return self._nothing(groups)
+        return self._spread(self._layers.sums(structure, groups))
 
     def group_sums_jvp(
         self,
@@ -100,16 +100,15 @@ class PointEvaluator(AtomEvaluator):
         strains: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
-        first = self._first_order
-        if first is None:
-            return self._cascade(structure, groups).jvp(displacements, strains)
-        sums, derivatives = first.jvp(structure, groups, displacements, strains)
+        if self._layers is None:
+            return self._nothing(groups), self._nothing(groups, len(strains))
+        sums, derivatives = self._layers.jvp(structure, groups, displacements, strains)
         return self._spread(sums), self._spread(derivatives)
 
     @property
     def strains_apart(self) -> bool:
         """Whether `group_sums_vjp` gives the gradients in a strain atom by atom."""
-        return self._first_order is not None
+        return not isinstance(self._layers, SecondOrder)
 
     def group_sums_vjp(
         self,
@@ -119,20 +118,19 @@ class PointEvaluator(AtomEvaluator):
         strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        first = self._first_order
-        if first is None:
-            return self._cascade(structure, groups).vjp(weights)
-        weights = weights[:, self._first_maps]
-        sums, gradient, strain = first.vjp(structure, groups, weights, strain)
+        strain = np.zeros((3, 3)) if strain is None else strain
+        if self._layers is None:
+            return self._nothing(groups), np.zeros((len(structure), 3)), strain
+        weights = weights[:, self._summed_maps]
+        sums, gradient = self._layers.vjp(structure, groups, weights, strain)
         return self._spread(sums), gradient, strain
 
     def atom_jacobian(self, structure: Structure) -> AtomJacobian:
         """Return ``atom_values`` with their derivatives in every atom and in a strain."""
-        first = self._first_order
-        if first is None:
+        if not isinstance(self._layers, FirstOrder):
             return super().atom_jacobian(structure)
-        jacobian = first.jacobian(structure)
-        shape = (len(self._first_maps), len(self.powers))
+        jacobian = self._layers.jacobian(structure)
+        shape = (len(self._summed_maps), len(self.powers))
         features, values, strain = (
             self._spread(array.reshape(*array.shape[:-1], *shape))
             for array in (jacobian.features, jacobian.values, jacobian.strain)
@@ -150,22 +148,50 @@ class PointEvaluator(AtomEvaluator):
         )
 
     @cached_property
-    def _first_maps(self) -> np.ndarray:
-        """The maps that are not of order zero, which have no moments."""
-        return np.unique(self.places[self.paths.order > 0])
+    def _summed_maps(self) -> np.ndarray:
+        """The maps that are not of order zero, by order."""
+        order = distinct_maps(self.paths)[0].order
+        return np.concatenate([np.flatnonzero(order == k) for k in (1, 2)])
 
     @cached_property
-    def _first_order(self) -> FirstOrder | None:
-        """The compiled first order; None where there is a second one, or order zero alone."""
-        if self.paths.order.max() != 1:
+    def _layers(self) -> FirstOrder | SecondOrder | None:
+        """The compiled sums of orders one and two; None where there is order zero alone."""
+        maps = distinct_maps(self.paths)[0].take(self._summed_maps)
+        if not len(maps):
             return None
-        # Any path of each map.
-        path = np.unique(self.places, return_index=True)[1][self._first_maps]
-        wavelet, scale = self.paths.wavelet1[path], self.paths.scale1[path]
-        channel = self.paths.channel[path]
+        channel_floors, gains = self._floors()
+        # Channel, wavelet and scale: those that are summed, then those that are only inputs.
+        below = np.column_stack([maps.channel, maps.wavelet1, maps.scale1])
+        second = maps.order == 2
+        keys = np.concatenate([below[~second], np.unique(below[second], axis=0)])
+        keys = keys[np.sort(np.unique(keys, axis=0, return_index=True)[1])]
+        channel, wavelet, scale = keys.T
+        moments, radials = self._moments(wavelet, scale)
+        first = FirstOrder(
+            moments,
+            channel,
+            radials,
+            self._squared(channel_floors[channel, wavelet, scale]),
+            self.elements,
+            self.weights,
+            self.powers,
+            int(np.count_nonzero(~second)),
+        )
+        if not second.any():
+            return first
+        rows = {tuple(key): row for row, key in enumerate(keys.tolist())}
+        source = np.array([rows[tuple(key)] for key in below[second].tolist()])
+        sources, inputs = np.unique(source, return_inverse=True)
+        wavelet, scale = maps.wavelet2[second], maps.scale2[second]
+        moments, radials = self._moments(wavelet, scale)
+        floors = channel_floors[tuple(keys[source].T)] * gains[wavelet, scale]
+        return SecondOrder(first, sources, moments, inputs, radials, self._squared(floors))
+
+    def _moments(self, wavelet: np.ndarray, scale: np.ndarray) -> tuple[WaveletMoments, np.ndarray]:
+        """Return the distinct radial parts of some wavelets, and which of them each one has."""
         bank = self.bank
         numbers = np.array(bank.wavelets)
-        # Radial parts by degree, then as they come.
+        # By degree, then as they come.
         radials, place = np.unique(
             np.column_stack([numbers[wavelet, 1], wavelet, scale]), axis=0, return_inverse=True
         )
@@ -177,41 +203,27 @@ class PointEvaluator(AtomEvaluator):
             beta=bank.beta,
             dtype=np.dtype(self.dtype).name,
         )
-        floors = self._floors()[0][channel, wavelet, scale]
-        tiny = np.finfo(self.dtype).tiny  # not zero for channels without weight
-        return FirstOrder(
-            moments,
-            channel,
-            np.ravel(place),
-            np.maximum(floors**2, tiny),
-            self.elements,
-            self.weights,
-            AtomPowers(self.powers),
-        )
+        return moments, np.ravel(place)
+
+    def _squared(self, floors: np.ndarray) -> np.ndarray:
+        # Not zero for channels without weight, such as the ionic one of hydrogen.
+        return np.maximum(floors**2, np.finfo(self.dtype).tiny)
+
+    def _nothing(self, groups: AtomGroups, *directions: int) -> np.ndarray:
+        return groups.zeros(self.n_terms, len(self.powers), self.dtype, *directions)
 
     def _spread(self, sums: np.ndarray) -> np.ndarray:
         """Return sums (..., n_terms, n_powers) with zeros for the maps of order zero."""
         spread = np.zeros((*sums.shape[:-2], self.n_terms, sums.shape[-1]), sums.dtype)
-        spread[..., self._first_maps, :] = sums
+        spread[..., self._summed_maps, :] = sums
         return spread
 
-    def _cascade(self, structure: Structure, groups: AtomGroups) -> Cascade:
-        return Cascade(
-            make_plan(self.paths)[0],
-            self.bank,
-            Neighborhoods(structure, max(self.bank.reaches)),
-            self.weights[self.kinds(structure)],
-            self._floors(),
-            AtomPowers(self.powers),
-            groups,
-            self.dtype,
-        )
-
     def _floors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the floors of the modulus, see ``Cascade``.
+        """Return the floors of the modulus.
 
-        ``smoothing`` times the amplitude of the map of a single average atom, and what a second
-        wavelet makes of it.
+        Those of the first order (n_channels, n_wavelets, n_scales), which are ``smoothing`` times
+        the amplitude of the map of a single average atom, and the factors (n_wavelets, n_scales)
+        by which the second order changes them.
         """
         bank = self.bank
         sizes = np.array([wavelet_size(n, l, bank.beta) for n, l in bank.wavelets])

@@ -12,7 +12,6 @@ import numpy as np
 
 from skwavelet.representations.atom_evaluator import AtomGroups
 from skwavelet.representations.atom_jacobian import AtomJacobian
-from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.point.moduli_kernels import (
     add_rows,
     square,
@@ -20,8 +19,8 @@ from skwavelet.representations.point.moduli_kernels import (
     square_vjp,
 )
 from skwavelet.representations.point.moments import WaveletMoments
-from skwavelet.representations.point.powers import AtomPowers
-from skwavelet.structures.cell_list import PairBlock, pair_blocks
+from skwavelet.representations.point.powers import AtomPowers, Slopes
+from skwavelet.structures.cell_list import PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
 
 # Derivatives in all positions are made for this part of as many directions, if they take less.
@@ -44,7 +43,9 @@ class FirstOrder:
         Atomic numbers, in increasing order.
     weights : ndarray of shape (n_elements, n_channels)
         Channel weights of the elements.
-    powers : AtomPowers
+    powers : tuple of float
+    n_summed : int
+        The first maps, which are summed; the others are only inputs of the second order.
     """
 
     moments: WaveletMoments
@@ -53,7 +54,8 @@ class FirstOrder:
     floors: np.ndarray
     elements: tuple[int, ...]
     weights: np.ndarray
-    powers: AtomPowers
+    powers: tuple[float, ...]
+    n_summed: int
 
     @cached_property
     def _weights(self) -> np.ndarray:
@@ -72,38 +74,61 @@ class FirstOrder:
             [self.channels, self.moments.layout.terms[self.radials], steps, 2 * degrees + 1]
         ).astype(np.int64)
 
+    @cached_property
+    def moduli_floors(self) -> np.ndarray:
+        """The moduli of maps that vanish."""
+        return np.sqrt(self._floors)
+
+    @cached_property
+    def _powers(self) -> AtomPowers:
+        return AtomPowers(self.powers, self._floors[: self.n_summed])
+
     def sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_maps, n_powers) over the atoms of every group."""
-        sums = self._zeros(groups)
-        for pairs, _, squared in self._blocks(structure, len(groups.of)):
-            self._add(groups, pairs.atoms, squared, sums)
+        sums = self.zeros(groups)
+        for pairs, _, squared in self.blocks(self._finder(structure), len(groups.of)):
+            self.add(groups, pairs.atoms, squared, sums)
         return sums
 
     def vjp(
+        self, structure: Structure, groups: AtomGroups, weights: np.ndarray, strain: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums and the gradient of ``(weights * sums).sum()`` in the positions.
+
+        That in a strain is added to ``strain``, see `AtomEvaluator.group_sums_vjp`.
+        """
+        return self.found_vjp(structure, self._finder(structure), groups, weights, strain)
+
+    def found_vjp(
         self,
         structure: Structure,
+        finder: PairFinder,
         groups: AtomGroups,
         weights: np.ndarray,
-        strain: np.ndarray | None = None,
-    ) -> Gradients:
-        """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        sums, gradient = self._zeros(groups), np.zeros((len(structure), 3))
-        strain = np.zeros((3, 3)) if strain is None else strain
-        # Powers first and groups last, as the squared moduli have their atoms.
-        weights = weights.transpose(2, 1, 0).astype(self.moments.dtype)
-        for pairs, moments, squared in self._blocks(structure, len(groups.of)):
-            self._add(groups, pairs.atoms, squared, sums)
-            members = groups.of[pairs.atoms]
-            of_squared = sum(
-                weight[:, members] * derivative
-                for weight, derivative in zip(
-                    weights, self.powers.derivatives(squared), strict=True
-                )
-            )
+        strain: np.ndarray,
+        above: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same as `vjp`, from given pairs.
+
+        ``above`` adds another form: numbers of some maps, and gradients (N, n_some) in their
+        moduli.
+        """
+        sums, gradient = self.zeros(groups), np.zeros((len(structure), 3))
+        weights = self._powers.weights(weights)
+        n_centers = len(structure) if above else len(groups.of)
+        for pairs, moments, squared in self.blocks(finder, n_centers):
+            slopes = self.add(groups, pairs.atoms, squared, sums, weights)
+            of_squared = slopes.of_squared
+            if above:
+                sources, of_moduli = above
+                of_squared = np.zeros_like(squared)
+                n_maps, n_atoms = slopes.of_squared.shape
+                of_squared[:n_maps, :n_atoms] = slopes.of_squared
+                of_squared[sources] += of_moduli[pairs.atoms].T / (2 * np.sqrt(squared[sources]))
             of_moments = np.zeros_like(moments)
             square_vjp(moments, self._weights, self._maps, of_squared, of_moments)
             self.moments.add_vjp(pairs, of_moments, gradient, strain)
-        return sums, gradient, strain
+        return sums, gradient
 
     def jvp(
         self,
@@ -114,7 +139,7 @@ class FirstOrder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
         n_directions, n_atoms = len(strains), len(structure)
-        sums, derivatives = self._zeros(groups), self._zeros(groups, n_directions)
+        sums, derivatives = self.zeros(groups), self.zeros(groups, n_directions)
         n_rows = 3 * n_atoms
         # With many directions, the derivatives in all positions are made first.
         whole = (
@@ -122,14 +147,14 @@ class FirstOrder:
             and n_directions > WHOLE_PART * n_rows
             and n_rows * sums.nbytes < ROWS_BYTES
         )
-        by_power = (groups.count, len(self.powers.powers), len(self._maps))
+        by_power = (groups.count, len(self.powers), len(self._maps))
         rows = np.zeros((n_atoms if whole else 0, 3, *by_power))
         strained = strains.any()
         moved = displacements.any() and not whole
-        for changes in self._pairs(structure):
+        for changes in self.pairs(self._finder(structure)):
             atoms = changes.pairs.atoms
-            self._add(groups, atoms, changes.squared, sums)
-            factors = np.stack([d.T for d in self.powers.derivatives(changes.squared)])
+            slopes = self.add(groups, atoms, changes.squared, sums, factors=True)
+            factors = np.ascontiguousarray(slopes.factors.swapaxes(1, 2))
             members = groups.of[atoms]
             if whole:
                 starts, neighbors = changes.pairs.starts, changes.pairs.neighbors
@@ -146,15 +171,15 @@ class FirstOrder:
 
     def jacobian(self, structure: Structure) -> AtomJacobian:
         """Return the features (N, n_maps n_powers) of all atoms and their derivatives."""
-        n_atoms, n_terms = len(structure), len(self._maps) * len(self.powers.powers)
+        n_atoms, n_terms = len(structure), len(self._maps) * len(self.powers)
         groups = AtomGroups.atoms(n_atoms)
-        features = self._zeros(groups)
+        features = self.zeros(groups)
         strain = np.empty((n_atoms, 3, 3, n_terms), self.moments.dtype)
         parts = []
-        for changes in self._pairs(structure):
+        for changes in self.pairs(self._finder(structure)):
             block = changes.pairs.atoms
-            self._add(groups, block, changes.squared, features)
-            factors = np.stack([d.T for d in self.powers.derivatives(changes.squared)], axis=-1)
+            slopes = self.add(groups, block, changes.squared, features, factors=True)
+            factors = slopes.factors.T
             by_centre = changes.pairs.by_atom(changes.jacobian)
             for row, (atoms, values, by_strain) in enumerate(by_centre):
                 values = values[..., None] * factors[row]
@@ -165,9 +190,9 @@ class FirstOrder:
         centers, atoms, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return AtomJacobian(features.reshape(n_atoms, n_terms), centers, atoms, values, strain)
 
-    def _pairs(self, structure: Structure) -> Iterator[PairDerivatives]:
+    def pairs(self, finder: PairFinder) -> Iterator[PairDerivatives]:
         """Yield the derivatives of squared moduli in the vectors to neighbours."""
-        for pairs, moments, squared in self._blocks(structure, len(structure)):
+        for pairs, moments, squared in self.blocks(finder):
             jacobian = np.empty((len(pairs.neighbors), 3, len(self._maps)), self.moments.dtype)
             square_jacobian(
                 pairs.vectors, pairs.ends, self.moments.radials, moments, self._weights,
@@ -175,25 +200,39 @@ class FirstOrder:
             )  # fmt: skip
             yield PairDerivatives(pairs, squared, jacobian)
 
-    def _blocks(
-        self, structure: Structure, n_centers: int
+    def blocks(
+        self, finder: PairFinder, n_centers: int | None = None
     ) -> Iterator[tuple[PairBlock, np.ndarray, np.ndarray]]:
         """Yield pairs, moments of their centres, and squared moduli (n_maps, n_atoms)."""
         moments = self.moments
-        kind = self.elements, moments.reach, moments.dtype
-        for pairs in pair_blocks(structure, *kind, n_centers):
+        for pairs in finder.blocks(n_centers):
             values = moments.values(pairs)
             squared = np.empty((len(self._maps), values.shape[2]), moments.dtype)
             square(values, self._weights, self._maps, self._floors, squared)
             yield pairs, values, squared
 
-    def _add(self, groups: AtomGroups, atoms: slice, squared: np.ndarray, sums: np.ndarray) -> None:
-        for power, values in enumerate(self.powers.values(squared, self._floors[:, None])):
-            groups.add(atoms, values.T, sums[..., power])
+    def add(
+        self,
+        groups: AtomGroups,
+        atoms: slice,
+        squared: np.ndarray,
+        sums: np.ndarray,
+        weights: np.ndarray | None = None,
+        factors: bool = False,
+    ) -> Slopes:
+        """Add the powers of the maps that are summed, of those atoms that belong to a group."""
+        n_atoms = len(groups.of[atoms])
+        summed = np.ascontiguousarray(squared[: self.n_summed, :n_atoms])
+        atoms = slice(atoms.start, atoms.start + n_atoms)
+        return self._powers.add(summed, atoms, groups, sums, weights, factors)
 
-    def _zeros(self, groups: AtomGroups, *directions: int) -> np.ndarray:
-        n_powers = len(self.powers.powers)
-        return groups.zeros(len(self._maps), n_powers, self.moments.dtype, *directions)
+    def _finder(self, structure: Structure) -> PairFinder:
+        return PairFinder(structure, self.elements, self.moments.reach, self.moments.dtype)
+
+    def zeros(self, groups: AtomGroups, *directions: int) -> np.ndarray:
+        """Return sums of no atom, or derivatives along directions."""
+        n_powers = len(self.powers)
+        return groups.zeros(self.n_summed, n_powers, self.moments.dtype, *directions)
 
 
 @dataclass(frozen=True, eq=False)

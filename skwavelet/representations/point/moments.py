@@ -19,6 +19,13 @@ from skwavelet.structures.cell_list import PairBlock
 LAST_DECAY = 87
 
 
+def exponential_tables(dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``decays`` and ``series`` of `Radials`."""
+    terms = 15 if dtype == "float64" else 9
+    series = [1 / factorial(k) for k in range(terms)]
+    return np.exp(-np.arange(LAST_DECAY + 1.0)).astype(dtype), np.array(series[::-1], dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class MomentLayout:
     """Where the moments of one element stand: by degree, then m, then radial part.
@@ -162,7 +169,7 @@ class WaveletMoments(Moments):
             coefficients, self.degrees.tolist(), self.n.tolist(), self.dilations, strict=True
         ):
             row[: n - l] = radial_coefficients(n, l, self.beta) / dilation ** (3 + l)
-        terms = 15 if self.dtype == "float64" else 9
+        decays, series = exponential_tables(self.dtype)
         squares = bands[:, 1] ** 2
 
         def cast(values: Any) -> np.ndarray:
@@ -177,8 +184,8 @@ class WaveletMoments(Moments):
             coefficients=cast(coefficients),
             bounds=self.layout.bounds,
             norms=cast(self.layout.norms),
-            decays=cast(np.exp(-np.arange(LAST_DECAY + 1.0))),
-            series=cast([1 / factorial(k) for k in range(terms)][::-1]),
+            decays=decays,
+            series=series,
             table=cast(np.empty((0, 0, 0, 0, 0))),
             centers=np.empty(0, np.int64),
             steps=cast([0]),

@@ -12,7 +12,7 @@ from skwavelet._utils.validation import Interval, StrOptions, check_powers
 from skwavelet.representations.atom_features import AtomFeaturesMixin
 from skwavelet.representations.channels import ChannelSpec
 from skwavelet.representations.paths import ScatteringPaths
-from skwavelet.representations.point.cascade import Bank
+from skwavelet.representations.point.bank import Bank
 from skwavelet.representations.point.evaluator import PointEvaluator
 from skwavelet.representations.point.filters import natural_reach, scales_to_reach
 from skwavelet.representations.point.plan import resolve_centers

@@ -62,24 +62,31 @@ class Radials(NamedTuple):
 
 
 @compiled
-def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivatives):
-    """Write t, exp(-t) times the switch, and the derivative of that in r^2, of one scale."""
-    cast = squares.dtype.type
-    one, zero, half_one = cast(1), cast(0), cast(0.5)
-    six, ten, fifteen, thirty = cast(6), cast(10), cast(15), cast(30)
-    half, begin, end = radials.half[scale], radials.begin[scale], radials.end[scale]
-    per_width = one / (end - begin)
-    most = cast(len(radials.decays) - 1)
-    decays, series = radials.decays, radials.series
-    for k in range(n_pairs):
-        t[k] = min(squares[k] * half, most)
-    for k in range(n_pairs):
-        whole = np.uint32(t[k] + half_one)
+def fill_exponentials(t, n, decays, series, values):
+    """Write exp(-t) of n numbers that are at most ``len(decays) - 1``, see `Radials`."""
+    cast = t.dtype.type
+    half = cast(0.5)
+    for k in range(n):
+        whole = np.uint32(t[k] + half)
         rest = cast(whole) - t[k]
         value = series[0]
         for power in range(1, len(series)):
             value = value * rest + series[power]
-        envelope[k] = value * decays[whole]
+        values[k] = value * decays[whole]
+
+
+@compiled
+def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivatives):
+    """Write t, exp(-t) times the switch, and the derivative of that in r^2, of one scale."""
+    cast = squares.dtype.type
+    one, zero = cast(1), cast(0)
+    six, ten, fifteen, thirty = cast(6), cast(10), cast(15), cast(30)
+    half, begin, end = radials.half[scale], radials.begin[scale], radials.end[scale]
+    per_width = one / (end - begin)
+    most = cast(len(radials.decays) - 1)
+    for k in range(n_pairs):
+        t[k] = min(squares[k] * half, most)
+    fill_exponentials(t, n_pairs, radials.decays, radials.series, envelope)
     if derivatives:
         for k in range(n_pairs):
             y = min(max((squares[k] - begin) * per_width, zero), one)

@@ -1,0 +1,165 @@
+"""Sums over pairs and triplets of the atoms of a block, and their gradients, from kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from math import pi
+from typing import Any
+
+import numpy as np
+
+from skwavelet.representations.angular.angle_kernels import (
+    add_gaussian_gradients,
+    add_legendre_gradients,
+    fill_gaussian_changes,
+    fill_gaussian_sums,
+    fill_legendre_changes,
+    fill_legendre_sums,
+    fill_pair_sums,
+)
+from skwavelet.representations.angular.radial import RadialBasis
+from skwavelet.representations.pair_kernels import add_pulls
+from skwavelet.representations.point.moments import exponential_tables
+from skwavelet.representations.wavelets import solid_harmonic_norm
+from skwavelet.structures.cell_list import PairBlock
+
+
+@dataclass(frozen=True, eq=False)
+class AngularSums:
+    """The sums of pairs and triplets of single atoms.
+
+    Attributes
+    ----------
+    radial : RadialBasis
+    weights : ndarray of shape (n_elements, n_channels)
+        Channel weights of the neighbours.
+    centers : ndarray of shape (n_angular,)
+        Centres of the Gaussians of the cosine; empty for Legendre polynomials.
+    width : float
+        Their standard deviation.
+    n_angular : int
+        Number of angular functions, 0 for sums of pairs alone.
+    """
+
+    radial: RadialBasis
+    weights: np.ndarray
+    centers: np.ndarray
+    width: float
+    n_angular: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def _gaussians(self) -> tuple:
+        """Centres, half the squared inverse width, and tables of the exponential."""
+        dtype = self.weights.dtype
+        return (
+            self.centers.astype(dtype), dtype.type(0.5 / self.width**2),
+            *exponential_tables(dtype.name),
+        )  # fmt: skip
+
+    @cached_property
+    def _harmonics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Norms of the solid harmonics, and 4 pi / (2 l + 1)."""
+        dtype, degrees = self.weights.dtype, range(self.n_angular)
+        norms = [solid_harmonic_norm(l, m) for l in degrees for m in range(l + 1)]
+        return np.array(norms, dtype), 4 * pi / (2 * np.arange(self.n_angular) + 1).astype(dtype)
+
+    def of(self, pairs: PairBlock, kinds: np.ndarray) -> BlockSums:
+        """Return the sums of the centres of some pairs; ``kinds`` are elements of all atoms."""
+        return BlockSums(self, pairs, kinds)
+
+
+class BlockSums:
+    """The sums of consecutive atoms.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_terms, n_atoms)
+        Sums over pairs, then those over triplets.
+    """
+
+    def __init__(self, sums: AngularSums, pairs: PairBlock, kinds: np.ndarray):
+        self._sums, self._pairs = sums, pairs
+        dtype = sums.weights.dtype
+        r = np.sqrt((pairs.vectors**2).sum(axis=0))
+        # Pairs that fill up places are beyond the reach.
+        weights = sums.weights[kinds[pairs.neighbors]].T * (r < sums.radial.reach)
+        cutoff, cutoff_slope = sums.radial.cutoff(r)
+        gauss, gauss_slope = sums.radial.gaussians(r)
+        self._r, self._unit = r, pairs.vectors / r
+        self._left, self._left_slope = weights * cutoff, weights * cutoff_slope
+        self._gauss, self._gauss_slope = gauss, gauss_slope
+        self._right = (self._left[:, None] * gauss).reshape(-1, len(r))
+        self._starts = np.ascontiguousarray(pairs.starts)
+        n_left, n_right, n_atoms = len(weights), len(self._right), len(self._starts) - 1
+        n_terms = n_right * (1 + n_left * sums.n_angular)
+        self.values = np.empty((n_terms, n_atoms), dtype)
+        fill_pair_sums(self._right, self._starts, self.values[:n_right])
+        if not sums.n_angular:
+            return
+        both = self._unit, self._left, self._right, self._starts
+        triplets = self.values[n_right:]
+        if len(sums.centers):
+            self._kept = np.empty((sums.n_angular * n_left, len(r)), dtype)
+            fill_gaussian_sums(*both, *sums._gaussians, self._kept, triplets)
+        else:
+            shape = n_atoms, _filled(n_left + n_right), _filled(sums.n_angular**2)
+            self._kept = np.empty(shape, dtype)
+            fill_legendre_sums(*both, *sums._harmonics, self._kept, triplets)
+
+    def add_vjp(self, cotangents: np.ndarray, gradient: np.ndarray, strain: np.ndarray) -> None:
+        """Add the gradients of ``(cotangents * values).sum()``.
+
+        Those in the positions of all atoms (N, 3), and in a strain: (3, 3), or (N, 3, 3) for every
+        centre apart.
+        """
+        sums, pairs, n_right = self._sums, self._pairs, len(self._right)
+        of_unit, of_left = np.zeros_like(self._unit), np.zeros_like(self._left)
+        of_right = np.repeat(cotangents[:n_right], np.diff(self._starts), axis=1)
+        if sums.n_angular:
+            add = add_gaussian_gradients if len(sums.centers) else add_legendre_gradients
+            tables = sums._gaussians if len(sums.centers) else sums._harmonics
+            add(
+                self._unit, self._left, self._right, self._starts, *tables, self._kept,
+                cotangents[n_right:], of_unit, of_left, of_right,
+            )  # fmt: skip
+        by_channel = of_right.reshape(len(self._left), -1, len(self._r))
+        of_left += (by_channel * self._gauss).sum(axis=1)
+        along = (of_left * self._left_slope).sum(axis=0)
+        along += ((by_channel * self._gauss_slope).sum(axis=1) * self._left).sum(axis=0)
+        turn = of_unit - self._unit * (of_unit * self._unit).sum(axis=0)
+        pulls = turn / self._r + along * self._unit
+        vectors = np.ascontiguousarray(pairs.vectors)
+        n_atoms, first = len(self._starts) - 1, pairs.atoms.start
+        strain = strain.reshape(-1, 3, 3)
+        add_pulls(vectors, pulls, pairs.neighbors, self._starts, n_atoms, first, gradient, strain)
+
+    def jvp(self, moves: np.ndarray) -> np.ndarray:
+        """Return derivatives (n_directions, n_terms, n_atoms) of the values.
+
+        ``moves`` (n_directions, 3, n_pairs) are those of the vectors to the neighbours.
+        """
+        sums, n_right = self._sums, len(self._right)
+        along = (moves * self._unit).sum(axis=1)
+        turns = (moves - self._unit * along[:, None]) / self._r
+        slopes = self._left_slope[:, None] * self._gauss + self._left[:, None] * self._gauss_slope
+        right_slopes = slopes.reshape(self._right.shape)
+        changes = np.empty((len(moves), *self.values.shape), moves.dtype)
+        for direction, change in zip(along, changes, strict=True):
+            fill_pair_sums(right_slopes * direction, self._starts, change[:n_right])
+        if sums.n_angular:
+            fill = fill_gaussian_changes if len(sums.centers) else fill_legendre_changes
+            tables = sums._gaussians if len(sums.centers) else sums._harmonics
+            fill(
+                self._unit, self._left, self._right, self._starts, *tables, self._kept,
+                self._left_slope, right_slopes, along, turns, changes[:, n_right:],
+            )  # fmt: skip
+        return changes
+
+
+def _filled(n: int) -> int:
+    """Return the next multiple of four."""
+    return -(-n // 4) * 4

@@ -1,0 +1,239 @@
+"""Sums of both orders at the atoms, and their derivatives, from compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skwavelet.representations.atom_evaluator import AtomGroups
+from skwavelet.representations.point.first_order import FirstOrder
+from skwavelet.representations.point.moments import WaveletMoments
+from skwavelet.representations.point.powers import AtomPowers
+from skwavelet.representations.point.second_kernels import (
+    SecondMaps,
+    add_second_changes,
+    add_second_gradients,
+    fill_second,
+)
+from skwavelet.structures.cell_list import PairBlock, PairFinder
+from skwavelet.structures.checks import Structure
+from skwavelet.structures.neighbor_kernels import GROUP
+
+# Derivatives of all inputs together stay below this.
+DERIVATIVE_BYTES = 2**26
+
+# Rows of products are worked on by so many.
+ROWS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class SecondOrder:
+    """Sums over atoms of powers of moduli of both orders.
+
+    Maps are those of the first order that are summed, then those of the second.
+
+    Attributes
+    ----------
+    first : FirstOrder
+        All moduli of the first order.
+    sources : ndarray of shape (n_inputs,)
+        Which of them are inputs of the second.
+    moments : WaveletMoments
+        The wavelets of the second order, which have no moments themselves.
+    inputs, radials : ndarray of shape (n_maps,)
+        Input and radial part of every map of the second order.
+    floors : ndarray of shape (n_maps,)
+        What is added to the squared moduli.
+    """
+
+    first: FirstOrder
+    sources: np.ndarray
+    moments: WaveletMoments
+    inputs: np.ndarray
+    radials: np.ndarray
+    floors: np.ndarray
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        """The maps in the order of the kernels: by radial part."""
+        return np.lexsort([self.inputs, self.radials])
+
+    @cached_property
+    def _maps(self) -> SecondMaps:
+        order = self._order
+        inputs, radials = self.inputs[order], self.radials[order]
+        degrees, scale = self.moments.degrees, self.moments.radials.scale
+        rows, widths, runs = [], [], []
+        first_rows, columns = np.zeros_like(degrees), np.zeros_like(inputs)
+        for s in range(scale.max() + 1):
+            here = scale == s
+            sizes = 2 * degrees[here] + 1
+            first_rows[here] = np.cumsum(sizes) - sizes
+            of_scale = here[radials]
+            needed, columns[of_scale] = np.unique(inputs[of_scale], return_inverse=True)
+            rows.append(_filled(sizes.sum(), ROWS))
+            widths.append(_filled(len(needed), GROUP))
+            ends = np.flatnonzero(np.diff(needed) > 1) + 1
+            runs.append([(run[0], len(run)) for run in np.split(needed, ends)])
+        run_starts, run_lengths = np.concatenate([np.array(r) for r in runs]).T.copy()
+        return SecondMaps(
+            rows=np.array(rows),
+            widths=np.array(widths),
+            offsets=_bounds(np.array(rows) * np.array(widths)),
+            run_bounds=_bounds([len(r) for r in runs]),
+            run_starts=run_starts,
+            run_lengths=run_lengths,
+            degrees=degrees,
+            first_rows=first_rows,
+            bounds=_bounds(np.bincount(radials, minlength=len(degrees))),
+            columns=columns,
+            floors=self.floors[order].astype(self.moments.dtype),
+            inputs=inputs,
+            radials=radials,
+            order=np.argsort(inputs, kind="stable"),
+        )
+
+    @cached_property
+    def _powers(self) -> AtomPowers:
+        return AtomPowers(self.first.powers, self._maps.floors)
+
+    def sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
+        """Return the sums (n_groups, n_maps, n_powers) over the atoms of every group."""
+        first, second = self.first.zeros(groups), self._zeros(groups)
+        sigma, finder = self._empty_sigma(structure), self._finder(structure)
+        for pairs, _, squared in self.first.blocks(finder):
+            self._store(pairs.atoms, squared, sigma)
+            self.first.add(groups, pairs.atoms, squared, first)
+        for pairs, _, squared in self._blocks(finder, sigma, len(groups.of)):
+            self._powers.add(squared, pairs.atoms, groups, second)
+        return self._joined(first, second)
+
+    def vjp(
+        self, structure: Structure, groups: AtomGroups, weights: np.ndarray, strain: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums and the gradient of ``(weights * sums).sum()`` in the positions.
+
+        That in a strain is added to ``strain`` (3, 3).
+        """
+        second, sigma = self._zeros(groups), self._empty_sigma(structure)
+        finder = self._finder(structure)
+        for pairs, _, squared in self.first.blocks(finder):
+            self._store(pairs.atoms, squared, sigma)
+        n_first = self.first.n_summed
+        of_second = self._powers.weights(weights[:, n_first:][:, self._order])
+        of_sigma, gradient = np.zeros_like(sigma), np.zeros((len(structure), 3))
+        for pairs, maps, squared in self._blocks(finder, sigma, len(groups.of)):
+            slopes = self._powers.add(squared, pairs.atoms, groups, second, of_second)
+            add_second_gradients(
+                *self._arguments(pairs), sigma, maps, slopes.of_squared, of_sigma, gradient,
+                strain.reshape(-1, 3, 3),
+            )  # fmt: skip
+        first, below = self.first.found_vjp(
+            structure, finder, groups, weights[:, :n_first], strain, (self.sources, of_sigma)
+        )
+        return self._joined(first, second), gradient + below
+
+    def jvp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        displacements: np.ndarray,
+        strains: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums and their derivatives along directions."""
+        parts = []
+        per_direction = len(structure) * len(self.sources) * np.dtype(self.moments.dtype).itemsize
+        size = max(1, DERIVATIVE_BYTES // per_direction)
+        for start in range(0, max(1, len(strains)), size):
+            part = slice(start, start + size)
+            sums, derivatives = self._jvp(structure, groups, displacements[part], strains[part])
+            parts.append(derivatives)
+        return sums, np.concatenate(parts)
+
+    def _jvp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        displacements: np.ndarray,
+        strains: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n_directions, dtype = len(strains), self.moments.dtype
+        first, second = self.first.zeros(groups), self._zeros(groups)
+        of_first = self.first.zeros(groups, n_directions)
+        of_second = np.zeros((*second.shape, n_directions), second.dtype)
+        sigma, finder = self._empty_sigma(structure), self._finder(structure)
+        of_sigma = np.empty((len(self.sources), n_directions, len(structure)), dtype)
+        for changes in self.first.pairs(finder):
+            atoms = changes.pairs.atoms
+            slopes = self.first.add(groups, atoms, changes.squared, first, factors=True)
+            self._store(atoms, changes.squared, sigma)
+            halves = 0.5 / np.sqrt(changes.squared[self.sources])
+            for place, change in enumerate(changes.along(displacements, strains)):
+                atom = atoms.start + place
+                summed = change[:, : self.first.n_summed, None] * slopes.factors[:, :, place].T
+                of_first[:, groups.of[atom]] += summed
+                of_sigma[:, :, atom] = (change[:, self.sources] * halves[:, place]).T
+        moves, strains = displacements.astype(dtype), strains.astype(dtype)
+        for pairs, maps, squared in self._blocks(finder, sigma, len(structure)):
+            slopes = self._powers.add(squared, pairs.atoms, groups, second, factors=True)
+            add_second_changes(
+                *self._arguments(pairs), sigma, maps, slopes.factors, groups.of[pairs.atoms],
+                moves, strains, of_sigma, of_second,
+            )  # fmt: skip
+        derivatives = self._joined(of_first, np.moveaxis(of_second, -1, 0))
+        return self._joined(first, second), derivatives
+
+    def _blocks(
+        self, finder: PairFinder, sigma: np.ndarray, n_centers: int
+    ) -> Iterator[tuple[PairBlock, np.ndarray, np.ndarray]]:
+        """Yield pairs, maps of their centres, and squared moduli (n_maps, n_atoms)."""
+        moments, maps = self.moments, self._maps
+        for pairs in finder.blocks(n_centers):
+            n_atoms = len(pairs.starts) - 1
+            values = np.empty((n_atoms, maps.offsets[-1]), moments.dtype)
+            squared = np.empty((len(maps.inputs), n_atoms), moments.dtype)
+            fill_second(*self._arguments(pairs), sigma, values, squared)
+            yield pairs, values, squared
+
+    def _arguments(self, pairs: PairBlock) -> tuple:
+        """Return what all kernels begin with."""
+        return (
+            pairs.vectors, pairs.neighbors, pairs.ends, pairs.atoms.start, self.moments.radials,
+            self._maps,
+        )  # fmt: skip
+
+    def _store(self, atoms: slice, squared: np.ndarray, sigma: np.ndarray) -> None:
+        """Write the inputs of consecutive atoms."""
+        sigma[atoms] = (np.sqrt(squared) - self.first.moduli_floors[:, None])[self.sources].T
+
+    def _finder(self, structure: Structure) -> PairFinder:
+        reach = max(self.first.moments.reach, self.moments.reach)
+        return PairFinder(structure, self.first.elements, reach, self.moments.dtype)
+
+    def _empty_sigma(self, structure: Structure) -> np.ndarray:
+        return np.empty((len(structure), len(self.sources)), self.moments.dtype)
+
+    def _zeros(self, groups: AtomGroups) -> np.ndarray:
+        return groups.zeros(len(self.inputs), len(self.first.powers), self.moments.dtype)
+
+    def _joined(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return both (..., n_maps, n_powers) together, maps in their own order."""
+        n_first, n_second = first.shape[-2], second.shape[-2]
+        shape = (*first.shape[:-2], n_first + n_second, first.shape[-1])
+        joined = np.empty(shape, first.dtype)
+        joined[..., :n_first, :] = first
+        joined[..., n_first + self._order, :] = second
+        return joined
+
+
+def _filled(n: int, group: int) -> int:
+    """Return the number of places of whole groups."""
+    return int(-(-n // group) * group)
+
+
+def _bounds(sizes: Any) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(sizes)])
