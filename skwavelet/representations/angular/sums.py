@@ -92,7 +92,8 @@ class BlockSums:
         self._r, self._unit = r, pairs.vectors / r
         self._left, self._left_slope = weights * cutoff, weights * cutoff_slope
         self._gauss, self._gauss_slope = gauss, gauss_slope
-        self._right = (self._left[:, None] * gauss).reshape(-1, len(r))
+        # Not -1: there may be no pair.
+        self._right = (self._left[:, None] * gauss).reshape(len(weights) * len(gauss), len(r))
         self._starts = np.ascontiguousarray(pairs.starts)
         n_left, n_right, n_atoms = len(weights), len(self._right), len(self._starts) - 1
         n_terms = n_right * (1 + n_left * sums.n_angular)
@@ -126,7 +127,7 @@ class BlockSums:
                 self._unit, self._left, self._right, self._starts, *tables, self._kept,
                 cotangents[n_right:], of_unit, of_left, of_right,
             )  # fmt: skip
-        by_channel = of_right.reshape(len(self._left), -1, len(self._r))
+        by_channel = of_right.reshape(len(self._left), *self._gauss.shape)
         of_left += (by_channel * self._gauss).sum(axis=1)
         along = (of_left * self._left_slope).sum(axis=0)
         along += ((by_channel * self._gauss_slope).sum(axis=1) * self._left).sum(axis=0)
