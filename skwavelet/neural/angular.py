@@ -62,11 +62,12 @@ class AngularNetwork(NetworkRegressor):
         all levels adding up. The cost stays proportional to the atoms, in cells as well.
     pooling_weight : float, default=0.01
         Weight of the entropy loss of pooling, which lets atoms go to one node only.
-    force_weight, stress_weight : float, default=0.01 and 10
+    force_weight, stress_weight : float, default=1 and 1000
         In the loss, mean (energy error)² + force_weight mean (force error)² + stress_weight mean
         (stress error)², in (eV/atom)², (eV/Å)² and (eV/Å³)², as in
         `skwavelet.EnergyForceRegressor`. Equation (5.16) of the reference, with total energies,
-        is this with p = 1 / (1 + N² force_weight) for structures of N atoms.
+        is this with p = 1 / (1 + N² force_weight) for structures of N atoms. Less weight of
+        forces made their errors and those of energies larger on ethanol.
     learning_rate : float, default=0.006
         At its highest, of Muon (matrices of weights) and Adam (everything else).
     schedule : {"cosine", "plateau"}, default="cosine"
@@ -179,8 +180,8 @@ class AngularNetwork(NetworkRegressor):
         messages: str = "both",
         pooling: int | None = None,
         pooling_weight: float = 0.01,
-        force_weight: float = 0.01,
-        stress_weight: float = 10.0,
+        force_weight: float = 1.0,
+        stress_weight: float = 1000.0,
         learning_rate: float = 0.006,
         schedule: str = "cosine",
         batch_size: int = 10,

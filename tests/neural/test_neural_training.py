@@ -139,7 +139,7 @@ def test_stress_is_learned():
     for kind, stress in (("alone", None), ("stress", found.stress)):
         network = AngularNetwork(
             1, 8, cutoff=4.0, learning_rate=0.05, max_epochs=100, batch_size=8, averaging=0.9,
-            validation_fraction=None, dtype="float64", random_state=0,
+            validation_fraction=None, dtype="float64", random_state=0, stress_weight=10.0,
         ).fit(X, found.energies, stress=stress)  # fmt: skip
         off = network.predict_stress(X) - found.stress
         errors[kind] = np.sqrt(np.mean(off**2) / np.mean(np.square(found.stress)))
