@@ -9,6 +9,8 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 
+from skwavelet._utils.memory import available_memory
+
 # Rows that are turned to double precision at a time.
 ROWS = 2048
 TINY = np.finfo(float).tiny
@@ -127,3 +129,14 @@ class Moments:
             return None
         coef = scale * cho_solve(factored, scale * (self.with_y - mean * y_ones))
         return coef, float(level - mean @ coef)
+
+
+def check_memory(n_features: int, n_matrices: int) -> None:
+    """Raise ValueError if Gram matrices, and what is solved with them, do not fit into memory."""
+    # Besides those of blocks and kinds, sums, what is solved, and copies.
+    need, free = 8.0 * n_features**2 * (n_matrices + 5), available_memory()
+    if need > free:
+        raise ValueError(
+            f"Products of {n_features} features need about {need / 2**30:.3g} GiB but "
+            f"{free / 2**30:.3g} GiB are free; use fewer features, or members=False."
+        )

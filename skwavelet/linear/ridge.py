@@ -26,7 +26,7 @@ from skwavelet._utils.validation import (
     check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.linear._moments import ROWS, TINY, Data, Moments
+from skwavelet.linear._moments import ROWS, TINY, Data, Moments, check_memory
 from skwavelet.linear._search import least
 from skwavelet.linear._spread import SpreadMixin
 from skwavelet.linear.calibration import mean_and_spread
@@ -179,7 +179,8 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         ------
         ValueError
             If an argument has another shape, is not finite or not positive, if squares overflow,
-            or if there is one group only to choose between several alphas or weights.
+            if products of the features do not fit into memory, or if there is one group only to
+            choose between several alphas or weights.
         """
         check_parameters(self)
         rows, targets = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
@@ -209,6 +210,7 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
             )
         data = Data.of(rows, targets, weight, ones)
         present = np.unique(kind[~held])
+        check_memory(n_features, len(present) * (block.max() + 1))
         grid = [
             [Moments.of(data, np.flatnonzero((block == one) & (kind == k))) for k in present]
             for one in np.unique(block[~held])

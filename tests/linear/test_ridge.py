@@ -269,3 +269,13 @@ def test_bad_arguments():
         RidgePath().fit(X, y, penalty_factors=[1.0])
     with pytest.raises(ValueError, match=r"^Squares of X or y overflow; scale them down\.$"):
         RidgePath().fit(X * 1e160, y)
+
+
+def test_memory_is_asked_for_before_it_is_taken(monkeypatch):
+    X, y, *_ = problem()
+    monkeypatch.setattr(
+        "skwavelet.linear._moments.available_memory", lambda: 9.0 * 8 * X.shape[1] ** 2
+    )
+    with pytest.raises(ValueError, match=r"6 features need .* members=False"):
+        RidgePath().fit(X, y)
+    RidgePath(members=False).fit(X, y)
