@@ -239,7 +239,7 @@ def test_places_that_cannot_be_written(here, capsys, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_control_c(here, made):
-    write("many.xyz", 25 * made)
+    write("many.xyz", 200 * made)
     process = subprocess.Popen(
         [sys.executable, "-m", "skwavelet", "fit", "many.xyz"],
         stderr=subprocess.PIPE,

@@ -155,7 +155,7 @@ from ase import Atoms
 from helpers.small_structures import cubic
 from skwavelet import AngularFeatures, VoxelScattering
 voxel = VoxelScattering(order=1, n_scales=1).fit([cubic()])
-angular = AngularFeatures(reach=40.0).fit([cubic()])
+angular = AngularFeatures(reach=200.0).fit([cubic()])
 voxel.transform([cubic()])
 limit = psutil.Process().memory_info().vms + 200 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -70,8 +70,14 @@ def fit_calibration(
     if not s2.any():
         return SpreadCalibration(float(np.sqrt(w @ e2)))
 
+    overall = (w @ e2) / (w @ s2)
+    with np.errstate(divide="ignore"):
+        ratio2 = w @ (e2 / s2)  # infinite where models agree on what is wrong
+
     def floor2(factor2: float) -> float:
         """Square of the floor with mean (error / std)² = 1."""
+        if factor2 > (1 - 1e-12) * ratio2:  # but for rounding
+            return 0.0
 
         def excess(a2: float) -> float:
             with np.errstate(divide="ignore"):
@@ -85,9 +91,6 @@ def fit_calibration(
         factor2 = np.exp(log_factor2)
         return float(w @ np.log(floor2(factor2) + factor2 * s2))
 
-    overall = (w @ e2) / (w @ s2)
-    with np.errstate(divide="ignore"):
-        ratio2 = w @ (e2 / s2)  # infinite where models agree on what is wrong
     if not overall:
         return SpreadCalibration(0.0, 0.0)
     most = min(ratio2, 100 * overall)

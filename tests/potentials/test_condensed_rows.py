@@ -31,9 +31,9 @@ def test_condensed_rows_are_the_same_problem(dtype, fit_intercept, monkeypatch):
     plain = clone(model).fit(data.structures, *labels, sample_weight=weight)
     kept, fit_rows = [], regressor.fit_rows
 
-    def spy(estimator, rows, *arguments):
+    def spy(estimator, rows, *arguments, **options):
         kept.append(rows)
-        return fit_rows(estimator, rows, *arguments)
+        return fit_rows(estimator, rows, *arguments, **options)
 
     monkeypatch.setattr(regressor, "fit_rows", spy)
     monkeypatch.setattr(rows_module, "LARGE", 1)
