@@ -41,6 +41,7 @@ def in_parts(model, data, sizes):
     return model
 
 
+@pytest.mark.slow
 def test_parts_are_the_whole(copper, features):
     model = EnergyForceRegressor(features, RIDGE, force_weight=0.02, stress_weight=1.0)
     parts = in_parts(clone(model), copper, [20, 1, 9, 30])
