@@ -183,14 +183,10 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
             choose between several alphas or weights.
         """
         check_parameters(self)
-        rows, targets = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
+        rows, targets, codes, weight, ones = self._checked(
+            X, y, groups, sample_weight, intercept_column, reset=True
+        )
         n_samples, n_features = rows.shape
-        targets = targets.astype(np.float64)
-        codes = check_groups(groups, n_samples)
-        weight = check_sample_weight(sample_weight, n_samples)
-        ones = np.full(n_samples, float(self.fit_intercept))
-        if intercept_column is not None and self.fit_intercept:
-            ones = check_row_vector(intercept_column, n_samples, "intercept_column")
         factors = np.ones(n_features)
         if penalty_factors is not None:
             factors = check_row_vector(penalty_factors, n_features, "penalty_factors")
@@ -283,17 +279,10 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         True
         """
         check_is_fitted(self, "_blocks")
-        rows: Any
-        rows, targets = validate_data(
-            self, X, y, reset=False, dtype=[np.float64, np.float32], y_numeric=True
+        rows, targets, codes, weight, ones = self._checked(
+            X, y, groups, sample_weight, intercept_column, reset=False
         )
-        n_samples = len(rows)
-        codes = check_groups(groups, n_samples)
-        weight = check_sample_weight(sample_weight, n_samples)
-        ones = np.full(n_samples, float(self.fit_intercept))
-        if intercept_column is not None and self.fit_intercept:
-            ones = check_row_vector(intercept_column, n_samples, "intercept_column")
-        data = Data(rows, targets.astype(np.float64), weight, ones, self._origin)
+        data = Data(rows, targets, weight, ones, self._origin)
         random = np.random.default_rng([*self._entropy, self._n_groups])
         block = random.integers(len(self._blocks), size=codes.max() + 1)[codes]
         codes = codes + self._n_groups
@@ -304,6 +293,28 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         ]
         self._solve(data, codes, block)
         return self
+
+    def _checked(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        groups: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        intercept_column: ArrayLike | None,
+        reset: bool,
+    ) -> tuple[np.ndarray, ...]:
+        """Return rows, targets, numbers of groups, weights, and what multiplies the intercept."""
+        rows: Any
+        rows, targets = validate_data(
+            self, X, y, reset=reset, dtype=[np.float64, np.float32], y_numeric=True
+        )
+        n_samples = len(rows)
+        codes = check_groups(groups, n_samples)
+        weight = check_sample_weight(sample_weight, n_samples)
+        ones = np.full(n_samples, float(self.fit_intercept))
+        if intercept_column is not None and self.fit_intercept:
+            ones = check_row_vector(intercept_column, n_samples, "intercept_column")
+        return rows, targets.astype(np.float64), codes, weight, ones
 
     def _divided(self, n_groups: int, random: np.random.RandomState) -> np.ndarray:
         """Return the block of every group, of which the first is held out."""

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from skwavelet.representations.angular.angle_kernels import (
+from skwavelet.representations.angular.angle_kernels import fill_pair_sums
+from skwavelet.representations.angular.gaussian_kernels import (
     add_gaussian_gradients,
-    add_legendre_gradients,
     fill_gaussian_changes,
     fill_gaussian_sums,
+)
+from skwavelet.representations.angular.legendre_kernels import (
+    add_legendre_gradients,
     fill_legendre_changes,
     fill_legendre_sums,
-    fill_pair_sums,
 )
 from skwavelet.representations.angular.radial import RadialBasis
 from skwavelet.representations.pair_kernels import add_pulls

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skwavelet._utils.compiled import compiled
+from skwavelet.representations.pair_kernels import add_pulls
 from skwavelet.representations.point.wavelet_kernels import (
     add_harmonic_gradient,
     add_harmonic_gradients,
@@ -222,24 +223,11 @@ def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents
         add_harmonic_gradients(
             radials.norms, max_l, taken, n_pairs, chunk.vertical, chunk.azimuth, of_harmonics, pull
         )
-        begin = offset = ends[first, -1]
-        for row in range(first, stop):
-            end = ends[row + 1, -1]
-            place = start + row if len(strain) > 1 else 0
-            here, n = np.uint64(begin - offset), end - begin
-            for a in range(3):
-                for b in range(3):
-                    total = 0.0
-                    for k in range(n):
-                        total += taken[a, here + np.uint64(k)] * pull[b, here + np.uint64(k)]
-                    strain[place, a, b] += total
-            for axis in range(3):
-                total = 0.0
-                for k in range(begin, end):
-                    gradient[neighbors[k], axis] += pull[axis, k - offset]
-                    total += pull[axis, k - offset]
-                gradient[start + row, axis] -= total
-            begin = end
+        offset = ends[first, -1]
+        add_pulls(
+            taken, pull, neighbors[offset:], ends[first : stop + 1, -1] - offset, stop - first,
+            start + first, gradient, strain,
+        )  # fmt: skip
         first = stop
 
 

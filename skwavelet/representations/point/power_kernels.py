@@ -56,6 +56,33 @@ def fill_power(values, code, exponent, roots, cubes, terms):
 
 
 @compiled
+def add_to_groups(terms, masks, row, power, sums):
+    """Add terms (n_atoms,) of consecutive atoms to the sums of their groups, see `add_powers`."""
+    if len(masks):
+        for group in range(len(masks)):
+            mask, total = masks[group], 0.0
+            for k in range(len(terms)):
+                total += np.float64(mask[k] * terms[k])
+            sums[group, row, power] += total
+    else:
+        for k in range(len(terms)):
+            sums[k, row, power] += terms[k]
+
+
+@compiled
+def add_from_groups(slopes, masks, row, power, weights, of_row):
+    """Add slopes (n_atoms,) times the weights of the atoms' groups to ``of_row`` (n_atoms,)."""
+    if len(masks):
+        for group in range(len(masks)):
+            mask, weight = masks[group], weights[power, row, group]
+            for k in range(len(slopes)):
+                of_row[k] += weight * mask[k] * slopes[k]
+    else:
+        for k in range(len(slopes)):
+            of_row[k] += weights[power, row, k] * slopes[k]
+
+
+@compiled
 def add_powers(
     squared, constants, codes, exponents, steps, bits, cubes, masks, sums, weights, of_squared,
     factors,
@@ -89,7 +116,7 @@ def add_powers(
     dtype = squared.dtype
     one = dtype.type(1)
     roots, terms = np.empty(n_atoms, dtype), np.empty(n_atoms, dtype)
-    inverse = np.empty(n_atoms, dtype)
+    inverse, changes = np.empty(n_atoms, dtype), np.empty(n_atoms, dtype)
     for row in range(n_maps):
         u = squared[row]
         for k in range(n_atoms):
@@ -106,15 +133,9 @@ def add_powers(
             exponent = exponents[power]
             fill_power(u, codes[power], exponent, roots, cubes, terms)
             constant = constants[power, row]
-            if len(masks):
-                for group in range(len(masks)):
-                    mask, total = masks[group], 0.0
-                    for k in range(n_atoms):
-                        total += np.float64(mask[k] * (terms[k] - constant))
-                    sums[group, row, power] += total
-            else:
-                for k in range(n_atoms):
-                    sums[k, row, power] += terms[k] - constant
+            for k in range(n_atoms):
+                changes[k] = terms[k] - constant
+            add_to_groups(changes, masks, row, power, sums)
             if not (len(weights) or len(factors)):
                 continue
             for k in range(n_atoms):
@@ -122,11 +143,5 @@ def add_powers(
             if len(factors):
                 for k in range(n_atoms):
                     factors[power, row, k] = terms[k]
-            if len(weights) and len(masks):
-                for group in range(len(masks)):
-                    mask, weight = masks[group], weights[power, row, group]
-                    for k in range(n_atoms):
-                        of_squared[row, k] += weight * mask[k] * terms[k]
-            elif len(weights):
-                for k in range(n_atoms):
-                    of_squared[row, k] += weights[power, row, k] * terms[k]
+            if len(weights):
+                add_from_groups(terms, masks, row, power, weights, of_squared[row])
