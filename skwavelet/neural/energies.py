@@ -10,6 +10,7 @@ from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from skwavelet.neural.last_layers import LastLayers
 from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.potentials.atom_energies import AtomEnergies
 from skwavelet.potentials.contract import EnergyModel
@@ -22,27 +23,55 @@ class NetworkEnergyModel(EnergyModel):
     Parameters
     ----------
     network : NetworkRegressor
+    members : LastLayers or None
+        The members of the network that are outputs, too.
     """
 
-    def __init__(self, network: NetworkRegressor):
-        self.network = network
+    def __init__(self, network: NetworkRegressor, members: LastLayers | None = None):
+        self.network, self.members = network, members
+        if members is not None:
+            self.n_members = members.weights.shape[1]
+            self.deviations, self.calibrations = members.deviations, members.calibrations
 
     def values(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Return the energies (n_structures, 1), eV/atom."""
-        return self.network.predict(X)[:, None]
+        """Return the energies (n_structures, 1 + n_members), eV/atom."""
+        if self.members is None:
+            return np.reshape(self.network.predict(X), (-1, 1))
+        energies, seen = self.network._last(X)
+        return self._outputs(energies, seen @ self.members.weights)
 
     def value_and_vjp(
         self, X: Sequence[Atoms], cotangents: np.ndarray
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Return energies (1,), and gradients in positions and strain times the cotangents."""
-        return [
-            (np.array([energy]), weight * gradient, weight * strain)
-            for (energy, gradient, strain), weight in zip(
-                self.network._derivatives(X),
-                cotangents[:, 0] / [len(atoms) for atoms in X],
-                strict=True,
-            )
-        ]
+        """Return energies, and gradients in positions and strain of mixtures of them."""
+        weights = cotangents / np.array([[len(atoms)] for atoms in X])
+        if self.members is None:
+            return [
+                (np.array([energy]), weight * gradient, weight * strain)
+                for (energy, gradient, strain), (weight,) in zip(
+                    self.network._derivatives(X), weights, strict=True
+                )
+            ]
+        # One structure after the other, with all that is asked of it: sweeps share its values.
+        starts = [i for i, atoms in enumerate(X) if i == 0 or atoms is not X[i - 1]]
+        counts = np.diff([*starts, len(X)])
+        mixed = np.column_stack([weights[:, 1:] @ self.members.weights.T, weights.sum(axis=1)])
+        mixtures = np.zeros((len(starts), counts.max(initial=0), mixed.shape[1]))
+        for own, start, count in zip(mixtures, starts, counts, strict=True):
+            own[:count] = mixed[start : start + count]
+        results = []
+        sweeps = self.network._last_derivatives([X[start] for start in starts], mixtures)
+        for (energy, seen, gradients, strains), count in zip(sweeps, counts, strict=True):
+            values = self._outputs(np.array([energy]), (seen @ self.members.weights)[None])[0]
+            results += [(values, gradients[i], strains[i]) for i in range(count)]
+        return results
+
+    def without_members(self) -> EnergyModel:
+        """Return the model with its prediction as only output."""
+        return self if self.members is None else NetworkEnergyModel(self.network)
+
+    def _outputs(self, energies: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+        return np.column_stack([energies, energies[:, None] + deviations])
 
     def of_atoms(self) -> AtomEnergies:
         """Return the energies of the atoms."""
@@ -118,4 +147,4 @@ def _array(tensor: Tensor) -> np.ndarray:
 @energy_model.register
 def _(model: NetworkRegressor) -> EnergyModel:
     check_is_fitted(model)
-    return NetworkEnergyModel(model)
+    return NetworkEnergyModel(model, model._last_layers)

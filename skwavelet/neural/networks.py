@@ -33,7 +33,16 @@ class Readout(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return numbers (...) of features (..., n_inputs)."""
-        return self.outer(shifted_softplus(self.inner(features))).squeeze(-1)
+        return self.outer(self.last(features)).squeeze(-1)
+
+    def last(self, features: Tensor) -> Tensor:
+        """Return what the last layer sees (..., width)."""
+        return shifted_softplus(self.inner(features))
+
+
+def last_features(readout: nn.Module, features: Tensor) -> Tensor:
+    """Return what the last layer of a readout sees, which in a linear one is what it is given."""
+    return readout.last(features) if isinstance(readout, Readout) else features
 
 
 class AngularModule(nn.Module):
@@ -104,25 +113,50 @@ class AngularModule(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return one number per structure (B,), and the mean entropy of the shares of pooling."""
-        energies, entropies = self._run(batch)
+        levels, entropies = self._levels(batch)
         losses = (batch.sums(entropies) / batch.sizes).mean()
         # Sums of many atoms need more digits than their terms.
-        return batch.sums(energies.double()), losses
+        return batch.sums(self._energies(levels).double()), losses
 
     def of_atoms(self, batch: Batch) -> Tensor:
         """Return one number per atom (N,), whose sums are those of the structures."""
-        return self._run(batch)[0]
+        return self._energies(self._levels(batch)[0])
 
-    def _run(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return numbers and entropies of the atoms (N,)."""
-        features = self._message(0, self.embedding(batch.species), batch.pairs[0], None)
-        energies = self.readouts[0](features).flatten()
-        entropies = torch.zeros_like(energies)
-        if not self.pools:
-            return energies, entropies
-        sites = torch.arange(len(features), device=features.device)
-        nodes = Nodes(features, sites, features.new_zeros(len(sites), 3), torch.ones_like(energies))
+    def last_of_atoms(self, batch: Batch) -> Tensor:
+        """Return what the last layers see of every atom, and the numbers (N, n_last + 1)."""
+        levels, _ = self._levels(batch)
+        seen = [
+            last_features(readout, nodes.features)
+            for readout, nodes in zip(self.readouts, levels, strict=True)
+        ]
+        # Nodes count for the atoms that they stand at.
+        for level, nodes in enumerate(levels[1:], start=1):
+            places = seen[0].new_zeros(len(seen[0]), seen[level].shape[1])
+            seen[level] = places.index_add(0, nodes.sites, nodes.activity[:, None] * seen[level])
+        return torch.cat([*seen, self._energies(levels)[:, None]], dim=1)
+
+    def last_of_structures(self, batch: Batch) -> Tensor:
+        """Return the sums over atoms (B, n_last + 1) of `last_of_atoms`."""
+        return batch.sums(self.last_of_atoms(batch).double())
+
+    def _energies(self, levels: Sequence[Nodes]) -> Tensor:
+        """Return the numbers (N,) that the readouts of all levels add up to."""
+        energies = self.readouts[0](levels[0].features).flatten()
+        for readout, nodes in zip(self.readouts[1:], levels[1:], strict=True):
+            numbers = nodes.activity * readout(nodes.features).flatten()
+            energies = energies.index_add(0, nodes.sites, numbers)
+        return energies
+
+    def _levels(self, batch: Batch) -> tuple[list[Nodes], Tensor]:
+        """Return the atoms, then the nodes of every level, and the entropies (N,) of the atoms."""
         pairs = batch.pairs[0]
+        features = self._message(0, self.embedding(batch.species), pairs, None)
+        entropies = features.new_zeros(len(features))
+        sites = torch.arange(len(features), device=features.device)
+        nodes = Nodes(
+            features, sites, features.new_zeros(len(sites), 3), torch.ones_like(entropies)
+        )
+        levels = [nodes]
         for level, pooling in enumerate(self.pools, start=1):
             before = nodes.sites
             nodes, entropy = pooling(nodes, pairs)
@@ -130,9 +164,8 @@ class AngularModule(nn.Module):
             pairs = nodes.pairs(batch.pairs[level], self.reaches[level])
             features = self._message(level, nodes.features, pairs, nodes.activity)
             nodes = replace(nodes, features=features)
-            numbers = nodes.activity * self.readouts[level](features).flatten()
-            energies = energies.index_add(0, nodes.sites, numbers)
-        return energies, entropies
+            levels.append(nodes)
+        return levels, entropies
 
     def _message(
         self, level: int, features: Tensor, pairs: Pairs, activity: Tensor | None
@@ -195,13 +228,28 @@ class ScatteringModule(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return one number per structure (B,), and 0 for auxiliary losses."""
-        pooled = (self.pooled(batch) - self.means) / self.spreads
         # The head acts on means over atoms, so that the result grows with the structure.
-        return self.head(pooled).reshape(-1) * batch.sizes, pooled.new_zeros(())
+        energies = self.head(self._scaled(self.pooled(batch))).reshape(-1) * batch.sizes
+        return energies, energies.new_zeros(())
 
     def of_atoms(self, batch: Batch) -> Tensor:
         """Return one number per atom (N,), whose sums the linear head gives."""
-        return self.head((self.atom_powers(batch) - self.means) / self.spreads).squeeze(-1)
+        return self.head(self._scaled(self.atom_powers(batch))).squeeze(-1)
+
+    def last_of_atoms(self, batch: Batch) -> Tensor:
+        """Return what the linear head sees of every atom, and the numbers (N, n_last + 1)."""
+        seen = self._scaled(self.atom_powers(batch))
+        return torch.cat([seen, self.head(seen)], dim=1)
+
+    def last_of_structures(self, batch: Batch) -> Tensor:
+        """Return what the last layer sees, and the number, times the atoms (B, n_last + 1)."""
+        pooled = self._scaled(self.pooled(batch))
+        numbers = self.head(pooled).reshape(-1, 1)
+        seen = torch.cat([last_features(self.head, pooled), numbers], dim=1)
+        return seen * batch.sizes[:, None]
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        return (features - self.means) / self.spreads
 
     def pooled(self, batch: Batch) -> Tensor:
         """Return the means over atoms of the powers of all features, (B, n_pooled)."""

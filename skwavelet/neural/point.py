@@ -68,9 +68,9 @@ class PointScatteringNetwork(NetworkRegressor):
         What makes an energy of the means.
     force_weight, stress_weight, learning_rate, schedule, batch_size : see AngularNetwork
         How to train; here the learning rate is 0.002 by default.
-    max_epochs, patience, validation_fraction, averaging, warm_start : see AngularNetwork
+    max_epochs, patience, validation_fraction, averaging, n_members : see AngularNetwork
         Likewise.
-    dtype, device, checkpoint_path : see AngularNetwork
+    warm_start, dtype, device, checkpoint_path : see AngularNetwork
         Likewise.
     random_state, verbose : see AngularNetwork
         Likewise.
@@ -145,6 +145,7 @@ class PointScatteringNetwork(NetworkRegressor):
         patience: int | None = None,
         validation_fraction: float | None = 0.1,
         averaging: float = 0.999,
+        n_members: int | None = None,
         warm_start: bool = False,
         dtype: str = "float32",
         device: str | torch.device = "auto",
@@ -172,6 +173,7 @@ class PointScatteringNetwork(NetworkRegressor):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.averaging = averaging
+        self.n_members = n_members
         self.warm_start = warm_start
         self.dtype = dtype
         self.device = device

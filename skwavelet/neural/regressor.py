@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import joblib
 import numpy as np
@@ -18,7 +19,6 @@ from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skwavelet._utils.documentation import DocumentedMixin
@@ -31,19 +31,23 @@ from skwavelet._utils.validation import (
     check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.neural.graph import Batch, Graph, build_graph, collate
-from skwavelet.neural.networks import energy_gradients
+from skwavelet.neural.graph import Graph, build_graph
+from skwavelet.neural.last_layers import fit_last_layers
+from skwavelet.neural.predictions import NetworkPredictionMixin
 from skwavelet.neural.training import Labelled, Settings, Trainer
 from skwavelet.potentials.energy_model import energy_model
-from skwavelet.potentials.label_checks import check_forces, check_stress, check_stress_is_defined
+from skwavelet.potentials.label_checks import check_forces, check_stress
+from skwavelet.potentials.uncertainty import calibrations_on
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 from skwavelet.structures.folds import RelaxationPathGroupKFold
 
-# Parameters that do not change what is learned.
-_WITHOUT_EFFECT = ("checkpoint_path", "device", "verbose", "warm_start")
+# Parameters that do not change how the weights are trained.
+_WITHOUT_EFFECT = ("checkpoint_path", "device", "n_members", "verbose", "warm_start")
 
 
-class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
+class NetworkRegressor(
+    NetworkPredictionMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator
+):
     """Base of `AngularNetwork` and `PointScatteringNetwork`.
 
     Subclasses implement ``_learn``, which sets ``cutoff_`` from structures, and ``_build``, which
@@ -62,6 +66,7 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         "patience": [None, Interval(Integral, 1, None, closed="left")],
         "validation_fraction": [None, Interval(Real, 0, 1, closed="neither")],
         "averaging": [Interval(Real, 0, 1, closed="left")],
+        "n_members": [None, Interval(Integral, 2, None, closed="left")],
         "warm_start": ["boolean"],
         "dtype": [StrOptions({"float32", "float64"})],
         "device": [str, torch.device],
@@ -145,63 +150,23 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         self.module_ = trainer.module.eval().requires_grad_(False)
         self.history_ = self._readable(trainer.history)
         self.n_iter_, self.best_epoch_ = trainer.epoch, trainer.best_epoch
+        self._last_layers = None
+        if self.n_members is not None:
+            rng = np.random.default_rng((seed, 1))
+            self._last_layers = fit_last_layers(
+                trainer, groups[train], groups[held_out], self.n_members, rng
+            )
+            calibrations = calibrations_on(
+                energy_model(self),
+                [X[i] for i in held_out],
+                y[held_out],
+                [pulls[i] for i in held_out],
+                [stresses[i] for i in held_out],
+                weights[held_out],
+                groups[held_out],
+            )
+            self._last_layers = replace(self._last_layers, calibrations=calibrations)
         return self
-
-    def predict(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Predict energies per atom.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-
-        Returns
-        -------
-        ndarray of shape (n_structures,)
-            eV/atom.
-        """
-        energies = []
-        for graphs, structures in self._batches(X):
-            batch = collate(graphs, self._dtype).to(self._place())
-            with torch.no_grad():
-                values = self.module_(batch)[0]
-            energies.append(self._per_atom(values, structures))
-        return np.concatenate(energies)
-
-    def predict_forces(self, X: Sequence[Atoms]) -> list[np.ndarray]:
-        """Predict forces, the negative gradients of the total energies.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-
-        Returns
-        -------
-        list of ndarray of shape (N, 3)
-            eV/Å.
-        """
-        return [-gradient for _, gradient, _ in self._derivatives(X, strained=False)]
-
-    def predict_stress(self, X: Sequence[Atoms]) -> np.ndarray:
-        """Predict stresses, the derivatives of the total energies by strain per volume.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-            Structures that are periodic in all directions.
-
-        Returns
-        -------
-        ndarray of shape (n_structures, 6)
-            eV/Å³, ASE's sign and order (xx, yy, zz, yz, xz, xy).
-
-        Raises
-        ------
-        ValueError
-            If a structure is not periodic in all directions.
-        """
-        X = as_atoms(X)
-        check_stress_is_defined(check_structures(X))
-        return np.array([result.stress for result in energy_model(self).forces_and_stress(X)])
 
     # -- for subclasses ------------------------------------------------------------------------
 
@@ -226,6 +191,11 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows to train on and those of the groups that are held out."""
         if self.validation_fraction is None:
+            if self.n_members is not None:
+                raise ValueError(
+                    "n_members needs groups that the network has not seen, which tell how large "
+                    "errors are: set validation_fraction, or n_members=None."
+                )
             return np.arange(len(groups)), np.arange(0)
         n_groups = len(np.unique(groups))
         if n_groups < 2:
@@ -332,65 +302,6 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         table[errors] *= self.scale_
         return table
 
-    # -- prediction ----------------------------------------------------------------------------
-
-    def _batches(self, X):
-        check_is_fitted(self)
-        structures = check_structures(X)
-        check_elements(structures, self._atomic_numbers)
-        self._check_support(structures)
-        for start in range(0, len(structures), self.batch_size):
-            part = structures[start : start + self.batch_size]
-            yield [build_graph(s, self._reaches(), self._atomic_numbers) for s in part], part
-
-    def _check_support(self, structures: list[Structure]) -> None:
-        """Raise ``ValueError`` for structures that the network is not made for."""
-
-    def _derivatives(self, X, strained: bool = True):
-        """Return (energy per atom, gradients (N, 3) and (3, 3) of the total one) of structures."""
-        results: list[Any] = []
-        for graphs, structures in self._batches(X):
-            batch = collate(graphs, self._dtype).to(self._place())
-            values, forces, strains, _ = energy_gradients(self.module_, batch, strained=strained)
-            energies = self._per_atom(values, structures)
-            ends = np.cumsum([len(structure) for structure in structures])[:-1]
-            gradients = np.split(-self.scale_ * _array(forces), ends)
-            strains = self.scale_ * _array(strains) if strained else [None] * len(graphs)
-            results += zip(energies, gradients, strains, strict=True)
-        return results
-
-    def _batch_of(self, atoms: Atoms) -> tuple[Batch, np.ndarray]:
-        """Return one structure as a batch, and the energies (N,) of its elements (eV)."""
-        ((graphs, (structure,)),) = self._batches([atoms])
-        batch = collate(graphs, self._dtype).to(self._place())
-        return batch, self.shifts_[self._species(structure)]
-
-    def _why_not_local(self) -> str:
-        """Return what the energy is no sum over, and the remedy; nothing where it is one."""
-        return ""
-
-    def _per_atom(self, values: torch.Tensor, structures: list[Structure]) -> np.ndarray:
-        shifts = [self.shifts_[self._species(structure)].mean() for structure in structures]
-        return np.array(shifts) + self.scale_ * _array(values) / [len(s) for s in structures]
-
-    def _species(self, structure: Structure) -> np.ndarray:
-        return np.searchsorted(self._atomic_numbers, structure.numbers)
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return getattr(torch, self.dtype)
-
-    def _device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
-
-    def _place(self) -> torch.device:
-        """Move the module to where the parameter ``device`` wants it, and return that."""
-        device = self._device()
-        self.module_.to(device)
-        return device
-
     def __getstate__(self):
         state = super().__getstate__()
         if "module_" in state:  # so that it loads where there is no such device
@@ -402,7 +313,3 @@ class NetworkRegressor(DocumentedMixin, VersionedMixin, RegressorMixin, BaseEsti
         tags.input_tags.two_d_array = False
         tags.non_deterministic = self.random_state is None
         return tags
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().astype(np.float64)

@@ -58,12 +58,13 @@ class ScatteringCalculator(Calculator):
 
     Notes
     -----
-    Where the linear model is an ensemble, ``get_property("energy_std", atoms)`` is the standard
-    deviation (eV) of the energy, and ``get_property("forces_std", atoms)`` that of the forces
-    (N, 3) in eV/Å, tens of times as expensive as the forces (see
+    Of ensembles, and of networks with ``n_members``, ``get_property("energy_std", atoms)`` is the
+    standard deviation (eV) of the energy, and ``get_property("forces_std", atoms)`` that of the
+    forces (N, 3) in eV/Å, up to 16 times as expensive as the forces (see
     `EnergyForceRegressor.predict_forces`).
-    Both are calibrated by errors out of bag. They are computed only if asked for, and are not in
-    ``results``, which hold what ASE knows: ``SinglePointCalculator(atoms, **calc.results)``.
+    Both are calibrated by errors on groups that were left out. They are computed only if asked
+    for, and are not in ``results``, which hold what ASE knows:
+    ``SinglePointCalculator(atoms, **calc.results)``.
 
     Examples
     --------

@@ -12,8 +12,13 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 
-from skwavelet.linear.calibration import SpreadCalibration, fit_calibration
-from skwavelet.potentials.contract import Calibrations, calibrations_of
+from skwavelet.linear.calibration import (
+    SpreadCalibration,
+    fit_calibration,
+    overall_ratio,
+    unbiased_std,
+)
+from skwavelet.potentials.contract import Calibrations, Derivatives, EnergyModel, calibrations_of
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.linear_models import linear_members
 from skwavelet.potentials.rows import FORCE, STRESS, Rows
@@ -42,21 +47,28 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
         average over ``rows``. None where there are no rows, no ensemble or no spread.
     """
     members = linear_members(regressor)
-    if not members or not len(rows):
+    if not members:
         return None
-    deviations = np.column_stack([member.coef_ - regressor.coef_ for member in members])
-    gram = np.zeros((len(members), len(members)))
+    return main_mixtures(
+        np.column_stack([member.coef_ - regressor.coef_ for member in members]), rows
+    )
+
+
+def main_mixtures(weights: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+    """Return what `main_deviations` does, of weights (n_features, n_members) less their mean."""
+    n_members = weights.shape[1]
+    gram = np.zeros((n_members, n_members))
     for start in range(0, len(rows), 4096):
-        predicted = rows[start : start + 4096] @ deviations
+        predicted = rows[start : start + 4096] @ weights
         gram += predicted.T @ predicted
     variance, axes = eigh(gram)
     variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]
     if not variance.any():
         return None
     share = np.cumsum(variance) / variance.sum()
-    kept = min(int(np.searchsorted(share, _KEPT_SHARE)) + 1, _KEPT_DEVIATIONS, len(members))
+    kept = min(int(np.searchsorted(share, _KEPT_SHARE)) + 1, _KEPT_DEVIATIONS, n_members)
     # What is left out is made up for on average, so that the spread is not too small.
-    return axes[:, :kept].T / np.sqrt(len(members) * share[kept - 1])
+    return axes[:, :kept].T / np.sqrt(n_members * share[kept - 1])
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,50 @@ class ErrorRecord:
                 columns = (self.errors, self.spread, self.weight, self.groups)
                 found[name] = fit_calibration(*(values[own] for values in columns))
         return calibrations_of(regressor)._replace(**found)
+
+
+def calibrations_on(
+    model: EnergyModel,
+    X: Sequence[Atoms],
+    energies: np.ndarray,
+    forces: Sequence[np.ndarray | None],
+    stress: Sequence[np.ndarray | None],
+    weight: np.ndarray,
+    groups: np.ndarray,
+) -> Calibrations:
+    """Return the calibrations by which errors on structures held out are as large as predicted.
+
+    Parameters
+    ----------
+    model : EnergyModel
+        With members, and not calibrated.
+    X : sequence of ase.Atoms
+        Structures that it was not trained on.
+    energies : ndarray of shape (n_structures,)
+        Labels, eV/atom.
+    forces, stress : sequence of (N, 3) or None, and of (6,) or None
+        Labels, eV/Å and eV/Å³, or None where there are none.
+    weight : ndarray of shape (n_structures,)
+    groups : ndarray of shape (n_structures,)
+    """
+    values = model.values(X)
+    errors, spread = values[:, 0] - energies, unbiased_std(values[:, 1:])
+    ratio = SpreadCalibration(factor=overall_ratio(errors, spread, weight))
+    found: dict[str, SpreadCalibration] = {}
+    labelled = [i for i, _ in enumerate(X) if forces[i] is not None or stress[i] is not None]
+    results: list[Derivatives] = []
+    if labelled:
+        results = model.forces_and_stress([X[i] for i in labelled], with_spread=True)
+    for name, labels in (("forces", forces), ("stress", stress)):
+        told = [(i, r) for i, r in zip(labelled, results, strict=True) if labels[i] is not None]
+        if told:
+            wrong = [np.ravel(getattr(r, name) - labels[i]) for i, r in told]
+            std = [np.ravel(getattr(r, f"{name}_std")) for _, r in told]
+            of = np.repeat([i for i, _ in told], [len(w) for w in wrong])
+            columns = np.concatenate(wrong), np.concatenate(std), weight[of], groups[of]
+            found[name] = fit_calibration(*columns)
+    energy = fit_calibration(errors, spread, weight, groups)
+    return Calibrations(energy, ratio, ratio)._replace(**found)
 
 
 def calibrate_spread(

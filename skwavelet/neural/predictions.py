@@ -1,0 +1,246 @@
+"""What networks predict: energies, forces, stresses, and how far to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skwavelet.neural.graph import Batch, Graph, build_graph, collate
+from skwavelet.neural.last_layers import LastLayers, last_gradients
+from skwavelet.neural.networks import energy_gradients
+from skwavelet.potentials.contract import Derivatives, EnergyModel
+from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.label_checks import check_stress_is_defined
+from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
+
+
+class NetworkPredictionMixin:
+    """What networks predict with their fitted module and its last layers."""
+
+    module_: nn.Module
+    shifts_: np.ndarray
+    scale_: float
+    batch_size: int
+    dtype: str
+    device: str | torch.device
+    _atomic_numbers: tuple[int, ...]
+    _last_layers: LastLayers | None
+
+    def predict(
+        self, X: Sequence[Atoms], return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict energies per atom.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        return_std : bool, default=False
+            Whether to return the standard deviation too, of networks with ``n_members``.
+
+        Returns
+        -------
+        energies : ndarray of shape (n_structures,)
+            eV/atom.
+        std : ndarray of shape (n_structures,)
+            eV/atom; only with ``return_std=True``.
+
+        Raises
+        ------
+        TypeError
+            If standard deviations are asked for and ``n_members`` was None.
+        """
+        if return_std:
+            model = self._ensemble()
+            values = model.values(X)
+            return values[:, 0], model.energy_std(X, values)
+        energies = []
+        for graphs, structures in self._batches(X):
+            batch = collate(graphs, self._dtype).to(self._place())
+            with torch.no_grad():
+                values = self.module_(batch)[0]
+            energies.append(self._per_atom(_array(values), structures))
+        return np.concatenate(energies)
+
+    def predict_forces(
+        self, X: Sequence[Atoms], return_std: bool = False
+    ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
+        """Predict forces, the negative gradients of the total energies.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        return_std : bool, default=False
+            Whether to return the standard deviation too, of networks with ``n_members``. It takes
+            one reverse sweep for each of the main deviations of the members, at most 16.
+
+        Returns
+        -------
+        forces : list of ndarray of shape (N, 3)
+            eV/Å.
+        std : list of ndarray of shape (N, 3)
+            eV/Å; only with ``return_std=True``.
+
+        Raises
+        ------
+        TypeError
+            If standard deviations are asked for and ``n_members`` was None.
+        """
+        if return_std:
+            results = self._ensemble().forces_and_stress(X, with_spread=True)
+            return [result.forces for result in results], [r.forces_std for r in results]
+        return [-gradient for _, gradient, _ in self._derivatives(X, strained=False)]
+
+    def predict_stress(
+        self, X: Sequence[Atoms], return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Predict stresses, the derivatives of the total energies by strain per volume.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+            Structures that are periodic in all directions.
+        return_std : bool, default=False
+            Whether to return the standard deviation too, as for `predict_forces`.
+
+        Returns
+        -------
+        stress : ndarray of shape (n_structures, 6)
+            eV/Å³, ASE's sign and order (xx, yy, zz, yz, xz, xy).
+        std : ndarray of shape (n_structures, 6)
+            eV/Å³; only with ``return_std=True``.
+
+        Raises
+        ------
+        TypeError
+            If standard deviations are asked for and ``n_members`` was None.
+        ValueError
+            If a structure is not periodic in all directions.
+        """
+        X = as_atoms(X)
+        check_stress_is_defined(check_structures(X))
+        model = self._ensemble() if return_std else energy_model(self).without_members()
+        results: list[Derivatives] = model.forces_and_stress(X, with_spread=return_std)
+        stress = np.array([result.stress for result in results])
+        return (stress, np.array([r.stress_std for r in results])) if return_std else stress
+
+    def _ensemble(self) -> EnergyModel:
+        model = energy_model(self)
+        if not model.n_members:
+            raise TypeError(
+                f"{type(self).__name__} has no standard deviations: fit with n_members=16."
+            )
+        return model
+
+    def _reaches(self) -> tuple[float, ...]:
+        raise NotImplementedError
+
+    def _check_support(self, structures: list[Structure]) -> None:
+        """Raise ``ValueError`` for structures that the network is not made for."""
+
+    def _why_not_local(self) -> str:
+        """Return what the energy is no sum over, and the remedy; nothing where it is one."""
+        return ""
+
+    def _batches(self, X: Sequence[Atoms]) -> Iterator[tuple[list[Graph], list[Structure]]]:
+        check_is_fitted(self)
+        structures = check_structures(X)
+        check_elements(structures, self._atomic_numbers)
+        self._check_support(structures)
+        for start in range(0, len(structures), self.batch_size):
+            part = structures[start : start + self.batch_size]
+            yield [build_graph(s, self._reaches(), self._atomic_numbers) for s in part], part
+
+    def _derivatives(
+        self, X: Sequence[Atoms], strained: bool = True
+    ) -> list[tuple[float, np.ndarray, np.ndarray]]:
+        """Return (energy per atom, gradients (N, 3) and (3, 3) of the total one) of structures."""
+        results: list[Any] = []
+        for graphs, structures in self._batches(X):
+            batch = collate(graphs, self._dtype).to(self._place())
+            values, forces, strains, _ = energy_gradients(self.module_, batch, strained=strained)
+            energies = self._per_atom(_array(values), structures)
+            ends = np.cumsum([len(structure) for structure in structures])[:-1]
+            gradients = np.split(-self.scale_ * _array(forces), ends)
+            strains = self.scale_ * _array(strains) if strained else [None] * len(graphs)
+            results += zip(energies, gradients, strains, strict=True)
+        return results
+
+    def _last(self, X: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+        """Return energies (n,) and what the last layer sees (n, n_last), eV/atom per weight."""
+        parts = []
+        for graphs, structures in self._batches(X):
+            batch = collate(graphs, self._dtype).to(self._place())
+            with torch.no_grad():
+                values = _array(self.module_.last_of_structures(batch))
+            parts.append(self._last_per_atom(values, structures))
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def _last_derivatives(
+        self, X: Sequence[Atoms], mixtures: np.ndarray
+    ) -> Iterator[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield energy, what the last layer sees (n_last,), and the gradients of mixtures of both.
+
+        Mixtures (n_structures, S, n_last + 1) are of total energies by the weights of the last
+        layer, then of the energy; gradients are (S, N, 3) and (S, 3, 3).
+        """
+        begin = 0
+        for graphs, structures in self._batches(X):
+            batch = collate(graphs, self._dtype).to(self._place())
+            own = mixtures[begin : begin + len(graphs)]
+            begin += len(graphs)
+            values, sweeps = last_gradients(
+                self.module_, batch, torch.from_numpy(own.swapaxes(0, 1).copy())
+            )
+            energies, seen = self._last_per_atom(_array(values), structures)
+            ends = np.cumsum([len(structure) for structure in structures])[:-1]
+            gradients = self.scale_ * np.array([_array(sweep[0]) for sweep in sweeps])
+            strains = self.scale_ * np.array([_array(sweep[1]) for sweep in sweeps])
+            yield from zip(
+                energies, seen, np.split(gradients, ends, axis=1), strains.swapaxes(0, 1),
+                strict=True,
+            )  # fmt: skip
+
+    def _last_per_atom(
+        self, values: np.ndarray, structures: list[Structure]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        sizes = np.array([len(structure) for structure in structures])
+        seen = self.scale_ * values[:, :-1] / sizes[:, None]
+        return self._per_atom(values[:, -1], structures), seen
+
+    def _batch_of(self, atoms: Atoms) -> tuple[Batch, np.ndarray]:
+        """Return one structure as a batch, and the energies (N,) of its elements (eV)."""
+        ((graphs, (structure,)),) = self._batches([atoms])
+        batch = collate(graphs, self._dtype).to(self._place())
+        return batch, self.shifts_[self._species(structure)]
+
+    def _per_atom(self, values: np.ndarray, structures: list[Structure]) -> np.ndarray:
+        shifts = [self.shifts_[self._species(structure)].mean() for structure in structures]
+        return np.array(shifts) + self.scale_ * values / [len(s) for s in structures]
+
+    def _species(self, structure: Structure) -> np.ndarray:
+        return np.searchsorted(self._atomic_numbers, structure.numbers)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return getattr(torch, self.dtype)
+
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def _place(self) -> torch.device:
+        """Move the module to where the parameter ``device`` wants it, and return that."""
+        device = self._device()
+        self.module_.to(device)
+        return device
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(np.float64)
