@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.linalg.blas import dsyrk
+from scipy.linalg.blas import dsyr, dsyrk
 
 from skwavelet._utils.memory import available_memory
 
@@ -119,7 +119,10 @@ class Moments:
         # Columns that do not vary have no weight.
         varies = squares > 1e-12 * np.maximum(np.diag(self.gram) + ones_ones * origin**2, TINY)
         scale = np.where(varies, 1 / np.sqrt(np.where(varies, squares, 1)), 0) / factors
-        matrix = self.gram - np.multiply.outer(mean, self.with_ones)
+        # Lower triangles in the order that LAPACK has, so that nothing is copied.
+        matrix = self.gram.copy(order="F")
+        if ones_ones:
+            dsyr(-1 / ones_ones, self.with_ones, a=matrix, lower=1, overwrite_a=1)
         matrix *= scale
         matrix *= scale[:, None]
         matrix[np.diag_indices_from(matrix)] += np.where(varies, alpha, 1)

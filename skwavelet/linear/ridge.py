@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -12,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import LinearRegression
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -26,10 +24,10 @@ from skwavelet._utils.validation import (
     check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.linear._moments import ROWS, TINY, Data, Moments, check_memory
+from skwavelet.linear._members import Members
+from skwavelet.linear._moments import TINY, Data, Moments, check_memory
 from skwavelet.linear._search import least
 from skwavelet.linear._spread import SpreadMixin
-from skwavelet.linear.calibration import mean_and_spread
 
 ALPHAS = 10.0 ** np.arange(-14, -2)
 # Weights of kinds are tried in steps of this factor.
@@ -365,65 +363,23 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
 
     def _solve(self, data: Data, codes: np.ndarray, block: np.ndarray) -> None:
         """Solve for all rows that were ever seen, and learn from errors on the new ones."""
-        solution = self._solution(self._blocks)
-        while solution is None:  # too little to keep all features apart in double precision
-            self.alpha_ *= 10
-            solution = self._solution(self._blocks)
+        whole = Moments.sum(self._blocks)
+        while (solution := whole.solve(self.alpha_, self._factors, self._origin)) is None:
+            self.alpha_ *= 10  # too little to keep all features apart in double precision
+        del whole
         self.coef_, intercept = solution
         self.intercept_ = float(intercept - self._origin @ self.coef_)
-        n_blocks = len(self._blocks)
-        halves = [
-            subset
-            for size in sorted({n_blocks // 2, (n_blocks + 1) // 2})
-            for subset in combinations(range(n_blocks), size)
-            if self.members and n_blocks > 1
-        ]
-        solutions = [self._solution([self._blocks[i] for i in subset]) for subset in halves]
-        found = [solution for solution in solutions if solution is not None]
-        seen = np.array([
-            [number in subset for number in range(n_blocks)]
-            for subset, solution in zip(halves, solutions, strict=True) if solution is not None
-        ], dtype=bool).reshape(-1, n_blocks).T  # fmt: skip
-        coefs = np.reshape([coef for coef, _ in found], (-1, len(self.coef_))).T
-        levels = np.array([level for _, level in found])
-        self._tell_errors(data, codes, ~seen[block], coefs, levels)
-        levels = levels - self._origin @ coefs
-        self.estimators_ = [LinearRegression() for _ in levels]
-        for member, coef, level in zip(self.estimators_, coefs.T, levels, strict=True):
-            member.coef_ = self.coef_ + coef - coefs.mean(axis=1)
-            member.intercept_ = float(self.intercept_ + level - levels.mean())
-            member.n_features_in_ = len(coef)
-        if not self.updatable:
-            del self._blocks
-
-    def _solution(self, blocks: Sequence[Moments]) -> tuple[np.ndarray, float] | None:
-        """Return the weights and the intercept, of features less their mean, of some blocks."""
-        return Moments.sum(blocks).solve(self.alpha_, self._factors, self._origin)
-
-    def _tell_errors(
-        self,
-        data: Data,
-        codes: np.ndarray,
-        left_out: np.ndarray,
-        coefs: np.ndarray,
-        levels: np.ndarray,
-    ) -> None:
-        """Learn how large the errors are on rows that members have not seen."""
-        n_samples = len(codes)
-        self.oob_prediction_, self.oob_spread_ = np.full((2, n_samples), np.nan)
-        for start in range(0, n_samples if len(levels) else 0, ROWS):
-            part = np.arange(start, min(start + ROWS, n_samples))
-            predictions = data.block(part) @ coefs + np.outer(data.ones[part], levels)
-            mean, spread = mean_and_spread(predictions, left_out[part])
-            # One member has no spread: the best there is then is that of all.
-            one = left_out[part].sum(axis=1) == 1
-            spread[one] = predictions[one].std(axis=1, ddof=1)
-            self.oob_prediction_[part], self.oob_spread_[part] = mean, spread
+        members = Members.of(self._blocks, self.alpha_, self._factors, self._origin, self.members)
+        self.estimators_ = members.models(self.coef_, self.intercept_, self._origin)
+        left_out = ~members.seen[block]
+        self.oob_prediction_, self.oob_spread_ = members.of_others(data, left_out)
         # Rows without intercept are derivatives, which `predict` is not asked for.
         told = np.isfinite(self.oob_spread_) & (data.ones != 0) & (data.weight > 0)
         errors = (self.oob_prediction_ - data.targets)[told]
         spread = self.oob_spread_[told]
         self._learn_spread(errors, spread, data.weight[told], codes[told], left_out[told])
+        if not self.updatable:
+            del self._blocks
 
     @property
     def path_(self) -> pd.DataFrame:

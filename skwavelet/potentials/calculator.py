@@ -217,6 +217,8 @@ def _has_left(atoms: Atoms, first: Atoms) -> bool:
     change = np.linalg.norm(atoms.cell.array - first.cell.array, axis=1)
     if (change > _KEPT_STRAIN * first.cell.lengths())[atoms.pbc].any():
         return True
+    if atoms.pbc.all():
+        return False
     return bool((_extents(atoms) - _extents(first) > _KEPT_GROWTH).any())
 
 

@@ -354,6 +354,9 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         evaluator.check(structures, method, n_workers if len(batches) > 1 else 1)
         if n_jobs is not None and len(batches) > 1:
             evaluator.prepare(method)
+        if len(tasks) == 1:  # a step of dynamics: no work to be shared out, no progress to be shown
+            yield from _run(getattr(evaluator, method), tasks)
+            return
         work = (joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches)
         with tqdm(
             total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose

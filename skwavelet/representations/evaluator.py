@@ -25,8 +25,8 @@ from skwavelet.representations.paths import Paths
 from skwavelet.structures.checks import Structure
 
 # What takes less than this together is not compared with the memory that is free: asking for it
-# takes longer than the features of a small molecule.
-NEGLIGIBLE_BYTES = 2**18
+# takes as long as the features of a small molecule, and so much must be free anyway.
+NEGLIGIBLE_BYTES = 2**23
 
 Gradients = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -371,6 +371,7 @@ def test_memory_of_derivatives_counts(kind, monkeypatch):
     needed = evaluator.memory(structure, "jvp") - evaluator.memory(structure, "values")
     assert 0.9 * taken <= needed <= 2 * taken + evaluator.inner.memory(structure, "jvp")
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=taken / 2))
+    monkeypatch.setattr("skwavelet.representations.evaluator.NEGLIGIBLE_BYTES", 0)
     with pytest.raises(ValueError, match=r"Structure 0 .* GiB are free"):
         transformer.jvp([atoms], [np.zeros((1, len(atoms), 3))])
 

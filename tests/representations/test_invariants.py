@@ -243,3 +243,25 @@ def test_parameters_out_of_range_are_refused():
         fitted(n_components=(2, 0))
     with pytest.raises(ValueError, match="wavelets have l < n: set n=5 or more"):
         fitted(n_components=(1, 1, 1, 1, 1), n=4)
+
+
+def test_derivatives_of_products_agree_for_more_atoms_than_are_worked_on_together():
+    products = fitted()._evaluator.products
+    n_moments = products.places.max() + 1
+    rng = np.random.default_rng(0)
+    moments = rng.normal(size=(n_moments, 70))
+    cotangents = rng.normal(size=(len(products), 70))
+    pulled = products.vjp(moments, cotangents)
+    for atom in (0, 63, 64, 69):
+        pushed = products.changes(moments, atom, np.eye(n_moments))
+        np.testing.assert_allclose(pulled[:, atom], cotangents[:, atom] @ pushed, rtol=1e-12)
+        # Products of three are odd beyond their slope: differences over h and 2 h remove cubes.
+        direction = rng.normal(size=(n_moments, 1))
+        one, two = (
+            products.values(moments[:, [atom]] + h * direction)
+            - products.values(moments[:, [atom]] - h * direction)
+            for h in (0.5, 1.0)
+        )
+        slope = (8 * one - two) / 6
+        expected = products.changes(moments, atom, direction)
+        np.testing.assert_allclose(slope, expected, rtol=1e-10, atol=1e-10)

@@ -209,7 +209,7 @@ class InvariantEvaluator(AtomEvaluator):
             values = self._scaled(kinds, moments)
             for kind in np.unique(kinds):
                 rows, (own, place) = np.flatnonzero(kinds == kind), self._own[kind]
-                features[rows[:, None], np.arange(features.shape[1])[own]] = values[rows][:, place]
+                _put(features, rows, own, _taken(values, rows)[:, place])
         return self._with_zero_order(kinds, features)
 
     def _scaled(self, kinds: np.ndarray, moments: np.ndarray) -> np.ndarray:
@@ -231,7 +231,7 @@ class InvariantEvaluator(AtomEvaluator):
         of_terms = np.zeros((len(kinds), self.n_terms))
         for kind in np.unique(kinds):
             rows, (own, place) = np.flatnonzero(kinds == kind), self._own[kind]
-            of_terms[rows[:, None], np.arange(self.n_terms)[place]] = cotangents[rows][:, own]
+            _put(of_terms, rows, place, _taken(cotangents, rows)[:, own])
         self._pull_terms(pairs, moments, kinds, of_terms, gradient, strain)
 
     def _pull_terms(
@@ -269,26 +269,38 @@ class InvariantEvaluator(AtomEvaluator):
         """
         dtype, n_terms = moments.dtype, self.n_terms
         jacobian = self.moments.jacobian(pairs)
-        of_moments = np.zeros((n_terms, len(moments)), dtype)
         scales = self.scales[self.kinds(structure)[pairs.atoms]].astype(dtype)
         for row, (atoms, by_atom, by_strain) in enumerate(pairs.by_atom(jacobian)):
             by_both = np.concatenate(
                 [by_atom.reshape(-1, len(moments)), by_strain.reshape(-1, len(moments))]
             )
+            changes = np.zeros((n_terms, len(by_both)), dtype)
             if len(self.products):
-                self.products.jacobian(moments, row, of_moments)
-                of_moments *= scales[row][:, None]
-            changes = by_both @ of_moments.T
+                changes = self.products.changes(moments, row, np.ascontiguousarray(by_both.T))
+                changes *= scales[row][:, None]
             cut = 3 * len(atoms)
             yield (
                 pairs.atoms.start + row,
                 atoms,
-                changes[:cut].reshape(-1, 3, n_terms),
-                changes[cut:].reshape(3, 3, n_terms),
+                changes.T[:cut].reshape(-1, 3, n_terms),
+                changes.T[cut:].reshape(3, 3, n_terms),
             )
 
     def _zeros(self, groups: AtomGroups, *directions: int) -> np.ndarray:
         return groups.zeros(self.n_terms, 1, self.dtype, *directions)
+
+
+def _taken(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return some rows, or all of them as they are."""
+    return values if len(rows) == len(values) else values[rows]
+
+
+def _put(target: np.ndarray, rows: np.ndarray, columns: Any, values: np.ndarray) -> None:
+    """Write values in some rows and columns, which may be a slice."""
+    if len(rows) == len(target):
+        target[:, columns] = values
+    else:
+        target[rows[:, None], np.arange(target.shape[1])[columns]] = values
 
 
 def _range(places: np.ndarray) -> Any:

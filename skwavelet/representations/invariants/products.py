@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from itertools import combinations_with_replacement
 from math import pi, sqrt
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from skwavelet.representations.invariants.product_kernels import (
+    fill_changes_of_atom,
     fill_gradients,
-    fill_jacobian_of_atom,
     fill_sums,
 )
 from skwavelet.representations.point.moments import MomentLayout
@@ -56,14 +56,20 @@ class Products:
         """Return the gradients of ``(cotangents * values).sum()`` in the moments."""
         gradients = np.empty_like(moments)
         cotangents = np.ascontiguousarray(cotangents, moments.dtype)
-        fill_gradients(
-            moments, self.starts, self._cast(moments), self.places, cotangents, gradients
-        )
+        order, *terms = self._by_pair
+        coefficients = self._cast(moments)[order]
+        pairs, starts, rows, thirds = terms
+        fill_gradients(moments, pairs, starts, coefficients, rows, thirds, cotangents, gradients)
         return gradients
 
-    def jacobian(self, moments: np.ndarray, atom: int, out: np.ndarray) -> None:
-        """Write the derivatives (n_sums, n_moments) of the sums of one atom."""
-        fill_jacobian_of_atom(moments, atom, self.starts, self._cast(moments), self.places, out)
+    def changes(self, moments: np.ndarray, atom: int, of_moments: np.ndarray) -> np.ndarray:
+        """Return changes (n_sums, n_columns) of the sums of one atom for those of its moments."""
+        changed = np.empty((len(self), of_moments.shape[1]), moments.dtype)
+        fill_changes_of_atom(
+            moments, atom, self.starts, self._cast(moments), self.places, *self._held, of_moments,
+            changed,
+        )  # fmt: skip
+        return changed
 
     def take(self, rows: np.ndarray) -> Self:
         """Return some of the sums."""
@@ -77,6 +83,32 @@ class Products:
             coefficients=self.coefficients[terms],
             places=self.places[terms],
         )
+
+    @cached_property
+    def _by_pair(self) -> tuple[np.ndarray, ...]:
+        """Order of the terms by their first two moments; these, and what ``fill_gradients`` asks.
+
+        The pairs (n_pairs, 2), the first term of each, and of every term its sum and third moment.
+        """
+        first, second, third = self.places.T
+        rows = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        order = np.lexsort((third, second, first))
+        pairs = self.places[order, :2]
+        new = np.flatnonzero(np.append(True, np.diff(pairs, axis=0).any(axis=1))[: len(order)])
+        starts = np.append(new, len(order))
+        return order, pairs[new].copy(), starts, rows[order], third[order]
+
+    @cached_property
+    def _held(self) -> tuple[np.ndarray, np.ndarray]:
+        """The moments that every sum has, each once: where they start, and their places."""
+        rows = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        both = np.unique(np.column_stack([np.repeat(rows, 3), self.places.ravel()]), axis=0)
+        both = both[both[:, 1] >= 0]
+        starts = np.searchsorted(both[:, 0], np.arange(len(self) + 1))
+        return starts, both[:, 1].copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def _cast(self, moments: np.ndarray) -> np.ndarray:
         return self.coefficients.astype(moments.dtype)

@@ -12,6 +12,9 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled
 
+# Pairs whose tabulated functions are looked up before they are moved.
+GROUP = 16
+
 
 class Radials(NamedTuple):
     """The radial parts of wavelets, sorted by degree; floats in the dtype of the maps.
@@ -139,17 +142,33 @@ def look_up(table, steps, squares, start, stop, values, slopes, derivatives):
     two, three, half = cast(2), cast(3), cast(0.5)
     last = len(table) - 1
     n_radials = table.shape[2]
-    for k in range(start, stop):
-        r = np.sqrt(squares[k])
-        place = r * steps
-        row = min(int(place), last)
-        x = place - cast(row)
-        scale = half * steps / r
-        for q in range(n_radials):
-            a, b, c = table[row, 0, q], table[row, 1, q], table[row, 2, q]
-            values[q, k] = ((a * x + b) * x + c) * x + table[row, 3, q]
+    # The functions of a pair stand side by side in the table and are computed together. Then those
+    # of some pairs are moved to where the pairs stand side by side.
+    lines = np.empty((GROUP, n_radials), dtype)
+    rises = np.empty((GROUP if derivatives else 0, n_radials), dtype)
+    for first in range(start, stop, GROUP):
+        here, n = np.uint64(first), min(GROUP, stop - first)
+        for k in range(n):
+            r = np.sqrt(squares[here + np.uint64(k)])
+            place = r * steps
+            row = np.uint64(min(int(place), last))
+            x = place - cast(row)
+            cubic, line = table[row], lines[k]
+            for q in range(n_radials):
+                line[q] = ((cubic[0, q] * x + cubic[1, q]) * x + cubic[2, q]) * x + cubic[3, q]
             if derivatives:
-                slopes[q, k] = ((three * a * x + two * b) * x + c) * scale
+                scale, rise = half * steps / r, rises[k]
+                for q in range(n_radials):
+                    rise[q] = (
+                        (three * cubic[0, q] * x + two * cubic[1, q]) * x + cubic[2, q]
+                    ) * scale
+        for q in range(n_radials):
+            for k in range(n):
+                values[q, here + np.uint64(k)] = lines[k, q]
+        if derivatives:
+            for q in range(n_radials):
+                for k in range(n):
+                    slopes[q, here + np.uint64(k)] = rises[k, q]
 
 
 @compiled

@@ -1,0 +1,99 @@
+"""Members of a ridge regression: the same penalty, each on some blocks of the groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from sklearn.linear_model import LinearRegression
+
+from skwavelet.linear._moments import ROWS, Data, Moments
+from skwavelet.linear.calibration import mean_and_spread
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Linear models of features less their mean.
+
+    Attributes
+    ----------
+    coefs : ndarray of shape (n_features, n_members)
+    levels : ndarray of shape (n_members,)
+        Their intercepts.
+    seen : ndarray of bool of shape (n_blocks, n_members)
+        Which blocks they were fitted to.
+    """
+
+    coefs: np.ndarray
+    levels: np.ndarray
+    seen: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        blocks: Sequence[Moments],
+        alpha: float,
+        factors: np.ndarray,
+        origin: np.ndarray,
+        wanted: bool,
+    ) -> Members:
+        """Fit a member to each half of the blocks; to each two and each three of five.
+
+        There are none where none are ``wanted``, or there is one block.
+        """
+        n_blocks = len(blocks)
+        halves = [
+            subset
+            for size in sorted({n_blocks // 2, (n_blocks + 1) // 2})
+            for subset in combinations(range(n_blocks), size)
+            if wanted and n_blocks > 1
+        ]
+        found, seen = [], []
+        for half in halves:
+            solution = Moments.sum([blocks[i] for i in half]).solve(alpha, factors, origin)
+            if solution is not None:
+                found.append(solution)
+                seen.append([number in half for number in range(n_blocks)])
+        return cls(
+            np.reshape([coef for coef, _ in found], (-1, len(factors))).T,
+            np.array([level for _, level in found]),
+            np.reshape(seen, (-1, n_blocks)).astype(bool).T,
+        )
+
+    def models(
+        self, coef: np.ndarray, intercept: float, origin: np.ndarray
+    ) -> list[LinearRegression]:
+        """Return the members as models of the features, all shifted alike to a certain mean."""
+        levels = self.levels - origin @ self.coefs
+        models = [LinearRegression() for _ in levels]
+        for model, own, level in zip(models, self.coefs.T, levels, strict=True):
+            model.coef_ = coef + own - self.coefs.mean(axis=1)
+            model.intercept_ = float(intercept + level - levels.mean())
+            model.n_features_in_ = len(own)
+        return models
+
+    def of_others(self, data: Data, left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and spread of what members say of rows that they have not seen.
+
+        Parameters
+        ----------
+        data : Data
+        left_out : ndarray of bool of shape (n_samples, n_members)
+
+        Returns
+        -------
+        mean, spread : ndarray of shape (n_samples,)
+            NaN where all members have seen a row.
+        """
+        n_samples = len(left_out)
+        mean, spread = np.full((2, n_samples), np.nan)
+        for start in range(0, n_samples if len(self.levels) else 0, ROWS):
+            part = np.arange(start, min(start + ROWS, n_samples))
+            predictions = data.block(part) @ self.coefs + np.outer(data.ones[part], self.levels)
+            mean[part], spread[part] = mean_and_spread(predictions, left_out[part])
+            # One member has no spread: the best there is then is that of all.
+            one = part[left_out[part].sum(axis=1) == 1]
+            spread[one] = predictions[one - start].std(axis=1, ddof=1)
+        return mean, spread
