@@ -8,4 +8,4 @@ if find_spec("phonopy") is None:
 if find_spec("torch") is None:
     collect_ignore_glob += ["skwavelet/neural/*.py", "tests/helpers/neural_checks.py"]
 if not (find_spec("lammps") and find_spec("mpi4py")):
-    collect_ignore_glob += ["skwavelet/lammps.py"]
+    collect_ignore_glob += ["skwavelet/lammps/*.py"]

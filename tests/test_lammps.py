@@ -20,6 +20,7 @@ from skwavelet import (
     EnergyForceRegressor,
     FeatureScaler,
     PointScattering,
+    RidgePath,
     ScatteringCalculator,
     VoxelScattering,
     prune,
@@ -48,6 +49,7 @@ FEATURES = {
         random_state=0,
     ),
     "single": PointScattering((1, 2, 3), 1, n_scales=2, reach=4.2),
+    "ensemble": SMALL,
 }
 NAMES = [f"point-{case}" for case in CASES]
 NAMES += [
@@ -57,6 +59,9 @@ NAMES += [
     "kernel-alloy",
     "pruned-alloy",
     "single-alloy",
+    "ensemble-alloy",
+    "ensemble-half_empty",
+    "ensemble-hot",
 ]
 if find_spec("torch"):
     NAMES += ["network-alloy", "network-surface"]
@@ -80,7 +85,8 @@ def models():
     fitted = {}
     for name, features in FEATURES.items():
         pipeline = make_pipeline(features, FeatureScaler())
-        model = EnergyForceRegressor(pipeline, Ridge(1e-3), random_state=0)
+        regressor = RidgePath() if name == "ensemble" else Ridge(1e-3)
+        model = EnergyForceRegressor(pipeline, regressor, random_state=0)
         fitted[name] = model.fit(data.structures, data.energies, data.forces)
     sparse = copy.deepcopy(fitted["point"])
     sparse.regressor_.coef_[np.random.default_rng(0).random(len(sparse.regressor_.coef_)) < 0.8] = 0
@@ -135,6 +141,19 @@ def test_energies_forces_and_virials(name, found, models):
         energies = atoms.get_potential_energies()
         np.testing.assert_allclose(values["pe"][:, 0], energies, rtol=tolerance)
         assert energies.std() > 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("ensemble")])
+def test_standard_deviations(name, found, models):
+    """Those of the calculator: of the energy, and of the forces on every atom."""
+    atoms, values = found[name]
+    calculator = ScatteringCalculator(models["ensemble"])
+    for quantity in ("energy_std", "forces_std"):
+        expected = calculator.get_property(quantity, atoms)
+        np.testing.assert_allclose(values[quantity], expected, rtol=1e-7)
+    # They say something: they differ by more than their floor.
+    spread = values["forces_std"]
+    assert spread.max() > 1.2 * spread.min() > 0
 
 
 @pytest.mark.parametrize("name", ["point-alloy", "point-triclinic", "second-alloy"])
@@ -210,6 +229,42 @@ def test_models_that_are_not_local(lmp, models):
         pipeline.fit(data.structures, data.energies)
         error_of(lambda m=pipeline: couple(lmp, m, ["Au", "Cu"]), TypeError, reason)
     error_of(lambda: couple(lmp, Ridge(), ["Au", "Cu"]), TypeError, "Ridge")
+
+
+def test_standard_deviations_in_dumps_and_thermodynamic_output(lmp, models, tmp_path):
+    """In steps that are not asked for they stay as they are; other models have none."""
+    from skwavelet.lammps import couple
+
+    couple(lmp, models["ensemble"], ["Au", "Cu"], std=2)
+    lmp.commands_string(
+        "thermo_style custom step pe f_skwavelet[1]\nvariable std equal f_skwavelet[1]\n"
+        f"dump 1 all custom 1 {tmp_path / 'dump'} d2_forces_std[1] d2_forces_std[2]\n"
+        "velocity all create 900 1\nfix 1 all nve\nthermo 1"
+    )
+    told = []
+    for _ in range(4):
+        lmp.command("run 1")
+        told.append(lmp.extract_variable("std"))
+    np.testing.assert_allclose(told[2], told[1], rtol=1e-9)
+    assert abs(told[3] - told[1]) > 1e-6 * told[1]
+    frames = (tmp_path / "dump").read_text().split("ITEM: TIMESTEP\n")[1:]
+    table = {int(frame.split()[0]): frame.split("d2_forces_std[2]")[1].split() for frame in frames}
+    assert sorted(table) == [0, 1, 2, 3, 4]
+    stored = np.array(lmp.gather("d2_forces_std", 1, 3)).reshape(-1, 3)
+    np.testing.assert_allclose(
+        sorted(map(float, table[4])), np.sort(stored[:, :2], axis=None), rtol=1e-5
+    )
+    assert sorted(table[2]) == sorted(table[3]) != sorted(table[4])
+    assert set(table[1]) != {"0"}
+    error_of(lambda: couple(lmp, models["ensemble"], ["Au", "Cu"], std=-1), ValueError, "std=-1")
+    error_of(
+        lambda: couple(lmp, models["point"], ["Au", "Cu"], std=1),
+        TypeError,
+        "no standard deviations: fit an ensemble",
+    )
+    lmp.command("undump 1")
+    couple(lmp, models["point"], ["Au", "Cu"])
+    assert not lmp.has_id("fix", "skwavelet_std")
 
 
 def test_other_units_and_no_box(models):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -136,3 +136,50 @@ class LinearAtomEnergies(AtomEnergies):
             gradient += g
             strain += s
         return energy, gradient, strain
+
+
+@dataclass(frozen=True)
+class LinearAtomSpread:
+    """How far the members of an ensemble of linear chains are apart, as sums over atoms.
+
+    Attributes
+    ----------
+    leaves : tuple of (representation, ndarray (n_features, 1 + n_members))
+        Representations with features of every atom, and the weights of prediction and members.
+    offset : ndarray of shape (1 + n_members,)
+        Energies that every atom has (eV).
+    cotangents : ndarray of shape (r, 1 + n_members)
+        Mixtures of which the sum of squares is the variance of derivatives.
+    """
+
+    leaves: tuple[tuple[AtomFeaturesMixin, Any], ...]
+    offset: np.ndarray
+    cotangents: np.ndarray
+
+    def partial(self, atoms: Atoms, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the members say of the first atoms of a structure.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Behind the first atoms stand others that are their neighbours only.
+        n_atoms : int
+            How many atoms have an energy.
+
+        Returns
+        -------
+        energies : ndarray of shape (n_members,)
+            eV.
+        gradients : ndarray of shape (N, r, 3)
+            Of the mixtures, with respect to the positions of all atoms, eV/Å.
+        """
+        energies = n_atoms * self.offset
+        gradients = np.zeros((len(atoms), len(self.cotangents), 3))
+        for leaf, matrix in self.leaves:
+            for place, cotangent in enumerate(self.cotangents):
+                ((sums, gradient, _),) = leaf.partial_value_and_vjp(
+                    [atoms], (matrix @ cotangent)[None], [n_atoms]
+                )
+                gradients[:, place] += gradient
+            energies = energies + sums @ matrix
+        return energies[1:], gradients

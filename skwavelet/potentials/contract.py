@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from skwavelet.linear.calibration import SpreadCalibration, unbiased_std
-from skwavelet.potentials.atom_energies import AtomEnergies
+from skwavelet.potentials.atom_energies import AtomEnergies, LinearAtomSpread
 from skwavelet.structures.checks import as_atoms
 
 
@@ -133,6 +133,35 @@ class EnergyModel(ABC):
         """
         raise TypeError(f"{type(self).__name__} does not say what the energies of atoms are.")
 
+    def spread_of_atoms(self) -> LinearAtomSpread:
+        """Return how far the members are apart, as sums over atoms.
+
+        Raises
+        ------
+        TypeError
+            If there are no members, or as for `of_atoms`.
+        """
+        raise TypeError(
+            "The model has no standard deviations: fit an ensemble such as RidgePath() or "
+            "BaggedOLSEnsemble()."
+        )
+
+    def deviation_std(self, deviations: np.ndarray, calibration: SpreadCalibration) -> np.ndarray:
+        """Return calibrated standard deviations of derivatives.
+
+        Parameters
+        ----------
+        deviations : ndarray of shape (r, ...)
+            Derivatives of what `spread_cotangents` compares with the prediction.
+        calibration : SpreadCalibration
+
+        Returns
+        -------
+        ndarray of shape (...)
+        """
+        unbiased = np.sqrt(self.n_members / max(self.n_members - 1, 1))
+        return calibration(unbiased * np.sqrt(np.square(deviations).sum(axis=0)))
+
     def keep_grid(self, atoms: Atoms) -> EnergyModel:
         """Return the model with the discretization of one structure, where it has any."""
         return self
@@ -172,11 +201,11 @@ class EnergyModel(ABC):
             sizes[:, None] * np.tile(cotangents, (len(X), 1)),
         )
         results = []
-        unbiased = np.sqrt(self.n_members / max(self.n_members - 1, 1))
 
         def std(deviations: np.ndarray, calibration: SpreadCalibration) -> np.ndarray:
-            spread = unbiased * np.sqrt(np.square(deviations).sum(axis=0))
-            return calibration(spread) if with_spread else spread
+            if not with_spread:
+                return np.zeros(deviations.shape[1:])
+            return self.deviation_std(deviations, calibration)
 
         for index, atoms in enumerate(X):
             values, gradients, strains = zip(

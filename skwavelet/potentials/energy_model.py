@@ -28,8 +28,14 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet.potentials.atom_energies import AtomEnergies, LinearAtomEnergies
-from skwavelet.potentials.contract import UNCALIBRATED, Calibrations, EnergyModel, calibrations_of
+from skwavelet.potentials.atom_energies import AtomEnergies, LinearAtomEnergies, LinearAtomSpread
+from skwavelet.potentials.contract import (
+    UNCALIBRATED,
+    Calibrations,
+    EnergyModel,
+    calibrations_of,
+    spread_cotangents,
+)
 from skwavelet.potentials.estimators import BaseSearchCV, active_steps, unwrapped
 from skwavelet.potentials.linear_chain import LinearChain, feature_chain
 from skwavelet.potentials.linear_models import all_coefficients, target_map
@@ -111,6 +117,14 @@ class LinearEnergyModel(EnergyModel):
         if self.totals:
             raise TypeError("A model of total energies has no energies of atoms: fit eV/atom.")
         return LinearAtomEnergies.of(self.chain)
+
+    def spread_of_atoms(self) -> LinearAtomSpread:
+        """Return how far the members are apart, as sums over atoms."""
+        if not self.n_members:
+            return super().spread_of_atoms()
+        self.of_atoms()  # raises where the energy is no sum over atoms
+        cotangents = spread_cotangents(1 + self.n_members, True, self.deviations)[1:]
+        return LinearAtomSpread(self.chain.for_energies, self.chain.offset, cotangents)
 
     def _units(self, X: Sequence[Atoms]) -> np.ndarray:
         """Return what the outputs of the chain are to be divided by."""

@@ -113,6 +113,9 @@ def state(lmp):
         # eV/Å³, order xx, yy, zz, yz, xz, xy instead of xx, yy, zz, xy, xz, yz.
         "pressure": pressure[[0, 1, 2, 5, 4, 3]] / lmp.extract_global("nktv2p"),
     }
+    if lmp.has_id("fix", "skwavelet_std"):
+        found["energy_std"] = lmp.extract_fix("skwavelet", 0, 1, 0)
+        found["forces_std"] = np.array(lmp.gather("d2_forces_std", 1, 3)).reshape(n, 3)
     for name, columns in (("pe", 1), ("stress", 6)):
         if lmp.has_id("compute", name):
             found[name] = np.array(lmp.gather("c_" + name, 1, columns)).reshape(n, -1)
@@ -135,7 +138,8 @@ def run(directory, names):
         atoms = make()
         lmp = start(atoms, directory / f"{name}.data")
         static = commands == "run 0"
-        couple(lmp, load(directory, kind), ELEMENTS, per_atom=static)
+        std = 8 * (kind == "ensemble")
+        couple(lmp, load(directory, kind), ELEMENTS, per_atom=static, std=std)
         # LAMMPS computes virials, and values of atoms, at steps of output that ask for them.
         columns = "step temp pe ke etotal press nbuild"
         lmp.command("compute virial all pressure NULL virial")

