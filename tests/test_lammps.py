@@ -64,7 +64,7 @@ NAMES += [
     "ensemble-hot",
 ]
 if find_spec("torch"):
-    NAMES += ["network-alloy", "network-surface"]
+    NAMES += ["network-alloy", "network-surface", "network-half_empty"]
 
 
 def labelled():
@@ -96,8 +96,9 @@ def models():
 
         # Two layers: atoms see their neighbours' neighbours.
         network = AngularNetwork(
-            2, 6, cutoff=3.2, dtype="float64", max_epochs=2, random_state=0, validation_fraction=0.2
-        )
+            2, 6, cutoff=3.2, n_members=4, dtype="float64", max_epochs=2, random_state=0,
+            validation_fraction=0.2,
+        )  # fmt: skip
         fitted["network"] = network.fit(data.structures, data.energies, data.forces)
     return fitted
 
@@ -143,11 +144,11 @@ def test_energies_forces_and_virials(name, found, models):
         assert energies.std() > 1e-3
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("ensemble")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("ensemble", "netw"))])
 def test_standard_deviations(name, found, models):
     """Those of the calculator: of the energy, and of the forces on every atom."""
     atoms, values = found[name]
-    calculator = ScatteringCalculator(models["ensemble"])
+    calculator = ScatteringCalculator(models[name.split("-")[0]])
     for quantity in ("energy_std", "forces_std"):
         expected = calculator.get_property(quantity, atoms)
         np.testing.assert_allclose(values[quantity], expected, rtol=1e-7)

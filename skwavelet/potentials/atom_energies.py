@@ -58,6 +58,38 @@ class AtomEnergies(ABC):
         """
 
 
+class AtomSpread(ABC):
+    """How far the members of an ensemble are apart, as sums over atoms.
+
+    Attributes
+    ----------
+    cotangents : ndarray of shape (r, 1 + n_members)
+        Mixtures of the prediction and the members of which the sum of squares is the variance of
+        derivatives.
+    """
+
+    cotangents: np.ndarray
+
+    @abstractmethod
+    def partial(self, atoms: Atoms, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the members say of the first atoms of a structure.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            Behind the first atoms stand others that are their neighbours only.
+        n_atoms : int
+            How many atoms have an energy.
+
+        Returns
+        -------
+        energies : ndarray of shape (n_members,)
+            eV.
+        gradients : ndarray of shape (N, r, 3)
+            Of the mixtures, with respect to the positions of all atoms, eV/Å.
+        """
+
+
 @dataclass(frozen=True)
 class LinearAtomEnergies(AtomEnergies):
     """The energies of atoms that a linear chain adds up.
@@ -139,8 +171,8 @@ class LinearAtomEnergies(AtomEnergies):
 
 
 @dataclass(frozen=True)
-class LinearAtomSpread:
-    """How far the members of an ensemble of linear chains are apart, as sums over atoms.
+class LinearAtomSpread(AtomSpread):
+    """How far the members of an ensemble of linear chains are apart.
 
     Attributes
     ----------
@@ -149,7 +181,7 @@ class LinearAtomSpread:
     offset : ndarray of shape (1 + n_members,)
         Energies that every atom has (eV).
     cotangents : ndarray of shape (r, 1 + n_members)
-        Mixtures of which the sum of squares is the variance of derivatives.
+        See `AtomSpread`.
     """
 
     leaves: tuple[tuple[AtomFeaturesMixin, Any], ...]
@@ -157,22 +189,7 @@ class LinearAtomSpread:
     cotangents: np.ndarray
 
     def partial(self, atoms: Atoms, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the members say of the first atoms of a structure.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-            Behind the first atoms stand others that are their neighbours only.
-        n_atoms : int
-            How many atoms have an energy.
-
-        Returns
-        -------
-        energies : ndarray of shape (n_members,)
-            eV.
-        gradients : ndarray of shape (N, r, 3)
-            Of the mixtures, with respect to the positions of all atoms, eV/Å.
-        """
+        """Return what the members say of the first atoms of a structure."""
         energies = n_atoms * self.offset
         gradients = np.zeros((len(atoms), len(self.cotangents), 3))
         for leaf, matrix in self.leaves:

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from skwavelet.linear.calibration import SpreadCalibration, unbiased_std
-from skwavelet.potentials.atom_energies import AtomEnergies, LinearAtomSpread
+from skwavelet.potentials.atom_energies import AtomEnergies, AtomSpread
 from skwavelet.structures.checks import as_atoms
 
 
@@ -133,7 +133,7 @@ class EnergyModel(ABC):
         """
         raise TypeError(f"{type(self).__name__} does not say what the energies of atoms are.")
 
-    def spread_of_atoms(self) -> LinearAtomSpread:
+    def spread_of_atoms(self) -> AtomSpread:
         """Return how far the members are apart, as sums over atoms.
 
         Raises
@@ -143,7 +143,7 @@ class EnergyModel(ABC):
         """
         raise TypeError(
             "The model has no standard deviations: fit an ensemble such as RidgePath() or "
-            "BaggedOLSEnsemble()."
+            "BaggedOLSEnsemble(), or a network with n_members."
         )
 
     def deviation_std(self, deviations: np.ndarray, calibration: SpreadCalibration) -> np.ndarray:

@@ -28,7 +28,12 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet.potentials.atom_energies import AtomEnergies, LinearAtomEnergies, LinearAtomSpread
+from skwavelet.potentials.atom_energies import (
+    AtomEnergies,
+    AtomSpread,
+    LinearAtomEnergies,
+    LinearAtomSpread,
+)
 from skwavelet.potentials.contract import (
     UNCALIBRATED,
     Calibrations,
@@ -118,7 +123,7 @@ class LinearEnergyModel(EnergyModel):
             raise TypeError("A model of total energies has no energies of atoms: fit eV/atom.")
         return LinearAtomEnergies.of(self.chain)
 
-    def spread_of_atoms(self) -> LinearAtomSpread:
+    def spread_of_atoms(self) -> AtomSpread:
         """Return how far the members are apart, as sums over atoms."""
         if not self.n_members:
             return super().spread_of_atoms()

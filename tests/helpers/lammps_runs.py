@@ -138,7 +138,7 @@ def run(directory, names):
         atoms = make()
         lmp = start(atoms, directory / f"{name}.data")
         static = commands == "run 0"
-        std = 8 * (kind == "ensemble")
+        std = 8 * (kind in ("ensemble", "network"))
         couple(lmp, load(directory, kind), ELEMENTS, per_atom=static, std=std)
         # LAMMPS computes virials, and values of atoms, at steps of output that ask for them.
         columns = "step temp pe ke etotal press nbuild"

@@ -12,8 +12,10 @@ from sklearn.pipeline import make_pipeline
 
 from skwavelet import (
     AngularFeatures,
+    EnergyForceRegressor,
     FeatureScaler,
     PointScattering,
+    RidgePath,
     ScatteringCalculator,
     prune,
 )
@@ -151,6 +153,37 @@ def test_derivatives_of_a_part(model):
     np.testing.assert_allclose(
         -energies.virials(atoms).sum(axis=0), strain, atol=1e-9 * np.abs(strain).max()
     )
+
+
+@pytest.mark.parametrize("kind", ["point", "kernel", "second polynomial"])
+def test_the_spread_of_parts_adds_up_to_that_of_the_calculator(data, kind):
+    regressor = EnergyForceRegressor(FEATURES[kind], RidgePath(), random_state=0)
+    regressor.fit(data.structures, data.energies, data.forces)
+    model, atoms, n_atoms = energy_model(regressor), crystal(), 11
+    spread = model.spread_of_atoms()
+    energies, gradients = spread.partial(atoms, n_atoms)
+    swapped = np.roll(np.arange(len(atoms)), -n_atoms)
+    others, back = spread.partial(atoms[swapped], len(atoms) - n_atoms)
+    gradients[swapped] += back
+    values = model.values([atoms])
+    np.testing.assert_allclose((energies + others) / len(atoms), values[0, 1:], rtol=1e-9)
+    assert np.abs(energies / n_atoms - values[0, 1:]).max() > 1e-6
+    calculator = ScatteringCalculator(regressor)
+    np.testing.assert_allclose(
+        model.deviation_std(gradients.transpose(1, 0, 2), model.calibrations.forces),
+        calculator.get_property("forces_std", atoms),
+        rtol=1e-8,
+    )
+
+
+def test_models_without_spread_say_so(data):
+    pipeline = make_pipeline(FEATURES["point"], FeatureScaler(), Ridge(1e-3))
+    pipeline.fit(data.structures, data.energies)
+    error_of(
+        lambda: energy_model(pipeline).spread_of_atoms(), TypeError, "has no standard deviations"
+    )
+    voxel = make_pipeline(small_scattering(), RidgePath()).fit(data.structures, data.energies)
+    error_of(lambda: energy_model(voxel).spread_of_atoms(), TypeError, "is not local")
 
 
 def test_pruned_models(data):
