@@ -111,6 +111,13 @@ def _add_fit(commands: Any, defaults: dict[str, Any]) -> None:
     _add_keys(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
+        "--atoms-in-memory",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="learn from sets of more atoms a part at a time (default: %(default)s)",
+    )
+    parser.add_argument(
         "-o", "--output", default="model.skops", help="the model's file (default: %(default)s)"
     )
     parser.add_argument("--config", metavar="FILE", help="repeat the fit that wrote this file")

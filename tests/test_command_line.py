@@ -21,11 +21,19 @@ from ase.calculators.emt import EMT
 from ase.io import read, write
 from helpers.emt_data import copper_crystals
 from helpers.lammps_runs import MPIEXEC
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GroupShuffleSplit
 
-from skwavelet import ScatteringCalculator, labels_of, load_model
+from skwavelet import (
+    EnergyForceRegressor,
+    RidgePath,
+    ScatteringCalculator,
+    labels_of,
+    load_model,
+)
 from skwavelet.__main__ import main
 
-SMALL = ["--set", "features__pointscattering__n_scales=2", "--quiet"]
+SMALL = ["--set", "features__n_scales=2", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +140,67 @@ def test_the_config_file_repeats_a_fit(here, capsys):
     assert "warning: train.xyz has changed" in capsys.readouterr().err
     Path("odd.json").write_text("[]")
     assert "no file that skwavelet fit wrote" in failure(capsys, "fit", "--config", "odd.json")
+
+
+def test_large_sets_are_learned_from_a_part_at_a_time(here, made, capsys, monkeypatch):
+    """The model is that of all structures together, with the penalty of the first part."""
+    read_in_parts = []
+    update = EnergyForceRegressor.update
+    monkeypatch.setattr(
+        EnergyForceRegressor, "update",
+        lambda self, X, *rest: read_in_parts.append(len(X)) or update(self, X, *rest),
+    )  # fmt: skip
+    command = ["fit", "train.xyz", *SMALL, "--valid", "0.2", "--set", "regressor__members=False",
+               "--set", "regressor__alphas=[1e-7]"]  # fmt: skip
+    assert main([*command, "--atoms-in-memory", "16", "-o", "parts.skops"]) == 0
+    shown = capsys.readouterr().out
+    assert "12 structures, fitted to 9, a part at a time, the first of 4\n" in shown
+    assert read_in_parts
+    assert sum(read_in_parts) == 5
+    assert max(read_in_parts) == 4
+    record = json.loads(Path("parts.json").read_text())
+    chosen, structures = record["chosen"], made
+    assert chosen["rows"] == 9 * (1 + 12 + 6)
+    assert f"{chosen['rows']} rows of {chosen['features']} features, alpha=" in shown
+    parts = load_model("parts.skops")
+    assert not hasattr(parts.regressor_, "_blocks")  # what only updates need
+    assert not parts.regressor.updatable
+    assert main(["info", "parts.skops"]) == 0
+    assert f"alpha={chosen['alpha']:.2g}, force_weight=" in capsys.readouterr().out
+    # The features of the first part, and its choices, for all structures at once.
+    (splits,) = GroupShuffleSplit(1, test_size=0.2, random_state=0).split(made, groups=range(12))
+    taken = [structures[i] for i in splits[0]]
+    labels = labels_of(taken)
+    whole = EnergyForceRegressor(
+        FrozenEstimator(parts.features_), RidgePath([chosen["alpha"]], members=False),
+        force_weight=chosen["force_weight"], stress_weight=chosen["stress_weight"],
+    )  # fmt: skip
+    whole.fit(taken, labels.energies, labels.forces, labels.stress)
+    np.testing.assert_allclose(parts.predict(made), whole.predict(made), atol=1e-6)
+    # The file repeats the fit; structures to validate on may be read in parts as well.
+    assert main(["fit", "--config", "parts.json", "--quiet", "-o", "again.skops"]) == 0
+    np.testing.assert_array_equal(load_model("again.skops").predict(made), parts.predict(made))
+    command[command.index("0.2")] = "train.xyz"
+    assert main([*command, "--atoms-in-memory", "16"]) == 0
+    record = json.loads(Path("model.json").read_text())
+    assert main(["evaluate", "model.skops", "train.xyz", "--quiet", "--json", "e.json"]) == 0
+    found = json.loads(Path("e.json").read_text())["errors"]
+    for quantity, errors in record["errors"]["validation"].items():
+        assert errors == pytest.approx(found[quantity])
+
+
+def test_validation_on_elements_that_are_not_learned(here, made, capsys):
+    gold = made[0].copy()
+    gold.symbols[0] = "Au"
+    gold.calc = EMT()
+    gold.get_forces()
+    write("gold.xyz", [*made[:2], gold])
+    said = failure(capsys, "fit", "train.xyz", *SMALL, "--valid", "gold.xyz")
+    assert "to validate on contain Au, and none to fit" in said
+    assert main(["fit", "train.xyz", *SMALL]) == 0
+    assert "Structure 2 contains Au" in failure(
+        capsys, "evaluate", "model.skops", "gold.xyz", "--quiet"
+    )
 
 
 def test_labels_under_other_names(here, made, capsys):

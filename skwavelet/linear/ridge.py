@@ -381,6 +381,11 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         if not self.updatable:
             del self._blocks
 
+    def _end_updates(self) -> None:
+        """Forget what only `update` needs."""
+        self.updatable = False
+        del self._blocks
+
     @property
     def path_(self) -> pd.DataFrame:
         """Errors on held-out groups by penalty; made anew, as skops cannot store a DataFrame."""

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from skwavelet.potentials.contract import EnergyModel
 from skwavelet.structures.labels import Labels
+from skwavelet.structures.numbering import numbered
 
 UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
 
@@ -34,12 +35,13 @@ def predicted_labels(model: EnergyModel, X: Iterable[Atoms], *, derivatives: boo
     energies, sizes = [], []
     forces: list[np.ndarray | None] = []
     stress: list[np.ndarray | None] = []
-    for atoms in X:
+    for index, atoms in enumerate(X):
         sizes.append(len(atoms))
-        if not derivatives:
-            energies.append(model.values([atoms])[0, 0])
-            continue
-        (result,) = model.forces_and_stress([atoms])
+        with numbered(index):
+            if not derivatives:
+                energies.append(model.values([atoms])[0, 0])
+                continue
+            (result,) = model.forces_and_stress([atoms])
         energies.append(result.values[0])
         forces.append(result.forces)
         stress.append(result.stress)
@@ -76,6 +78,25 @@ def error_table(reference: Labels, predicted: Labels) -> pd.DataFrame:
                 "RMSE": float(np.sqrt(np.square(errors).mean())),
                 "unit": unit,
                 "numbers": len(errors),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def pooled_errors(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the `error_table` of structures from those of their parts."""
+    rows = {}
+    for quantity, unit in UNITS.items():
+        parts = [table.loc[quantity] for table in tables if quantity in table.index]
+        if parts:
+            counts = np.array([part["numbers"] for part in parts])
+            mae, rmse = (
+                np.array([part[name] for part in parts], dtype=float) for name in ("MAE", "RMSE")
+            )
+            rows[quantity] = {
+                "MAE": float(counts @ mae / counts.sum()),
+                "RMSE": float(np.sqrt(counts @ rmse**2 / counts.sum())),
+                "unit": unit,
+                "numbers": int(counts.sum()),
             }
     return pd.DataFrame.from_dict(rows, orient="index")
 

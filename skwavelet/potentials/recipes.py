@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-
-from skwavelet.linear import BaggedOLSEnsemble, FeatureScaler
+from skwavelet.linear import BaggedOLSEnsemble, RidgePath
 from skwavelet.potentials.regressor import EnergyForceRegressor
 from skwavelet.representations.angular import AngularFeatures
 from skwavelet.representations.atomwise import AtomKernel, AtomPolynomial
@@ -20,9 +17,9 @@ from skwavelet.representations.voxel import VoxelScattering
 SMOOTHING = 0.01
 
 
-def _ridge(representation: Any) -> EnergyForceRegressor:
-    """Return a potential whose features are scaled for a penalty."""
-    return EnergyForceRegressor(make_pipeline(representation, FeatureScaler()), Ridge(1e-6))
+def _ridge(representation: Any = None) -> EnergyForceRegressor:
+    """Return a potential that chooses its penalty and the weights of forces and stresses."""
+    return EnergyForceRegressor(representation, RidgePath())
 
 
 # A new model is one line here: what it is, as the help shows it, and an unfitted estimator.
@@ -33,7 +30,7 @@ RECIPES: dict[str, tuple[str, Callable[[], EnergyForceRegressor]]] = {
     ),
     "invariants": (
         "products of invariants, ridge regression: what EnergyForceRegressor() is",
-        EnergyForceRegressor,
+        _ridge,
     ),
     "point-bags": (
         "scattering at the atoms, an ensemble: sparse, with error bars",
@@ -51,7 +48,7 @@ RECIPES: dict[str, tuple[str, Callable[[], EnergyForceRegressor]]] = {
     ),
     "point-kernel": (
         "a kernel between atoms and 1,000 landmark atoms, ridge regression",
-        lambda: EnergyForceRegressor(AtomKernel(n_landmarks=1000), Ridge(1e-6)),
+        lambda: _ridge(AtomKernel(n_landmarks=1000)),
     ),
     "angular": (
         "distances and angles, ridge regression",

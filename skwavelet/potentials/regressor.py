@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -33,7 +33,7 @@ from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import check_representations, feature_chain
 from skwavelet.potentials.linear_models import used_features
 from skwavelet.potentials.predictions import PredictionMixin
-from skwavelet.potentials.rows import FORCE, STRESS, Rows, build_rows, fit_rows
+from skwavelet.potentials.rows import FORCE, STRESS, build_rows, fit_rows
 from skwavelet.potentials.uncertainty import ErrorRecord, main_deviations
 from skwavelet.potentials.updating import UpdateMixin
 from skwavelet.representations.atomwise import AtomPolynomial
@@ -275,23 +275,13 @@ class EnergyForceRegressor(
         self.force_weight_, self.stress_weight_ = (start * factors[[FORCE, STRESS]]).tolist()
         self._row_factors = rows.factors(self.force_weight_, self.stress_weight_)
         if self.verbose:
-            print(self._choice(rows))
+            print(f"{type(self).__name__}: {choice_text(choice_of(self))}")
         self._extrapolation = ExtrapolationScore().fit(features[:, used_features(self.regressor_)])
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
         sizes = np.array([len(atoms) for atoms in X])
         self._errors = ErrorRecord.of(self.regressor_, rows, sizes, groups)
         self._calibrations = self._errors.calibrations(self.regressor_)
         return self
-
-    def _choice(self, rows: Rows) -> str:
-        """Return a line that tells what was chosen."""
-        words = [f"{self.n_rows_} rows of {rows.design.shape[1]} features"]
-        if hasattr(self.regressor_, "alpha_"):
-            words.append(f"alpha={self.regressor_.alpha_:.0e}")
-        for name, kind in (("force_weight", FORCE), ("stress_weight", STRESS)):
-            if rows.n_components[kind]:
-                words.append(f"{name}={getattr(self, name + '_'):.2g}")
-        return f"{type(self).__name__}: {', '.join(words)}"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -312,6 +302,26 @@ def default_features(n_elements: int, n_labels: int) -> AtomPolynomial:
     most = min(PRODUCTS * n_elements, MOST_PRODUCTS)
     n_products = int(np.clip(n_labels // LABELS_PER_PRODUCT, PRODUCTS, most)) // n_elements
     return AtomPolynomial(PointInvariants(), center=True, max_order=4, max_products=n_products)
+
+
+def choice_of(model: EnergyForceRegressor) -> dict[str, float]:
+    """Return what a fitted potential chose, or was given, by name, and how large it is."""
+    chosen: dict[str, float] = {
+        "rows": model.n_rows_,
+        "features": int(feature_chain(model.features_).n_outputs),
+    }
+    if hasattr(model.regressor_, "alpha_"):
+        chosen["alpha"] = model.regressor_.alpha_
+    for name, kind in (("force_weight", FORCE), ("stress_weight", STRESS)):
+        if model._row_factors[kind] > 0:
+            chosen[name] = getattr(model, f"{name}_")
+    return chosen
+
+
+def choice_text(chosen: Mapping[str, float]) -> str:
+    """Return a line of what `choice_of` returns."""
+    choices = [f"{name}={chosen[name]:.2g}" for name in chosen if name not in ("rows", "features")]
+    return ", ".join([f"{chosen['rows']} rows of {chosen['features']} features", *choices])
 
 
 @split_model.register

@@ -1,9 +1,8 @@
 """Labels that structures carry: energies, forces and stresses of the potential itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from warnings import warn
 
 import numpy as np
 from ase import Atoms
@@ -18,16 +17,10 @@ from numpy.typing import ArrayLike
 
 from skwavelet._utils.validation import check_row_vector
 from skwavelet.structures.checks import as_atoms, check_structures
+from skwavelet.structures.label_names import names_virial, other_names, warn_of_other_names
 
 __all__ = ["Labels", "labels_of", "total_energies"]
 
-# How labels of other names are recognized, for messages alone.
-_NAMED_ALIKE = {
-    "energy_key": ("energy", "etot", "e_tot", "toten"),
-    "forces_key": ("force",),
-    "stress_key": ("stress",),
-    "virial_key": ("virial",),
-}
 _GETTERS = {"energy": "get_potential_energy", "forces": "get_forces", "stress": "get_stress"}
 # Components of a symmetric tensor may differ by so much of its largest one, from rounding.
 _ASYMMETRY = 0.01
@@ -134,20 +127,36 @@ def labels_of(
     >>> bool(labels.forces[0][0].any()), bool(copper.get_forces()[0].any())
     (True, False)
     """
+    return read_labels(structures, energy_key, forces_key, stress_key, virial_key)
+
+
+def read_labels(
+    structures: Iterable[Atoms],
+    energy_key: str | None,
+    forces_key: str | None,
+    stress_key: str | None,
+    virial_key: str | None,
+    *,
+    whole: bool = True,
+) -> Labels:
+    """Return labels as `labels_of` does, of a whole set or of a part of one.
+
+    In a part, forces and stresses may be missing under a name that is passed.
+    """
     if stress_key is not None and virial_key is not None:
         raise ValueError("Pass stress_key or virial_key, not both.")
-    if stress_key is not None and _names_virial(stress_key):
+    if stress_key is not None and names_virial(stress_key):
         raise ValueError(
             f"stress_key={stress_key!r} names a virial; pass virial_key={stress_key!r} if "
             "stress = -virial / volume holds for it."
         )
     checked = as_atoms(structures)
     totals = total_energies(checked, energy_key=energy_key)
-    forces = _collect(checked, "forces", forces_key, "arrays")
+    forces = _collect(checked, "forces", forces_key, "arrays", whole)
     stress_name = "stress" if virial_key is None else "virial"
-    stress = _collect(checked, stress_name, stress_key or virial_key, "info")
-    _warn_of_other_names(checked, forces, "forces", ("forces_key",))
-    _warn_of_other_names(checked, stress, "stress", ("stress_key", "virial_key"))
+    stress = _collect(checked, stress_name, stress_key or virial_key, "info", whole)
+    warn_of_other_names(checked, forces, "forces", ("forces_key",))
+    warn_of_other_names(checked, stress, "stress", ("stress_key", "virial_key"))
     sizes = np.array([len(atoms) for atoms in checked])
     return Labels(totals / sizes, totals, forces, stress)
 
@@ -222,14 +231,14 @@ def _with_free_energies(structures: Sequence[Atoms], energies: list) -> list:
 
 def _no_energy(index: int, atoms: Atoms, energy_key: str | None) -> str:
     lacking = "no energy" if energy_key is None else f"no info[{energy_key!r}]"
-    other = [key for key in _other_names(atoms, "energy_key") if key != energy_key]
+    other = [key for key in other_names(atoms, "energy_key") if key != energy_key]
     if not other:
         return f"Structure {index} has {lacking}; add it to its file, or remove the structure."
     found = ", ".join(f"info[{key!r}]" for key in other)
     passed = ", ".join(
         f"{kind}={keys[0]!r}"
         for kind in ("energy_key", "forces_key")
-        if (keys := _other_names(atoms, kind))
+        if (keys := other_names(atoms, kind))
     )
     return f"Structure {index} has {lacking}; found {found}: pass {passed} to labels_of."
 
@@ -248,9 +257,12 @@ def _number(index: int, value: ArrayLike) -> float:
 
 
 def _collect(
-    structures: Sequence[Atoms], name: str, key: str | None, where: str
+    structures: Sequence[Atoms], name: str, key: str | None, where: str, whole: bool
 ) -> list[np.ndarray | None] | None:
-    """Return one checked array per structure, None where it is missing; None if all are."""
+    """Return one checked array per structure, None where it is missing; None if all are.
+
+    Nothing under a name that is passed is an error in a ``whole`` set.
+    """
     found: list[np.ndarray | None] = []
     for index, atoms in enumerate(structures):
         if name != "forces" and not atoms.pbc.all():
@@ -261,13 +273,13 @@ def _collect(
             found.append(_array(index, atoms, name, _under_key(index, atoms, key, where)))
     if any(array is not None for array in found):
         return found
-    if key is not None:
+    if key is not None and whole:
         if name != "forces" and not any(atoms.pbc.all() for atoms in structures):
             raise ValueError(
                 f"No structure is periodic in all directions, so none has a stress; leave {key!r} "
                 "out."
             )
-        others = {k: None for atoms in structures for k in _other_names(atoms, f"{name}_key")}
+        others = {k: None for atoms in structures for k in other_names(atoms, f"{name}_key")}
         others.pop(key, None)
         hint = f"found {', '.join(map(repr, others))}" if others else "nothing is named alike"
         raise ValueError(f"No structure has {where}[{key!r}], its {name}; {hint}.")
@@ -346,50 +358,3 @@ def _changed(index: int, name: str, stored: Any, changes: Iterable[str]) -> str:
         "calculated; call labels_of before changes such as wrap(), read the structure again, or "
         f"attach what still holds with SinglePointCalculator(atoms, {name}=...)."
     )
-
-
-def _names_virial(key: str) -> bool:
-    return "virial" in key.lower() and "stress" not in key.lower()
-
-
-def _other_names(atoms: Atoms, kind: str) -> list[str]:
-    """Return keys that look like labels of a kind."""
-    if kind == "forces_key":
-        named: Iterator[tuple[Any, Any]] = (
-            (key, value) for key, value in atoms.arrays.items() if value.shape == (len(atoms), 3)
-        )
-    else:
-        sizes = (1,) if kind == "energy_key" else (6, 9)
-        named = (
-            (key, value)
-            for key, value in atoms.info.items()
-            if isinstance(value, int | float | np.ndarray | np.generic | list | tuple)
-            and np.size(value) in sizes
-        )
-    alike = _NAMED_ALIKE[kind]
-    return [
-        key
-        for key, _ in named
-        if isinstance(key, str)
-        and any(word in key.lower() for word in alike)
-        and "per_atom" not in key.lower()
-    ]
-
-
-def _warn_of_other_names(
-    structures: Sequence[Atoms], labels: list | None, name: str, kinds: Sequence[str]
-) -> None:
-    for index, atoms in enumerate(structures):
-        if labels is not None and labels[index] is not None:
-            continue
-        if name == "stress" and not atoms.pbc.all():
-            continue
-        for kind in kinds:
-            if keys := _other_names(atoms, kind):
-                where = "arrays" if name == "forces" else "info"
-                warn(
-                    f"Structure {index} has no {name}, but {where}[{keys[0]!r}]; pass "
-                    f"{kind}={keys[0]!r} to use it.",
-                    stacklevel=3,
-                )
-                return
