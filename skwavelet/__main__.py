@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,8 @@ _FILE = "file that ASE reads: extended XYZ, trajectory, database, ..."
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0: done; 1: an error, told in one line; 2: the command line was wrong; 130: interrupted.
+    0: done; 1: an error, told in one line; 2: the command line was wrong; 130: interrupted; 141:
+    nobody reads the output any more.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -31,6 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
                 # What stands in the command line itself comes first.
                 options = _parser(config_defaults(options.config)).parse_args(arguments)
             options.run(options)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads the output, such as `head`, has enough; the exit is not to tell of it either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1

@@ -330,6 +330,19 @@ def test_control_c(here, made):
     assert sorted(path.name for path in here.iterdir()) == ["many.xyz", "train.xyz"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
+def test_nobody_reads_the_output(here):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skwavelet", "info", "models"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    process.stdout.close()
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (141, b"")
+
+
 def test_the_page_of_five_commands(tmp_path, monkeypatch, capsys):
     """Its files are made, its script is written, and its commands run, one after the other."""
     monkeypatch.chdir(tmp_path)

@@ -57,10 +57,13 @@ def fit(options: argparse.Namespace) -> None:
     train, valid_data, valid = _split(data, options)
     first = data.first_rows(train, options.seed) if data.in_parts else train
     part_of = f", a part at a time, the first of {len(first)}" if len(first) < len(train) else ""
-    print(f"{options.train}: {len(data.sizes)} structures, fitted to {len(train)}{part_of}")
+    print(
+        f"{options.train}: {len(data.sizes)} structures, fitted to {len(train)}{part_of}",
+        flush=True,
+    )
     _learn(model, data, first, np.setdiff1d(train, first), options)
     chosen = choice_of(model)
-    print(choice_text(chosen))
+    print(choice_text(chosen), flush=True)
     errors = {"training": _errors(model, data, first, options)}
     if len(valid):
         errors["validation"] = _errors(model, valid_data, valid, options)

@@ -15,7 +15,7 @@ def numbered(start: int) -> Generator[None, None, None]:
 
     def renamed(message: Any) -> str:
         return re.sub(
-            r"(?<=[Ss]tructure )\d+", lambda number: str(int(number[0]) + start), str(message)
+            r"(?i)(?<=\bstructure )\d+", lambda number: str(int(number[0]) + start), str(message)
         )
 
     with warnings.catch_warnings(record=True) as caught:
