@@ -2,6 +2,7 @@
 
 import copy
 import re
+from dataclasses import replace
 from importlib.util import find_spec
 
 import joblib
@@ -88,6 +89,11 @@ def models():
         regressor = RidgePath() if name == "ensemble" else Ridge(1e-3)
         model = EnergyForceRegressor(pipeline, regressor, random_state=0)
         fitted[name] = model.fit(data.structures, data.energies, data.forces)
+    # Too few to tell how errors grow with the remoteness.
+    ensemble = fitted["ensemble"]
+    energy = replace(ensemble._calibrations.energy, power=1.5)
+    ensemble._calibrations = ensemble._calibrations._replace(energy=energy)
+    assert abs(ensemble._surroundings.remoteness(data.structures[:1])[0] - 1) > 0.01
     sparse = copy.deepcopy(fitted["point"])
     sparse.regressor_.coef_[np.random.default_rng(0).random(len(sparse.regressor_.coef_)) < 0.8] = 0
     fitted["pruned"] = prune(sparse)

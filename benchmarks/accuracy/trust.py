@@ -1,7 +1,7 @@
 """Can error bars be believed? Standard deviations, intervals and scores against errors on Li-Si.
 
     python benchmarks/accuracy/trust.py --cache DIR             # the frames in benchmarks/data
-    python benchmarks/accuracy/trust.py energies --cache DIR    # or: forces, default
+    python benchmarks/accuracy/trust.py energies --cache DIR    # or: forces, default, networks
     python benchmarks/accuracy/trust.py --cache DIR --quick     # a few compositions
 
 Labels are CHGNet v0.3.0's, not those of density functional theory. Features of `PointScattering`;
@@ -20,12 +20,17 @@ the atoms with the largest 5 % of the errors of forces, the area under the curve
 chance) with which `AtomExtrapolationScore`, and the standard deviation of the force, find them.
 
 default: the same of ``EnergyForceRegressor()``, of every force, whose members are models of half of
-the groups of its training set.
+the groups of its training set; ``--train-default`` structures of each fold, and of each set every
+so manyth, ``--most-default`` at most.
 
-Cost: 10 min, and 20 min for the default.
+networks: the same of ``AngularNetwork(2, 32, n_members=16)``, whose members are other last layers.
+Needs torch.
+
+Cost: 10 min, and 15 min each for the default and the networks.
 """
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -137,33 +142,46 @@ def of_energies(found, scale):
     return [scale * rms(error), *ratios, 100 * found["inside"].mean(), np.median(found["score"])]
 
 
-def forces_of_fold(fold, store, args, default=False):
-    """Return errors of energies, forces and stresses, and the scores of atoms, by set."""
-    parts = store.parts
-    train, rows = unseen_rows(parts, fold)
-    rng = np.random.default_rng(fold)
-    train = np.sort(rng.permutation(train)[: args.train])
-    paths = parts["paths"]
-    X = [paths.structures[i] for i in train]
-    model = EnergyForceRegressor(
+def potential(part, fold, args):
+    """Return the unfitted model of a part."""
+    if part == "default":
+        return EnergyForceRegressor(random_state=fold)
+    if part == "networks":
+        from skwavelet.neural import AngularNetwork
+
+        return AngularNetwork(
+            2, 32, n_members=16, max_epochs=args.epochs, device="cpu", random_state=fold
+        )
+    return EnergyForceRegressor(
         PointScattering(),
         BaggedOLSEnsemble(args.bags_forces, max_features=300, random_state=fold),
         n_directions=4,
         random_state=fold,
     )
-    if default:
-        model = EnergyForceRegressor(random_state=fold)
-    model.fit(
+
+
+def forces_of_fold(part, fold, store, args, sizes):
+    """Return errors of energies, forces and stresses, and the scores of atoms, by set."""
+    parts = store.parts
+    n_train, most = sizes
+    train, rows = unseen_rows(parts, fold)
+    rng = np.random.default_rng(fold)
+    train = np.sort(rng.permutation(train)[:n_train])
+    paths = parts["paths"]
+    X = [paths.structures[i] for i in train]
+    start = time.process_time()
+    model = potential(part, fold, args).fit(
         X,
         paths.energies[train],
         forces=[paths.forces[i] for i in train],
         stress=[paths.stress[i] if number % 3 == 0 else None for number, i in enumerate(train)],
         groups=paths.parents[train],
     )
+    print(f"fold {fold}: fitted in {time.process_time() - start:.0f} s of CPU time", flush=True)
     of_atoms = AtomExtrapolationScore(PointScattering()).fit(X)
     results = {}
     for name, own in rows.items():
-        own = own[:: max(1, len(own) // args.most)]
+        own = own[:: max(1, len(own) // most)]
         part, X = parts[name], [parts[name].structures[i] for i in own]
         results[name] = {"n_structures": np.array([len(own)])}
         forces, forces_std = model.predict_forces(X, return_std=True)
@@ -175,6 +193,11 @@ def forces_of_fold(fold, store, args, default=False):
         for key, (predicted, std, truth) in predictions.items():
             results[name][key] = np.ravel(predicted - truth)
             results[name][f"{key}_std"] = np.ravel(std)
+        inside = np.full(len(own), np.nan)
+        if hasattr(model, "predict_interval"):
+            low, high = model.predict_interval(X, coverage=0.9).T
+            inside = ((low <= part.energies[own]) & (part.energies[own] <= high)).astype(float)
+        results[name]["inside"] = inside
         results[name]["forces"] = np.concatenate([np.ravel(w) for w in wrong])
         results[name]["forces_std"] = np.concatenate([np.ravel(s) for s in forces_std])
         results[name]["of_atom"] = np.concatenate([np.linalg.norm(w, axis=1) for w in wrong])
@@ -191,6 +214,8 @@ def of_forces(found, scale):
     cells = []
     for key in ("energy", "forces", "stress"):
         cells += [scale * rms(found[key]), rms(found[key] / found[f"{key}_std"])]
+        if key == "energy":
+            cells.append(100 * found["inside"].mean())
     return cells
 
 
@@ -207,14 +232,27 @@ def main():
         __doc__,
         data="lisi",
         cache=True,
-        quick={"bags": 8, "bags_forces": 4, "folds": 1, "folds_forces": 1, "train": 60, "most": 5},
-        parts=("energies", "forces", "default"),
+        quick={
+            "bags": 8,
+            "bags_forces": 4,
+            "folds": 1,
+            "folds_forces": 1,
+            "train": 60,
+            "most": 5,
+            "train_default": 24,
+            "most_default": 3,
+            "epochs": 5,
+        },
+        parts=("energies", "forces", "default", "networks"),
         bags=30,
         bags_forces=20,
         folds=N_FOLDS,
         folds_forces=2,
         train=480,
         most=100,
+        train_default=240,
+        most_default=24,
+        epochs=100,
     )
     parts = load(lisi_home(args.data), args.quick)
     store = FeatureCache(parts, {"point": PointScattering()}, args.cache)
@@ -225,18 +263,25 @@ def main():
         columns = ["rmse, meV/atom", "rms(error / spread)", "rms(error / std)"]
         columns += ["rms(error / expected)", "within 90 % intervals, %", "median score"]
         summary(folds, columns, of_energies, 1e3)
-    for part in ("forces", "default"):
+    of = {
+        "forces": f"{args.bags_forces} bags",
+        "default": "EnergyForceRegressor()",
+        "networks": f"AngularNetwork(2, 32), {args.epochs} epochs",
+    }
+    for part in of:
         if part not in args.parts:
             continue
-        default = part == "default"
-        folds = [forces_of_fold(fold, store, args, default) for fold in range(args.folds_forces)]
-        of = "EnergyForceRegressor()" if default else f"{args.bags_forces} bags"
+        sizes = args.train_default, args.most_default
+        if part == "forces":
+            sizes = args.train, args.most
+        folds = [forces_of_fold(part, f, store, args, sizes) for f in range(args.folds_forces)]
         print(
-            f"\nenergies, forces and stresses: {args.train} structures, {of}, "
+            f"\nenergies, forces and stresses: {sizes[0]} structures, {of[part]}, "
             f"{args.folds_forces} folds; rmse and rms(error / std)\n"
         )
-        columns = ["energy, meV/atom", "/ std", "forces, meV/Å", "/ std"]
-        summary(folds, [*columns, "stress, meV/Å³", "/ std"], of_forces, 1e3)
+        columns = ["energy, meV/atom", "/ std", "within 90 % intervals, %"]
+        columns += ["forces, meV/Å", "/ std", "stress, meV/Å³", "/ std"]
+        summary(folds, columns, of_forces, 1e3)
         print("\nthe 5 % of atoms with the largest errors of forces\n")
         columns = ["atoms", "error above, meV/Å", "area by score", "area by std"]
         summary(folds, columns, of_atoms, 1e3)

@@ -115,6 +115,8 @@ def couple(
                 'LAMMPS on several ranks needs mpi4py: pip install "skwavelet[lammps]"'
             )
     reach = energies.interaction_range
+    if spread is not None:
+        reach = max(reach, spread.interaction_range)
     if not lmp.extract_global("pair_style") or lmp.extract_global("pair_style") == "none":
         lmp.commands_string(f"pair_style zero {reach}\npair_coeff * *")
     if comm is not None:
@@ -128,7 +130,8 @@ def couple(
     if spread is not None:
         lmp.command(f"fix {STD_FIX} all property/atom {FORCES_STD} 3")
         lmp.fix_external_set_vector_length(FIX, 1)
-    coupling = _Coupling(lmp, energies, numbers, comm, per_atom, spread)
+    ghosts = None if comm is None else Ghosts(lmp, comm, reach)
+    coupling = _Coupling(lmp, energies, numbers, comm, ghosts, per_atom, spread)
     lmp.set_fix_external_callback(FIX, coupling.compute, lmp)
 
 
@@ -163,12 +166,12 @@ class _Coupling:
         energies: AtomEnergies,
         numbers: np.ndarray,
         comm: Any,
+        ghosts: Ghosts | None,
         per_atom: bool,
         spread: Spread | None,
     ):
         self.lmp, self.energies, self.numbers = lmp, energies, numbers
-        self.comm, self.per_atom, self.spread = comm, per_atom, spread
-        self.ghosts = None if comm is None else Ghosts(lmp, comm, energies.interaction_range)
+        self.comm, self.ghosts, self.per_atom, self.spread = comm, ghosts, per_atom, spread
         self.error: BaseException | None = None
         # An exception cannot cross LAMMPS: it is raised when the command that runs it returns.
         for name in ("command", "commands_list", "commands_string", "file"):
@@ -179,8 +182,8 @@ class _Coupling:
     ) -> None:
         """Write the forces on the atoms of this rank, and set energy and virial."""
         spread = self.spread if self.spread is not None and self.spread.asked(step) else None
-        # Energy, virial, whether something went wrong, energies of members.
-        totals = np.zeros(8 + (0 if spread is None else spread.n_members))
+        # Energy, virial, whether something went wrong, sums for standard deviations.
+        totals = np.zeros(8 + (0 if spread is None else spread.n_sums))
         forces[:] = 0
         error: BaseException | None = None
         try:

@@ -34,22 +34,13 @@ class Members:
     def of(
         cls,
         blocks: Sequence[Moments],
+        halves: Sequence[tuple[int, ...]],
         alpha: float,
         factors: np.ndarray,
         origin: np.ndarray,
-        wanted: bool,
     ) -> Members:
-        """Fit a member to each half of the blocks; to each two and each three of five.
-
-        There are none where none are ``wanted``, or there is one block.
-        """
+        """Fit a member to each half of the blocks."""
         n_blocks = len(blocks)
-        halves = [
-            subset
-            for size in sorted({n_blocks // 2, (n_blocks + 1) // 2})
-            for subset in combinations(range(n_blocks), size)
-            if wanted and n_blocks > 1
-        ]
         found, seen = [], []
         for half in halves:
             solution = Moments.sum([blocks[i] for i in half]).solve(alpha, factors, origin)
@@ -97,3 +88,29 @@ class Members:
             one = part[left_out[part].sum(axis=1) == 1]
             spread[one] = predictions[one - start].std(axis=1, ddof=1)
         return mean, spread
+
+
+def drawn_halves(n_blocks: int, most: int, entropy: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return halves of blocks, each followed by the other half.
+
+    Every block is in half of them, so that half of them can judge it.
+
+    Parameters
+    ----------
+    n_blocks : int
+    most : int
+        How many pairs are drawn, where there are more.
+    entropy : sequence of int
+        What the draw depends on.
+    """
+    if n_blocks < 2:
+        return []
+    halves = [
+        half
+        for half in combinations(range(n_blocks), n_blocks // 2)
+        if n_blocks % 2 or 0 in half  # else it is the other half of one
+    ]
+    rng = np.random.default_rng(entropy)
+    drawn = rng.choice(len(halves), min(most, len(halves)), replace=False)
+    pairs = [(halves[i], set(range(n_blocks)) - set(halves[i])) for i in drawn]
+    return [tuple(sorted(half)) for pair in pairs for half in pair]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
 # A floor must raise the likelihood of the errors by so much (nats, each group counted once).
 _EVIDENCE = 2.0
+# Powers of the remoteness to choose from.
+_POWERS = (0.5, 1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True)
 class SpreadCalibration:
-    """From the spread s of an ensemble to the standard deviation sqrt(floor² + (factor s)²).
+    """From the spread s of an ensemble to standard deviations sqrt(floor² + (factor s)²) q^power.
 
     The models of an ensemble share their training set and their features. What is wrong with all
-    of them alike does not show in their spread: the floor stands for it.
+    of them alike does not show in their spread: the floor stands for it, and for its growth
+    outside of the training set the remoteness q, where it is known.
 
     Attributes
     ----------
@@ -24,22 +27,30 @@ class SpreadCalibration:
         Standard deviation where all models agree.
     factor : float
         What the spread is multiplied by where models disagree a lot.
+    power : float
+        How fast errors grow with the remoteness, which is about 1 in the training set.
     """
 
     floor: float = 0.0
     factor: float = 1.0
+    power: float = 0.0
 
-    def __call__(self, spread: np.ndarray) -> np.ndarray:
+    def __call__(self, spread: np.ndarray, remoteness: np.ndarray | float = 1.0) -> np.ndarray:
         """Return standard deviations, of the shape and in the units of ``spread``."""
-        return np.hypot(self.floor, self.factor * np.asarray(spread))
+        inside = np.hypot(self.floor, self.factor * np.asarray(spread))
+        return inside * np.asarray(remoteness) ** self.power
 
     def scaled(self, unit: float) -> SpreadCalibration:
         """Return the calibration of predictions that are multiplied by ``unit``."""
-        return SpreadCalibration(abs(unit) * self.floor, self.factor)
+        return replace(self, floor=abs(unit) * self.floor)
 
 
 def fit_calibration(
-    errors: np.ndarray, spread: np.ndarray, weight: np.ndarray, groups: np.ndarray
+    errors: np.ndarray,
+    spread: np.ndarray,
+    weight: np.ndarray,
+    groups: np.ndarray,
+    remoteness: np.ndarray | None = None,
 ) -> SpreadCalibration:
     """Return the sharpest calibration for which errors are as large as predicted.
 
@@ -47,7 +58,8 @@ def fit_calibration(
     mean log(std), which is the most likely one for Gaussian errors. The factor is at least 1, or
     the root mean square of error / spread if that is less, so that standard deviations grow
     outside of the training set. Where the groups are too few to tell a floor, it is 0, and
-    the factor is that root mean square.
+    the factor is that root mean square. The power of the remoteness is found likewise, and is 0
+    where the groups do not tell that errors grow with it.
 
     Parameters
     ----------
@@ -58,11 +70,36 @@ def fit_calibration(
         Weights of the squares.
     groups : ndarray of shape (n_samples,)
         Errors of one group may be alike.
+    remoteness : ndarray of shape (n_samples,), optional
+        Positive numbers.
 
     Returns
     -------
     SpreadCalibration
     """
+    best = _without_remoteness(errors, spread, weight, groups)
+    told = (weight > 0) & np.isfinite(errors) & ((errors != 0) | (spread > 0))
+    if remoteness is None or not (told & (errors != 0)).any():
+        return best
+    count = len(np.unique(groups[told])) * weight / weight[told].sum()
+
+    def unlikeliness(one: SpreadCalibration) -> float:
+        return float(count[told] @ np.log(one(spread[told], remoteness[told])))
+
+    least = unlikeliness(best) - _EVIDENCE
+    for power in _POWERS:
+        unit = remoteness**power
+        inside = _without_remoteness(errors / unit, spread, weight, groups)
+        one = replace(inside, power=power)
+        if unlikeliness(one) < least:
+            best, least = one, unlikeliness(one)
+    return best
+
+
+def _without_remoteness(
+    errors: np.ndarray, spread: np.ndarray, weight: np.ndarray, groups: np.ndarray
+) -> SpreadCalibration:
+    """Return the sharpest calibration whose power is 0."""
     told = (weight > 0) & np.isfinite(errors) & ((errors != 0) | (spread > 0))
     if not told.any():
         return SpreadCalibration()

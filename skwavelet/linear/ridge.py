@@ -24,7 +24,7 @@ from skwavelet._utils.validation import (
     check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.linear._members import Members
+from skwavelet.linear._members import Members, drawn_halves
 from skwavelet.linear._moments import TINY, Data, Moments, check_memory
 from skwavelet.linear._search import least
 from skwavelet.linear._spread import SpreadMixin
@@ -32,8 +32,8 @@ from skwavelet.linear._spread import SpreadMixin
 ALPHAS = 10.0 ** np.arange(-14, -2)
 # Weights of kinds are tried in steps of this factor.
 FACTOR = 10**0.5
-# Groups are divided into so many blocks.
-BLOCKS = 5
+# Groups are divided into so many blocks, and members see halves of them.
+BLOCKS, MEMBERS = 10, 20
 
 
 class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
@@ -54,9 +54,9 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
     held out. All kinds then count alike, whatever their units: halving one error is worth doubling
     another. Each kind has a Gram matrix of its own, so that one pass serves all factors.
 
-    How wrong the model may be is told by its members. The groups are divided into five blocks (one
-    of them is held out to choose alpha), and every two and every three of these give a member.
-    Their spread is calibrated by the errors on groups of members that have not seen them.
+    How wrong the model may be is told by its members. The groups are divided into ten blocks (one
+    of them is held out to choose alpha), and twenty halves of these give a member each. Their
+    spread is calibrated by the errors on groups of members that have not seen them.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
     members : bool, default=True
         Whether to fit members, without which there are no standard deviations.
     updatable : bool, default=False
-        Whether to keep what `update` needs, 5 n_features² numbers (in files of the model, too).
+        Whether to keep what `update` needs, 10 n_features² numbers (in files of the model, too).
     random_state : int, RandomState instance or None, default=0
         Chooses the groups that are held out, and divides the others into blocks.
 
@@ -204,25 +204,32 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
             )
         data = Data.of(rows, targets, weight, ones)
         present = np.unique(kind[~held])
-        check_memory(n_features, len(present) * (block.max() + 1))
-        grid = [
-            [Moments.of(data, np.flatnonzero((block == one) & (kind == k))) for k in present]
-            for one in np.unique(block[~held])
-        ]
+        check_memory(n_features, len(present) + block.max() + 1)
         self._factors, self._origin = factors, data.origin
         self.kind_weights_ = np.ones(kind.max() + 1)
         self._judged = np.intersect1d(kind[held], present)
         self._path: list[list[float]] = []
         self.alpha_ = float(alphas[0])
+        # Sums of the kind with most rows are kept; those of the others cost less than memory.
+        largest = np.bincount(kind[~held]).argmax()
+        numbers = np.unique(block[~held])
+        sums = [Moments.of(data, np.flatnonzero((block == n) & (kind == largest))) for n in numbers]
         if choose:
-            apart = [Moments.sum(of_kind) for of_kind in zip(*grid, strict=True)]
+            apart = [
+                Moments.sum(sums)
+                if one == largest
+                else Moments.of(data, np.flatnonzero(~held & (kind == one)))
+                for one in present
+            ]
             tests = [np.flatnonzero(held & (kind == one)) for one in self._judged]
             self._choose(alphas, data, present, apart, tests)
             del apart
         data = replace(data, weight=weight * self.kind_weights_[kind])
         self._blocks = [Moments.of(data, np.flatnonzero(held))] if held.any() else []
-        while grid:
-            self._blocks.append(Moments.sum(grid.pop(0), self.kind_weights_[present]))
+        for number in numbers:
+            others = Moments.of(data, np.flatnonzero((block == number) & (kind != largest)))
+            scales = np.array([self.kind_weights_[largest], 1.0])
+            self._blocks.append(Moments.sum([sums.pop(0), others], scales))
         self._entropy = random.randint(2**31 - 1, size=4).tolist()
         self._told = None
         self._n_groups = int(codes.max()) + 1
@@ -369,7 +376,9 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         del whole
         self.coef_, intercept = solution
         self.intercept_ = float(intercept - self._origin @ self.coef_)
-        members = Members.of(self._blocks, self.alpha_, self._factors, self._origin, self.members)
+        count = MEMBERS // 2 if self.members else 0
+        halves = drawn_halves(len(self._blocks), count, self._entropy)
+        members = Members.of(self._blocks, halves, self.alpha_, self._factors, self._origin)
         self.estimators_ = members.models(self.coef_, self.intercept_, self._origin)
         left_out = ~members.seen[block]
         self.oob_prediction_, self.oob_spread_ = members.of_others(data, left_out)

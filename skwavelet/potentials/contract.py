@@ -27,7 +27,8 @@ class Derivatives(NamedTuple):
     stress : ndarray of shape (6,) or None
         eV/Å³, ASE's sign and order; None where not all directions are periodic.
     forces_std, stress_std : like forces and stress
-        Calibrated standard deviations; zero unless they were asked for.
+        Calibrated standard deviations; zero unless they were asked for. Those of a force are the
+        same in all directions, as those of few members along one direction are uncertain.
     """
 
     values: np.ndarray
@@ -121,7 +122,18 @@ class EnergyModel(ABC):
         ndarray of shape (n_structures,)
             eV/atom.
         """
-        return self.calibrations.energy(unbiased_std(values[:, 1:]))
+        return self.calibrations.energy(unbiased_std(values[:, 1:]), self.remoteness(X))
+
+    def remoteness(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Return how far structures (n_structures,) are from the training set; 1 is inside."""
+        return np.ones(len(X))
+
+    #: Distance (Å) beyond which atoms do not change the part of an atom in the remoteness.
+    remoteness_range: float = 0.0
+
+    def log_remoteness(self, atoms: Atoms, n_atoms: int) -> float:
+        """Return the parts of the first atoms in N times the logarithm of the remoteness."""
+        return 0.0
 
     def of_atoms(self) -> AtomEnergies:
         """Return the energies of the atoms, whose sum is the energy.
@@ -146,21 +158,25 @@ class EnergyModel(ABC):
             "BaggedOLSEnsemble(), or a network with n_members."
         )
 
-    def deviation_std(self, deviations: np.ndarray, calibration: SpreadCalibration) -> np.ndarray:
-        """Return calibrated standard deviations of derivatives.
+    def forces_std(self, deviations: np.ndarray) -> np.ndarray:
+        """Return calibrated standard deviations of forces, the same in all directions.
 
         Parameters
         ----------
-        deviations : ndarray of shape (r, ...)
-            Derivatives of what `spread_cotangents` compares with the prediction.
-        calibration : SpreadCalibration
+        deviations : ndarray of shape (r, N, 3)
+            Of forces, by the mixtures that `spread_cotangents` compares with the prediction.
 
         Returns
         -------
-        ndarray of shape (...)
+        ndarray of shape (N, 3)
+            eV/Å.
         """
+        return self.calibrations.forces(over_directions(self._spread(deviations)))
+
+    def _spread(self, deviations: np.ndarray) -> np.ndarray:
+        """Return unbiased standard deviations (...) over members of deviations (r, ...)."""
         unbiased = np.sqrt(self.n_members / max(self.n_members - 1, 1))
-        return calibration(unbiased * np.sqrt(np.square(deviations).sum(axis=0)))
+        return unbiased * np.sqrt(np.square(deviations).sum(axis=0))
 
     def keep_grid(self, atoms: Atoms) -> EnergyModel:
         """Return the model with the discretization of one structure, where it has any."""
@@ -201,12 +217,6 @@ class EnergyModel(ABC):
             sizes[:, None] * np.tile(cotangents, (len(X), 1)),
         )
         results = []
-
-        def std(deviations: np.ndarray, calibration: SpreadCalibration) -> np.ndarray:
-            if not with_spread:
-                return np.zeros(deviations.shape[1:])
-            return self.deviation_std(deviations, calibration)
-
         for index, atoms in enumerate(X):
             values, gradients, strains = zip(
                 *sweeps[index * n_sweeps : (index + 1) * n_sweeps], strict=True
@@ -214,12 +224,20 @@ class EnergyModel(ABC):
             stress = stress_std = None
             if atoms.pbc.all():
                 stresses = full_3x3_to_voigt_6_stress(strains) / atoms.get_volume()
-                stress, stress_std = stresses[0], std(stresses[1:], self.calibrations.stress)
+                stress, stress_std = stresses[0], np.zeros(6)
+                if with_spread:
+                    stress_std = self.calibrations.stress(self._spread(stresses[1:]))
             forces = -gradients[0]
-            deviations = np.reshape(gradients[1:], (-1, *forces.shape))
-            forces_std = std(deviations, self.calibrations.forces)
+            forces_std = np.zeros_like(forces)
+            if with_spread:
+                forces_std = self.forces_std(np.array(gradients[1:]))
             results.append(Derivatives(values[0], forces, stress, forces_std, stress_std))
         return results
+
+
+def over_directions(spread: np.ndarray) -> np.ndarray:
+    """Return spreads (N, 3) of forces with the root mean square over directions in all of them."""
+    return np.repeat(np.sqrt(np.square(spread).mean(axis=1, keepdims=True)), 3, axis=1)
 
 
 def spread_cotangents(

@@ -44,6 +44,7 @@ from skwavelet.potentials.contract import (
 from skwavelet.potentials.estimators import BaseSearchCV, active_steps, unwrapped
 from skwavelet.potentials.linear_chain import LinearChain, feature_chain
 from skwavelet.potentials.linear_models import all_coefficients, target_map
+from skwavelet.potentials.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from functools import _SingleDispatchCallable
@@ -63,12 +64,15 @@ class LinearEnergyModel(EnergyModel):
         Those of the outputs of the chain.
     totals : bool
         Whether the outputs of the chain are total energies, eV.
+    surroundings : Surroundings or None
+        What tells the remoteness; None for 1 everywhere.
     """
 
     chain: LinearChain
     deviations: np.ndarray | None = None
     calibrations: Calibrations = UNCALIBRATED
     totals: bool = False
+    surroundings: Surroundings | None = None
 
     @classmethod
     def of(
@@ -77,6 +81,7 @@ class LinearEnergyModel(EnergyModel):
         regressor: Any,
         deviations: np.ndarray | None = None,
         calibrations: Calibrations | None = None,
+        surroundings: Surroundings | None = None,
     ) -> Self:
         """Return the model of fitted features and a fitted linear model.
 
@@ -89,7 +94,7 @@ class LinearEnergyModel(EnergyModel):
         if calibrations is None:
             calibrations = calibrations_of(regressor)
         chain = feature_chain(features).then(coefs, intercepts)
-        return cls(chain, deviations, calibrations)
+        return cls(chain, deviations, calibrations, surroundings=surroundings)
 
     @property
     def n_members(self) -> int:  # type: ignore[override]
@@ -116,6 +121,26 @@ class LinearEnergyModel(EnergyModel):
         """Return calibrated standard deviations, eV/atom."""
         units = self._units(X)
         return super().energy_std(X, values * units[:, None]) / units
+
+    def remoteness(self, X: Sequence[Atoms]) -> np.ndarray:
+        """Return how far structures are from the training set."""
+        known = self._known_surroundings()
+        return super().remoteness(X) if known is None else known.remoteness(X)
+
+    @property
+    def remoteness_range(self) -> float:  # type: ignore[override]
+        """Distance (Å) beyond which atoms do not change the part of an atom in the remoteness."""
+        known = self._known_surroundings()
+        return 0.0 if known is None else known.interaction_range
+
+    def log_remoteness(self, atoms: Atoms, n_atoms: int) -> float:
+        """Return the parts of the first atoms in N times the logarithm of the remoteness."""
+        known = self._known_surroundings()
+        return 0.0 if known is None else float(known.logarithms([atoms])[0][:n_atoms].sum())
+
+    def _known_surroundings(self) -> Surroundings | None:
+        """Return what tells the remoteness, where standard deviations depend on it."""
+        return self.surroundings if self.calibrations.energy.power else None
 
     def of_atoms(self) -> AtomEnergies:
         """Return the energies of the atoms."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skwavelet._utils.documentation import DocumentedMixin
-from skwavelet._utils.validation import HasMethods, check_parameters
+from skwavelet._utils.validation import HasMethods, check_groups, check_parameters
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.representations.point import PointScattering
 from skwavelet.structures.checks import as_atoms
@@ -35,7 +35,7 @@ class Distance:
     axes : ndarray of shape (n_axes, n_features)
     variance : ndarray of shape (n_axes,)
     typical2 : float
-        Mean squared distance over the training set.
+        Mean squared distance of what the score is to be 1 for.
     """
 
     mean: np.ndarray
@@ -45,17 +45,25 @@ class Distance:
     typical2: float
 
     @classmethod
-    def of(cls, rows: np.ndarray) -> Self:
-        """Return the distance from rows (n, n_features) that are all in memory."""
+    def of(cls, rows: np.ndarray, groups: np.ndarray) -> Self:
+        """Return the distance from rows (n, n_features) of groups, to which groups have one of 1.
+
+        The typical distance is that of each group from the others. From a training set that it is
+        part of, a row is never far if there are more features than rows.
+        """
         mean = rows.mean(axis=0)
         scale = _scale(mean, rows.std(axis=0))
         Z = (rows - mean) / scale
         if len(Z) >= Z.shape[1]:
-            return cls._of_correlations(mean, scale, Z.T @ Z / len(Z))
-        # The smaller of the two matrices that share their nonzero eigenvalues.
-        variance, vectors = _principal(Z @ Z.T / len(Z))
-        axes = (Z.T @ vectors / np.sqrt(variance * len(Z))).T
-        return cls._of_axes(mean, scale, variance, axes, np.square(Z).sum() / len(Z))
+            found = cls._of_correlations(mean, scale, Z.T @ Z / len(Z))
+        else:  # the smaller of the two matrices that share their nonzero eigenvalues
+            variance, vectors = _principal(Z @ Z.T / len(Z))
+            axes = (Z.T @ vectors / np.sqrt(variance * len(Z))).T
+            found = cls._of_axes(mean, scale, variance, axes, np.square(Z).sum() / len(Z))
+        if len(np.unique(groups)) < 2:
+            return found
+        typical2 = sum(found._left_out(Z[groups == one], len(Z)).sum() for one in np.unique(groups))
+        return replace(found, typical2=float(typical2 / len(Z)) or 1.0)
 
     @classmethod
     def of_moments(cls, mean: np.ndarray, covariance: np.ndarray) -> Self:
@@ -80,6 +88,20 @@ class Distance:
         along = (variance / (variance + _REGULARIZATION)).sum()
         typical2 = float(along + max(total - variance.sum(), 0) / _REGULARIZATION)
         return cls(mean, scale, np.ascontiguousarray(axes), variance, typical2 or 1.0)
+
+    def _left_out(self, Z: np.ndarray, n_rows: int) -> np.ndarray:
+        """Return the squared distances of a group's standardized rows from the other rows.
+
+        With H = Z (n C + n a)^-1 Z^T, leaving the group out of n C makes it (1 - H M)^-1 H by the
+        formula of Sherman, Morrison and Woodbury, where M accounts for the mean of the others.
+        """
+        along = Z @ self.axes.T
+        H = (along / (self.variance + _REGULARIZATION)) @ along.T
+        H += (Z @ Z.T - along @ along.T) / _REGULARIZATION
+        H /= n_rows
+        n_others = n_rows - len(Z)
+        M = np.eye(len(Z)) + 1 / n_others
+        return n_others * np.diag(M @ np.linalg.solve(np.eye(len(Z)) - H @ M, H) @ M)
 
     def score(self, rows: np.ndarray) -> np.ndarray:
         """Return the score (n,) of rows (n, n_features)."""
@@ -107,13 +129,16 @@ class ExtrapolationScore(DocumentedMixin, VersionedMixin, BaseEstimator):
 
     The Mahalanobis distance of a row z of standardized features, regularized so that directions
     in which the training set does not extend count as if it extended a tenth of a standard
-    deviation, relative to its root mean square over the training set:
+    deviation, relative to its root mean square over groups of the training set, each seen from
+    the others:
 
-    .. math:: s(z)^2 = \frac{z^T (C + a)^{-1} z}{\mathrm{tr}\,C (C + a)^{-1}}, \quad a = 0.01
+    .. math:: s(z)^2 = \frac{z^T (C + a)^{-1} z}{\langle z_g^T (C_{-g} + a)^{-1} z_g \rangle},
+        \quad a = 0.01
 
-    with C the correlations of the features. It is about 1 for structures like those of the
-    training set, whatever the features, several for strained cells, and thousands where a
-    feature depends on the box, say a wavelet too wide for it, rather than on the structure.
+    with C the correlations of the features, and C_{-g} those without group g. It is about 1 for
+    structures like those of the training set, whatever the features, several for strained cells,
+    and thousands where a feature depends on the box, say a wavelet too wide for it, rather than on
+    the structure.
 
     `EnergyForceRegressor` keeps one for its own features. Behind a representation in a Pipeline,
     it serves any other model: ``make_pipeline(VoxelScattering(), ExtrapolationScore())`` has
@@ -140,20 +165,23 @@ class ExtrapolationScore(DocumentedMixin, VersionedMixin, BaseEstimator):
     array([0.6, 5.9])
     """
 
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: Any = None, groups: ArrayLike | None = None) -> Self:
         """Learn where the training set lies.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : ignored
+        groups : array-like of shape (n_samples,), default=None
+            Groups of samples that are alike, such as the frames of a path; new ones are as far
+            from the training set as these are from each other. None: each sample is its own.
 
         Returns
         -------
         self
         """
         rows: np.ndarray = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        distance = Distance.of(rows)
+        distance = Distance.of(rows, check_groups(groups, len(rows)))
         self.mean_, self.scale_ = distance.mean, distance.scale
         self.axes_, self.variance_ = distance.axes, distance.variance
         self._typical2 = distance.typical2

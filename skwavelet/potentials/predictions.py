@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet.potentials.contract import EnergyModel
+from skwavelet.potentials.contract import Calibrations, EnergyModel
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.label_checks import check_stress_is_defined
@@ -23,6 +23,7 @@ class PredictionMixin:
     features_: Any
     regressor_: Any
     _extrapolation: ExtrapolationScore
+    _calibrations: Calibrations
 
     def predict(
         self, X: Sequence[Atoms], return_std: bool = False
@@ -35,6 +36,8 @@ class PredictionMixin:
         return_std : bool, default=False
             Whether to return the standard deviation too, where the linear model has members
             (`RidgePath`, `BaggedOLSEnsemble`), calibrated by errors of groups that were left out.
+            Where these tell that errors grow with how unusual the surroundings of the atoms are,
+            standard deviations grow, too.
 
         Returns
         -------
@@ -44,11 +47,11 @@ class PredictionMixin:
             eV/atom; only with ``return_std=True``.
         """
         check_is_fitted(self)
-        features = np.asarray(self.features_.transform(X))
         if not return_std:
-            return self.regressor_.predict(features)
-        self._check_ensemble()
-        return self.regressor_.predict(features, return_std=True)
+            return self.regressor_.predict(np.asarray(self.features_.transform(X)))
+        model = self._energy_model(True)
+        values = model.values(X)
+        return values[:, 0], model.energy_std(X, values)
 
     def predict_interval(self, X: Sequence[Atoms], coverage: float = 0.9) -> np.ndarray:
         """Predict intervals that hold the energy per atom with a given probability.
@@ -177,11 +180,9 @@ class PredictionMixin:
             If the linear model is no ensemble.
         """
         self._check_ensemble()
-        features = np.asarray(self.features_.transform(X))
-        _, std = self.regressor_.predict(features, return_std=True)
-        used = features[:, used_features(self.regressor_)]
-        outside = np.maximum(self._extrapolation.score_samples(used), 1)
-        floor = self.regressor_.calibration_.floor
+        _, std = self.predict(X, return_std=True)
+        outside = np.maximum(self.extrapolation_score(X), 1)
+        floor = self._calibrations.energy.floor
         return np.sqrt(std**2 + floor**2 * (outside**2 - 1))
 
     def _energy_model(self, with_members: bool) -> EnergyModel:

@@ -34,6 +34,7 @@ from skwavelet.potentials.linear_chain import check_representations, feature_cha
 from skwavelet.potentials.linear_models import used_features
 from skwavelet.potentials.predictions import PredictionMixin
 from skwavelet.potentials.rows import FORCE, STRESS, build_rows, fit_rows
+from skwavelet.potentials.surroundings import Surroundings
 from skwavelet.potentials.uncertainty import ErrorRecord, main_deviations
 from skwavelet.potentials.updating import UpdateMixin
 from skwavelet.representations.atomwise import AtomPolynomial
@@ -276,10 +277,11 @@ class EnergyForceRegressor(
         self._row_factors = rows.factors(self.force_weight_, self.stress_weight_)
         if self.verbose:
             print(f"{type(self).__name__}: {choice_text(choice_of(self))}")
-        self._extrapolation = ExtrapolationScore().fit(features[:, used_features(self.regressor_)])
+        used = features[:, used_features(self.regressor_)]
+        self._extrapolation = ExtrapolationScore().fit(used, groups=groups)
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
-        sizes = np.array([len(atoms) for atoms in X])
-        self._errors = ErrorRecord.of(self.regressor_, rows, sizes, groups)
+        self._surroundings = Surroundings.of(X)
+        self._errors = ErrorRecord.of(self.regressor_, rows, X, groups, self._surroundings)
         self._calibrations = self._errors.calibrations(self.regressor_)
         return self
 
@@ -332,4 +334,7 @@ def _(model: EnergyForceRegressor) -> tuple[Any, Any]:
 
 @energy_model.register
 def _(model: EnergyForceRegressor) -> EnergyModel:
-    return LinearEnergyModel.of(*split_model(model), model._deviations, model._calibrations)
+    features, regressor = split_model(model)
+    return LinearEnergyModel.of(
+        features, regressor, model._deviations, model._calibrations, model._surroundings
+    )

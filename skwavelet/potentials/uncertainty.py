@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,10 +18,17 @@ from skwavelet.linear.calibration import (
     overall_ratio,
     unbiased_std,
 )
-from skwavelet.potentials.contract import Calibrations, Derivatives, EnergyModel, calibrations_of
+from skwavelet.potentials.contract import (
+    Calibrations,
+    Derivatives,
+    EnergyModel,
+    calibrations_of,
+    over_directions,
+)
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.linear_models import linear_members
-from skwavelet.potentials.rows import FORCE, STRESS, Rows
+from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, Rows
+from skwavelet.potentials.surroundings import Surroundings
 from skwavelet.structures.checks import as_atoms
 
 # Most deviations of an ensemble that are kept, fewer if they carry this share of the variance.
@@ -73,18 +80,21 @@ def main_mixtures(weights: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class ErrorRecord:
-    """Errors out of bag along directions, from which calibrations of forces and stresses are made.
+    """Errors out of bag, from which the calibrations of a potential are made.
 
     Attributes
     ----------
     errors, spread : ndarray of shape (n,)
-        Of components of forces (eV/Å) and stresses (eV/Å³), by models that have not seen them.
+        Of energies (eV/atom), components of forces (eV/Å) and stresses (eV/Å³), by models that
+        have not seen them.
     weight : ndarray of shape (n,)
         Those of the structures.
     kind : ndarray of shape (n,)
-        ``FORCE`` or ``STRESS``.
+        ``ENERGY``, ``FORCE`` or ``STRESS``.
     groups : ndarray of shape (n,)
         Numbers of groups.
+    remoteness : ndarray of shape (n,)
+        Of the structures.
     """
 
     errors: np.ndarray
@@ -92,63 +102,85 @@ class ErrorRecord:
     weight: np.ndarray
     kind: np.ndarray
     groups: np.ndarray
+    remoteness: np.ndarray
 
     @classmethod
-    def of(cls, regressor: Any, rows: Rows, sizes: np.ndarray, groups: np.ndarray) -> Self:
+    def of(
+        cls,
+        regressor: Any,
+        rows: Rows,
+        X: Sequence[Atoms],
+        groups: np.ndarray,
+        surroundings: Surroundings,
+    ) -> Self:
         """Return the errors on rows that a linear model was fitted to, or updated with.
 
         Parameters
         ----------
         regressor : estimator
         rows : Rows
-        sizes : ndarray of shape (n_structures,)
-            Numbers of atoms.
+        X : sequence of ase.Atoms
         groups : ndarray of shape (n_structures,)
+        surroundings : Surroundings
+            Of the training set.
         """
-        told = np.zeros(0, dtype=int)
-        if hasattr(regressor, "oob_spread_"):
-            labelled = (rows.kind == FORCE) | (rows.kind == STRESS)
-            told = np.flatnonzero(labelled & np.isfinite(regressor.oob_spread_))
-        if not len(told):
-            return cls(*np.zeros((3, 0)), *np.zeros((2, 0), dtype=int))
+        if not hasattr(regressor, "oob_spread_"):
+            nothing, none = np.zeros(0), np.zeros(0, dtype=int)
+            return cls(nothing, nothing, nothing, none, none, nothing)
+        told = np.flatnonzero((rows.kind <= STRESS) & np.isfinite(regressor.oob_spread_))
+        kind, structure = rows.kind[told], rows.structure[told]
         # Directions are orthonormal but for a factor that makes up for those not drawn.
-        key = 2 * rows.structure + (rows.kind == STRESS)
-        components = np.column_stack([3 * sizes, np.full(len(sizes), 6)]).ravel()
-        n_drawn = np.bincount(key[(rows.kind == FORCE) | (rows.kind == STRESS)])
-        length = np.sqrt(components[key[told]] / n_drawn[key[told]])
-        structure = rows.structure[told]
+        sizes = np.array([len(atoms) for atoms in X])
+        components = np.column_stack([np.ones_like(sizes), 3 * sizes, np.full_like(sizes, 6)])
+        drawn = np.zeros(components.shape, dtype=int)
+        np.add.at(drawn, (structure, kind), 1)
+        n_components, n_drawn = components[structure, kind], drawn[structure, kind]
+        length = np.sqrt(n_components / n_drawn)
+        spread = regressor.oob_spread_[told] / length
+        whole = (kind == FORCE) & (n_drawn == n_components)  # one component after the other
+        spread[whole] = over_directions(spread[whole].reshape(-1, 3)).ravel()
         return cls(
             (regressor.oob_prediction_[told] - rows.targets[told]) / length,
-            regressor.oob_spread_[told] / length,
+            spread,
             rows.structure_weight[structure],
-            rows.kind[told],
+            kind,
             groups[structure],
+            surroundings.remoteness(X)[structure],
         )
 
     def __add__(self, other: ErrorRecord) -> ErrorRecord:
         """Return the errors of both, whose groups are not the same; a part where they are many."""
-        groups = other.groups + self.groups.max(initial=-1) + 1
-        ours = (self.errors, self.spread, self.weight, self.kind, self.groups)
-        theirs = (other.errors, other.spread, other.weight, other.kind, groups)
-        both = [np.concatenate(pair) for pair in zip(ours, theirs, strict=True)]
+        theirs = replace(other, groups=other.groups + self.groups.max(initial=-1) + 1)
+        both = [
+            np.concatenate([getattr(record, field.name) for record in (self, theirs)])
+            for field in fields(self)
+        ]
         if len(both[0]) > _MOST_ERRORS:
-            rng = np.random.default_rng(len(both[0]))
-            kept = np.sort(rng.permutation(len(both[0]))[: _MOST_ERRORS // 2])
+            # As many of each kind, or energies would drown in components of forces.
+            rank = np.random.default_rng(len(both[0])).permutation(len(both[0]))
+            for kind in np.unique(both[3]):
+                own = np.flatnonzero(both[3] == kind)
+                rank[own[np.argsort(rank[own])]] = np.arange(len(own))
+            kept = np.sort(np.argsort(rank, kind="stable")[: _MOST_ERRORS // 2])
             both = [values[kept] for values in both]
         return ErrorRecord(*both)
 
     def calibrations(self, regressor: Any) -> Calibrations:
         """Return the calibrations of the spread of energies, forces and stresses.
 
-        That of energies is the linear model's. Where there are no errors of forces or stresses,
-        theirs are those of `calibrations_of`.
+        Where there are no errors of a kind, they are those of `calibrations_of`.
         """
         found: dict[str, SpreadCalibration] = {}
-        for name, kind in (("forces", FORCE), ("stress", STRESS)):
+        for name, kind in (("energy", ENERGY), ("forces", FORCE), ("stress", STRESS)):
             own = self.kind == kind
             if own.any():
-                columns = (self.errors, self.spread, self.weight, self.groups)
-                found[name] = fit_calibration(*(values[own] for values in columns))
+                found[name] = fit_calibration(
+                    self.errors[own],
+                    self.spread[own],
+                    self.weight[own],
+                    self.groups[own],
+                    self.remoteness[own] if kind == ENERGY else None,
+                )
         return calibrations_of(regressor)._replace(**found)
 
 

@@ -15,6 +15,7 @@ from skwavelet.potentials.contract import Calibrations
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import feature_chain
 from skwavelet.potentials.rows import ENERGY, build_rows
+from skwavelet.potentials.surroundings import Surroundings
 from skwavelet.potentials.uncertainty import ErrorRecord
 from skwavelet.structures.checks import as_atoms, check_structures
 
@@ -30,6 +31,7 @@ class UpdateMixin:
     n_rows_: int
     _row_factors: np.ndarray
     _errors: ErrorRecord
+    _surroundings: Surroundings
     _calibrations: Calibrations
     _update_seed: int
 
@@ -93,7 +95,7 @@ class UpdateMixin:
             intercept_column=rows.kind == ENERGY,
         )
         self.n_rows_ += len(rows.targets)
-        sizes = np.array([len(atoms) for atoms in X])
-        self._errors = self._errors + ErrorRecord.of(self.regressor_, rows, sizes, groups)
+        new_errors = ErrorRecord.of(self.regressor_, rows, X, groups, self._surroundings)
+        self._errors = self._errors + new_errors
         self._calibrations = self._errors.calibrations(self.regressor_)
         return self

@@ -93,6 +93,22 @@ def test_no_pair_is_more_likely():
         assert cost(other) > cost(found)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5, 2.0])
+def test_the_growth_of_errors_with_the_remoteness_is_found(power):
+    rng = np.random.default_rng(2)
+    truth = SpreadCalibration(1.5, 1.2, power)
+    spread, remoteness = rng.lognormal(sigma=0.5, size=(2, 8000))
+    errors = truth(spread, remoteness) * rng.normal(size=8000)
+    weight, groups = rng.uniform(0.5, 2, size=8000), np.arange(8000) // 4
+    found = fit_calibration(errors, spread, weight, groups, remoteness)
+    assert found.power == power
+    assert (found.floor, found.factor) == pytest.approx((1.5, 1.2), rel=0.1)
+    z2 = (errors / found(spread, remoteness)) ** 2
+    assert np.average(z2, weights=weight) == pytest.approx(1)
+    # Two groups tell nothing about it.
+    assert not fit_calibration(errors, spread, weight, groups % 2, remoteness).power
+
+
 def test_few_groups_tell_a_factor_only():
     rng = np.random.default_rng(0)
     spread = rng.lognormal(size=400)

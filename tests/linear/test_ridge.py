@@ -9,6 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skwavelet import RidgePath
+from skwavelet.linear._members import drawn_halves
 
 HELD_OUT = "A weight of two and a repeated row are held out otherwise."
 
@@ -217,6 +218,16 @@ def test_members_are_models_of_half_of_the_groups(n_groups, n_members):
         np.testing.assert_allclose(model.oob_prediction_[row], unseen.mean(), rtol=1e-6)
         alone = predicted[row] if len(unseen) == 1 else unseen
         np.testing.assert_allclose(model.oob_spread_[row], alone.std(ddof=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 5, 6, 10])
+def test_halves_of_blocks_come_with_the_other_half(n_blocks):
+    halves = drawn_halves(n_blocks, 10, [1, 2])
+    assert len(set(halves)) == len(halves) == min(20, {1: 0, 2: 2}.get(n_blocks, 20))
+    for one, other in zip(halves[::2], halves[1::2], strict=True):
+        assert sorted((*one, *other)) == list(range(n_blocks))
+        assert abs(len(one) - len(other)) <= 1
+    assert n_blocks < 10 or drawn_halves(n_blocks, 10, [3]) != halves
 
 
 def test_standard_deviations_are_calibrated_on_new_groups():

@@ -116,7 +116,9 @@ def test_spread_of_an_ensemble(copper, ensemble):
         members.append(copy.get_forces())
     # Trained on energies alone: the ratio of their errors to their spread is all that is known.
     ratio = ensemble[-1]._overall_ratio
-    np.testing.assert_allclose(forces_std, ratio * np.std(members, axis=0, ddof=1), rtol=1e-8)
+    variance = np.var(members, axis=0, ddof=1).mean(axis=1, keepdims=True)  # over directions
+    expected = np.broadcast_to(ratio * np.sqrt(variance), forces_std.shape)
+    np.testing.assert_allclose(forces_std, expected, rtol=1e-8)
 
 
 def test_no_spread_without_an_ensemble(model):

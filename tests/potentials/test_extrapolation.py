@@ -30,17 +30,40 @@ def copper():
 # -- structures ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [1, 5])
 @pytest.mark.parametrize("shape", [(200, 12), (30, 80)])
-def test_score_is_the_regularized_mahalanobis_distance(shape):
+def test_score_is_the_regularized_mahalanobis_distance(shape, size):
     rng = np.random.default_rng(0)
     X = rng.normal(size=shape) @ rng.normal(size=(shape[1], shape[1])) + 3
+    groups = np.arange(len(X)) // size
     new = np.vstack([X[:5], 5 * rng.normal(size=(5, shape[1]))])
     Z, z = ((rows - X.mean(axis=0)) / X.std(axis=0) for rows in (X, new))
-    inverse = np.linalg.inv(Z.T @ Z / len(Z) + 0.01 * np.eye(shape[1]))
-    expected = np.sqrt(np.einsum("ij,jk,ik->i", z, inverse, z))
-    expected /= np.sqrt(np.einsum("ij,jk,ik->i", Z, inverse, Z).mean())
+
+    def squares(rows, training):
+        mean = training.mean(axis=0)
+        moved, rows = training - mean, rows - mean
+        inverse = np.linalg.inv(moved.T @ moved + 0.01 * len(Z) * np.eye(shape[1]))
+        return len(training) * np.einsum("ij,jk,ik->i", rows, inverse, rows)
+
+    typical = [squares(Z[groups == one], Z[groups != one]) for one in np.unique(groups)]
+    expected = np.sqrt(squares(z, Z) / np.mean(typical))
+    score = ExtrapolationScore().fit(X, groups=None if size == 1 else groups)
     # Axes of less than a hundredth of the regularization are not told from none.
-    np.testing.assert_allclose(ExtrapolationScore().fit(X).score_samples(new), expected, rtol=0.01)
+    np.testing.assert_allclose(score.score_samples(new), expected, rtol=0.01)
+
+
+def test_new_groups_have_scores_of_one_whatever_the_number_of_features():
+    rng = np.random.default_rng(1)
+    mixing = rng.normal(size=(400, 400)) * 0.99 ** np.arange(400)
+
+    def paths(n):
+        centers = np.repeat(rng.normal(size=(n, 400)), 5, axis=0)
+        return (centers + 0.1 * rng.normal(size=centers.shape)) @ mixing.T
+
+    for n in (12, 300):  # fewer rows than features, and more
+        score = ExtrapolationScore().fit(paths(n), groups=np.repeat(np.arange(n), 5))
+        unseen = score.score_samples(paths(60))
+        assert 0.8 < np.sqrt(np.mean(unseen**2)) < 1.25
 
 
 def test_score_of_constant_features():
@@ -139,7 +162,9 @@ def test_scores_of_atoms_are_those_of_their_elements(representation):
         for symbol in ("Au", "Cu"):
             of_training = rows[symbols == symbol]
             # Features of the other element are zero throughout, and do not count.
-            expected = ExtrapolationScore().fit(of_training).score_samples(values)
+            of_structures = ExtrapolationScore().fit(of_training)
+            typical = np.sqrt(np.mean(of_structures.score_samples(of_training) ** 2))
+            expected = of_structures.score_samples(values) / typical
             own = np.array(atoms.symbols) == symbol
             np.testing.assert_allclose(found[own], expected[own], rtol=1e-5)
     np.testing.assert_array_equal(

@@ -1,6 +1,7 @@
 """Calibration and ranking."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,7 +77,12 @@ def test_energies_forces_and_stresses_are_calibrated(copper, monkeypatch, n_dire
         # Each row stands for the components that were not drawn, and is as much longer.
         length = np.sqrt(size / 3) if kind and n_directions == 3 else 1
         spread = model.regressor_.oob_spread_[own] / length
-        z2 = (errors[own] / length / calibration(spread)) ** 2
+        if size == 12 and n_directions == "all":  # the same in all directions
+            of_atoms = np.sqrt(np.mean(np.reshape(spread, (-1, 3)) ** 2, axis=1))
+            spread = np.repeat(of_atoms, 3)
+        remoteness = model._surroundings.remoteness(copper.structures)[rows.structure[own]]
+        assert size == 1 or calibration.power == 0
+        z2 = (errors[own] / length / calibration(spread, remoteness)) ** 2
         seen = np.isfinite(z2)
         assert seen.mean() > 0.9
         assert np.average(z2[seen], weights=weight[rows.structure[own]][seen]) == pytest.approx(1)
@@ -86,6 +92,34 @@ def test_energies_forces_and_stresses_are_calibrated(copper, monkeypatch, n_dire
     _, (forces_std,) = model.predict_forces([atoms], return_std=True)
     assert atoms.calc.get_property("energy_std", atoms) == pytest.approx(4 * energy_std)
     np.testing.assert_allclose(atoms.calc.get_property("forces_std", atoms), forces_std, rtol=1e-9)
+
+
+def test_errors_of_energies_grow_with_the_remoteness(copper):
+    """Where those of the training set do; the model, pruned or not, asks the surroundings."""
+    ensemble = BaggedOLSEnsemble(12, max_features=10, random_state=0)
+    model = EnergyForceRegressor(small_scattering(), ensemble)
+    groups = np.arange(40) // 2
+    model.fit(copper.structures, copper.energies, groups=groups)
+    inside = model._surroundings.remoteness(copper.structures)
+    assert 0.7 < np.sqrt(np.mean(inside**2)) < 1.1
+    strained = [atoms.copy() for atoms in copper.structures]
+    for atoms in strained:
+        atoms.set_cell(1.15 * atoms.cell.array, scale_atoms=True)
+    outside = model._surroundings.remoteness(strained)
+    assert np.median(outside) > 2 * np.median(inside)
+    told = model._errors
+    power = 1.5
+    noise = np.random.default_rng(0).normal(size=len(told.errors))
+    many = replace(told, errors=noise * told.remoteness**power, spread=1e-3 * np.abs(noise) + 1e-6)
+    model._calibrations = many.calibrations(model.regressor_)
+    found = model._calibrations.energy
+    z = many.errors / found(many.spread, many.remoteness)
+    assert np.mean(z**2) == pytest.approx(1)
+    for one in (model, pickle.loads(pickle.dumps(model)), prune(model)):
+        values = energy_model(one).values(strained)
+        spread = np.std(values[:, 1:], axis=1, ddof=1)
+        _, std = one.predict(strained, return_std=True)
+        np.testing.assert_allclose(std, found(spread, outside), rtol=1e-6)
 
 
 def test_forces_are_as_wrong_as_predicted(copper):
