@@ -267,6 +267,7 @@ def test_wrong_options(here, capsys):
         capsys, "fit", "train.xyz", "--groups", "run", *SMALL
     )
     assert "Say which structures" in failure(capsys, "fit")
+    assert "must be a number of atoms" in failure(capsys, "fit", "x", "--atoms-in-memory", "0")
     assert "the config file" in failure(capsys, "fit", "train.xyz", "-o", "model.json")
     with pytest.raises(SystemExit) as stopped:
         main(["nonsense"])

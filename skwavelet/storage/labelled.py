@@ -16,7 +16,7 @@ from skwavelet.structures.checks import check_distances, check_structures
 from skwavelet.structures.labels import Labels, labels_of, read_labels
 from skwavelet.structures.numbering import numbered
 
-# Of a first part, from which much is learned, one group has at most this share.
+# A first part, which much is learned from, has at most this fraction (1 / 5) of one group.
 _SHARE = 5
 
 
@@ -57,8 +57,8 @@ class LabelledFile:
         Where in ``atoms.info`` stands which structures belong together; None: every structure is
         its own group.
     max_atoms : int
-        How many atoms are in memory at a time, but for groups, which are not cut where they stand
-        together.
+        How many atoms are in memory at a time; up to twice as many where structures of one group
+        stand together, which are not parted.
 
     Attributes
     ----------
@@ -173,9 +173,9 @@ class LabelledFile:
         collected: list[tuple[int, Atoms]] = []
         n_atoms = 0
         for index, atoms in self._read(rows):
-            full = n_atoms + len(atoms) > self._max_atoms
+            fill = (n_atoms + len(atoms)) / self._max_atoms
             same = collected and self.groups[collected[-1][0]] == self.groups[index]
-            if collected and full and (not same or n_atoms > 2 * self._max_atoms):
+            if collected and fill > (2 if same else 1):
                 yield self._part(collected)
                 collected, n_atoms = [], 0
             collected.append((index, atoms))

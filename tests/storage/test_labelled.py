@@ -69,6 +69,18 @@ def test_parts_are_the_whole(file):
     assert whole.take(rows[5:7]).structures == parts.take(rows[5:7]).structures
 
 
+def test_a_group_that_is_larger_than_memory_is_cut(tmp_path):
+    path = str(tmp_path / "set.xyz")
+    made = labelled()
+    for atoms in made:
+        atoms.info["run"] = "one"
+    write(path, made)
+    found = list(read(path, 15).parts(np.arange(30)))
+    sizes = [sum(map(len, part.structures)) for part in found]
+    assert len(sizes) == 4
+    assert max(sizes) <= 2 * 15
+
+
 def test_the_first_rows_stand_for_all(file):
     data, rows = read(file, 40), np.arange(1, 30)
     drawn = {seed: data.first_rows(rows, seed) for seed in range(20)}
