@@ -23,7 +23,12 @@ VOIGT = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
 
 
 def couple(
-    lmp: Any, model: Any, elements: Sequence[str], *, per_atom: bool = False, std: int = 0
+    lmp: Any,
+    model: Any,
+    elements: Sequence[str],
+    *,
+    per_atom: bool = False,
+    std: int = 0,
 ) -> None:
     """Let a fitted model compute energies, forces and virials in LAMMPS.
 
@@ -48,11 +53,12 @@ def couple(
         Whether ``compute pe/atom`` and ``compute stress/atom`` get the energy and the virial of
         every atom, at every step, which takes about three times as long as the forces alone.
     std : int, default=0
-        Every how many steps to compute calibrated standard deviations, as `ScatteringCalculator`
-        does; 0 is never. ``f_skwavelet[1]`` in thermodynamic output is then that of the energy
-        (eV), and ``d2_forces_std[1]``, ``[2]`` and ``[3]`` in dumps are those of the forces on
-        every atom (eV/Å). In between they are those of the last such step. A step with them takes
-        up to 17 times as long (see `EnergyForceRegressor.predict_forces`).
+        Every how many steps to compute calibrated standard deviations, as
+        `~skwavelet.ScatteringCalculator` does; 0 is never. ``f_skwavelet[1]`` in thermodynamic
+        output is then that of the energy (eV), and ``d2_forces_std[1]``, ``[2]`` and ``[3]`` in
+        dumps are those of the forces on every atom (eV/Å). In between they are those of the last
+        such step. A step with them takes up to 17 times as long, see
+        `~skwavelet.EnergyForceRegressor.predict_forces`.
 
     Raises
     ------
