@@ -3,7 +3,7 @@
     python benchmarks/speed/lammps_speed.py [speed dynamics] [--atoms 8448 105600] [--ranks 1 2]
     python benchmarks/speed/lammps_speed.py speed --quick
 
-The potential is what `skwavelet fit` makes by default, `PointScattering` with ridge regression, of
+The potential is what `skwavelet fit` makes by default, `PointScattering` with `RidgePath`, of
 energies, forces and stresses of the packaged Li-Si structures (labels: CHGNet v0.3.0, not density
 functional theory). Tilings of a cell of 66 atoms run in the NVE ensemble from 300 K. "by itself" is
 what `ScatteringCalculator` does for energy, forces and stress of the same atoms. CPU times are
@@ -12,7 +12,7 @@ ranks is worth what the two cores are worth (hyperthreads of one core are not tw
 peak of all ranks together after the run, less what the processes had before, per atom.
 
 "dynamics" is a run without intervention: 20 ps in the NPT ensemble at 300 K and no pressure, 528
-atoms in steps of 1 fs, then 5 ps in the NVE ensemble.
+atoms (``--dynamics-atoms``) in steps of 1 fs, then 5 ps in the NVE ensemble.
 
 Cost: 5 min for the speed, 10 min for the dynamics; needs lammps, mpich and mpi4py.
 """
@@ -173,6 +173,7 @@ def main():
         ranks=[1, 2],
         steps=5,
         dynamics_steps=20000,
+        dynamics_atoms=528,
         parts=("speed", "dynamics"),
     )
     print(machine("numpy", "numba", "lammps", "mpi4py"))
@@ -180,7 +181,7 @@ def main():
         directory = Path(name)
         fit(directory / "model.skops")
         if "dynamics" in options.parts:
-            write_atoms(directory, tiling(cell_of(), 528))
+            write_atoms(directory, tiling(cell_of(), options.dynamics_atoms))
             found = started(1, "dynamics", directory, options.dynamics_steps)
             table = Table(["temperature, K", "pressure, bar", "volume / first", "drift, µeV/atom"])
             table.add(*found)
