@@ -28,10 +28,23 @@ def compiled(function: Callable) -> Any:
     -------
     callable
     """
+    # What C code would call takes time to compile, and there is none.
+    return _compiled(function, no_cfunc_wrapper=True)
+
+
+def compiled_part(function: Callable) -> Any:
+    """Compile a function that compiled functions call, and nothing else; see `compiled`.
+
+    What Python would call takes as long to compile as a short function itself.
+    """
+    return _compiled(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def _compiled(function: Callable, **more: bool) -> Any:
     # With called kernels inlined whether they were just compiled or read from disk: apart, they
     # round differently, and processes would disagree in the last bit.
     options: dict[str, Any] = {
-        "fastmath": FAST_MATH, "error_model": "numpy", "nogil": True, "forceinline": True,
+        "fastmath": FAST_MATH, "error_model": "numpy", "nogil": True, "forceinline": True, **more,
     }  # fmt: skip
     try:
         dispatcher = numba.njit(cache=True, **options)(function)

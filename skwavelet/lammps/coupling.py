@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from skwavelet._utils.threads import at_most, threads_of_environment
 from skwavelet._utils.validation import one_line
 from skwavelet.lammps.ghosts import SKIN, Ghosts
 from skwavelet.lammps.spread import FIX, FORCES_STD, STD_FIX, Spread
@@ -178,6 +179,8 @@ class _Coupling:
     ):
         self.lmp, self.energies, self.numbers = lmp, energies, numbers
         self.comm, self.ghosts, self.per_atom, self.spread = comm, ghosts, per_atom, spread
+        # Ranks have shared out the cores already.
+        self.threads = None if comm is None else threads_of_environment() or 1
         self.error: BaseException | None = None
         # An exception cannot cross LAMMPS: it is raised when the command that runs it returns.
         for name in ("command", "commands_list", "commands_string", "file"):
@@ -187,6 +190,10 @@ class _Coupling:
         self, caller: Any, step: int, n_owned: int, tags: Any, x: Any, forces: np.ndarray
     ) -> None:
         """Write the forces on the atoms of this rank, and set energy and virial."""
+        with at_most(self.threads):
+            self._compute(step, n_owned, forces)
+
+    def _compute(self, step: int, n_owned: int, forces: np.ndarray) -> None:
         spread = self.spread if self.spread is not None and self.spread.asked(step) else None
         # Energy, virial, whether something went wrong, sums for standard deviations.
         totals = np.zeros(8 + (0 if spread is None else spread.n_sums))

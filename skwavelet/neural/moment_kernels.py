@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 
 
-@compiled
+@compiled_part
 def _contract(functions, weights, result):
     """Write the products (Q,) of the functions (n,) of a pair with weights (n, Q)."""
     n_outputs = len(result)
@@ -42,7 +42,7 @@ def _contract(functions, weights, result):
             result[q] += value * row[q]
 
 
-@compiled
+@compiled_part
 def _dot(values, weights, gradient):
     """Add to the gradient (n,) of functions that of their products (Q,) with weights (n, Q)."""
     n_outputs = len(values)
@@ -72,7 +72,7 @@ def _dot(values, weights, gradient):
         gradient[n] = total
 
 
-@compiled
+@compiled_part
 def _outer(functions, values, gradient):
     """Add products of functions (n,) and values (Q,) to the gradient (n, Q) of weights."""
     n_outputs = len(values)
@@ -82,7 +82,7 @@ def _outer(functions, values, gradient):
             row[q] += value * values[q]
 
 
-@compiled
+@compiled_part
 def _outer_sum(functions, values, changes, moved, gradient):
     """Add the products of functions and values, and of changes and moved, likewise."""
     n_outputs = len(values)
@@ -92,7 +92,7 @@ def _outer_sum(functions, values, changes, moved, gradient):
             row[q] += value * values[q] + change * moved[q]
 
 
-@compiled
+@compiled_part
 def _project(harmonics, degrees, gradients, i, result):
     """Write the sums over m of harmonics times gradients (M, N, C) of atom i, by degree (L, C)."""
     n_degrees, n_channels = result.shape

@@ -43,6 +43,15 @@ class AtomGroups:
         shape = (*directions, self.count, n_terms, n_powers)
         return np.zeros(shape, dtype if self.each else np.float64)
 
+    def part(self, sums: np.ndarray) -> np.ndarray:
+        """Return what the terms of some atoms are added to, before it is joined to the sums."""
+        return sums if self.each else np.zeros_like(sums)
+
+    def join(self, part: np.ndarray, sums: np.ndarray) -> None:
+        """Add a part of the sums to all of them."""
+        if not self.each:
+            sums += part
+
     def add(
         self, atoms: slice, terms: np.ndarray, sums: np.ndarray, places: Any = slice(None)
     ) -> None:

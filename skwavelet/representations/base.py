@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from skwavelet._utils.documentation import DocumentedMixin
 from skwavelet._utils.parallel import unordered_results
+from skwavelet._utils.threads import threads, threads_for
 from skwavelet._utils.validation import check_columns, check_parameters
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.representations.channels import channel_weights
@@ -351,12 +352,14 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
         # One batch is not worth a process.
         n_jobs = self.n_jobs if len(batches) > 1 else 1
+        if len(tasks) == 1:  # a step of dynamics: threads if it is large, no progress to be shown
+            with threads(threads_for(self.n_jobs)):
+                evaluator.check(structures, method)
+                yield from _run(getattr(evaluator, method), tasks)
+            return
         evaluator.check(structures, method, n_workers if len(batches) > 1 else 1)
         if n_jobs is not None and len(batches) > 1:
             evaluator.prepare(method)
-        if len(tasks) == 1:  # a step of dynamics: no work to be shared out, no progress to be shown
-            yield from _run(getattr(evaluator, method), tasks)
-            return
         work = (joblib.delayed(_run)(getattr(evaluator, method), batch) for batch in batches)
         with tqdm(
             total=len(tasks), desc=type(self).__name__, unit="structure", disable=not self.verbose

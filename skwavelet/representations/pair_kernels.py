@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 
 
-@compiled
+@compiled_part
 def add_product(left, right, n_rows, n_inner, width, product):
     """Add left @ right to a product (n_rows, width): two rows, four columns of left at a time."""
     for half in range(n_rows // 2):
@@ -28,7 +28,7 @@ def add_product(left, right, n_rows, n_inner, width, product):
                 bottom[p] += e * w[p] + f * x[p] + g * y[p] + h * z[p]
 
 
-@compiled
+@compiled_part
 def fill_product_with_transposed(left, right, n_rows, n_columns, width, product):
     """Write left @ right.T, of (n_rows, width) and (n_columns, width)."""
     zero = left.dtype.type(0)
@@ -50,6 +50,15 @@ def fill_product_with_transposed(left, right, n_rows, n_columns, width, product)
 
 
 @compiled
+def add_at(rows, part, total):
+    """Add a part (n, M) to ``total[rows]``."""
+    for k in range(len(rows)):
+        line, target = part[k], total[rows[k]]
+        for i in range(len(line)):
+            target[i] += line[i]
+
+
+@compiled
 def add_pulls(vectors, pulls, neighbors, starts, n_atoms, first, gradient, strain):
     """Add gradients in the vectors to neighbours to those in positions and in a strain.
 
@@ -58,13 +67,14 @@ def add_pulls(vectors, pulls, neighbors, starts, n_atoms, first, gradient, strai
     vectors, pulls : ndarray of shape (3, n_room)
         Vectors from consecutive atoms to their neighbours, and the gradients in them.
     neighbors : ndarray of shape (n_room,)
+        As they are numbered in the gradient.
     starts : ndarray of shape (n_atoms + 1,)
         Where the pairs of every atom start.
     n_atoms, first : int
         How many atoms, and the first of them.
-    gradient : ndarray of shape (N, 3)
+    gradient : ndarray of shape (n_around, 3)
         Added to.
-    strain : ndarray of shape (1, 3, 3) or (N, 3, 3)
+    strain : ndarray of shape (1, 3, 3) or (n_atoms, 3, 3)
         Of all atoms together, or of every one apart; added to.
     """
     for row in range(n_atoms):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 from ase.data import covalent_radii
@@ -16,7 +18,13 @@ from skwavelet.structures.checks import (
     check_distances,
     perpendicular_heights,
 )
-from skwavelet.structures.neighbor_kernels import Bins, fill_pairs, find_images, sort_into_bins
+from skwavelet.structures.neighbor_kernels import (
+    Bins,
+    fill_pairs,
+    find_images,
+    number_around,
+    sort_into_bins,
+)
 
 # Bins of half the reach: pairs are looked for in a volume 3.7 times that of the sphere, in bins
 # as wide as the reach 6.4 times.
@@ -24,7 +32,9 @@ BINS_PER_REACH = 2
 # Empty bins cost memory, too.
 BINS_PER_POINT = 4
 # Pairs of the atoms that are worked on together.
-PAIRS = 2**13
+PAIRS = 2**14
+# Parts of a structure are this much smaller than its first block, so that most are one block.
+FILLED = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +65,24 @@ class PairBlock:
     def starts(self) -> np.ndarray:
         """Where the pairs of every centre start, and where the last end, (n_atoms + 1,)."""
         return self.ends[:, -1]
+
+    @property
+    def around(self) -> np.ndarray:
+        """The centres, then the other atoms among the neighbours, each once."""
+        return self._numbered[0]
+
+    @property
+    def local(self) -> np.ndarray:
+        """Places of ``neighbors`` in ``around``, of shape (n_pairs,)."""
+        return self._numbered[1]
+
+    @cached_property
+    def _numbered(self) -> tuple[np.ndarray, np.ndarray]:
+        n_atoms, n_pairs = self.atoms.stop - self.atoms.start, len(self.neighbors)
+        around, local = np.empty(n_atoms + n_pairs, np.int64), np.empty(n_pairs, np.int64)
+        places = np.empty(2 ** int(n_atoms + n_pairs).bit_length(), np.int64)
+        count = number_around(self.neighbors, self.atoms.start, n_atoms, places, around, local)
+        return around[:count], local
 
     def moves(self, displacements: np.ndarray, strains: np.ndarray) -> np.ndarray:
         """Return how vectors change along directions, of shape (n_directions, 3, n_pairs).
@@ -126,7 +154,7 @@ class PairFinder:
         self._reach, self._dtype, self._room = reach, dtype, room or PAIRS
         self._bins = make_bins(structure, elements, reach)
         self._kinds = np.searchsorted(elements, structure.numbers)
-        self._whole: PairBlock | None = None
+        self._first: PairBlock | None = None
 
     def blocks(self, n_centers: int | None = None) -> Iterator[PairBlock]:
         """Yield the pairs.
@@ -141,16 +169,40 @@ class PairFinder:
         ValueError
             If two atoms are closer than chemistry allows.
         """
-        n_atoms, room = len(self._structure), self._room
-        n_centers = n_atoms if n_centers is None else n_centers
-        if n_centers == n_atoms and self._whole is not None:
-            yield self._whole
+        for part in self.parts(n_centers):
+            yield from self.blocks_of(part)
+
+    def parts(self, n_centers: int | None = None) -> Iterator[PairBlock | slice]:
+        """Yield what `blocks_of` takes: parts of the atoms, by the structure and not by threads.
+
+        The first is a block already: it says how many atoms have the pairs that there is room for.
+        """
+        n_centers = len(self._structure) if n_centers is None else n_centers
+        if not n_centers:
             return
-        start = 0
-        while start < n_centers:
+        if self._first is None or self._first.atoms.stop > n_centers:
+            self._first = next(self._found(slice(0, n_centers)))
+        yield self._first
+        begin = self._first.atoms.stop
+        count = ceil((n_centers - begin) / (FILLED * begin))
+        for part in range(count):
+            start, stop = (begin + (n_centers - begin) * k // count for k in (part, part + 1))
+            yield slice(start, stop)
+
+    def blocks_of(self, part: PairBlock | slice) -> Iterator[PairBlock]:
+        """Yield the pairs of one of the `parts`, which threads may do at the same time."""
+        if isinstance(part, slice):
+            yield from self._found(part)
+        else:
+            yield part
+
+    def _found(self, atoms: slice) -> Iterator[PairBlock]:
+        """Yield the pairs of consecutive atoms."""
+        room, start = self._room, atoms.start
+        while start < atoms.stop:
             vectors, neighbors = np.empty((3, room), self._dtype), np.empty(room, np.int64)
             # No atom fits without a place for its pairs, but atoms without pairs need none.
-            stop = min(n_centers, start + room)
+            stop = min(atoms.stop, start + room)
             ends = np.zeros((stop - start + 1, self._n_elements), np.int64)
             found = np.empty(room, np.int64)
             count = fill_pairs(
@@ -162,16 +214,14 @@ class PairFinder:
                 room *= 2
                 continue
             n_pairs = ends[count, -1]
-            block = PairBlock(
+            yield PairBlock(
                 slice(start, start + count),
-                vectors[:, :n_pairs],
+                # Kernels are compiled for contiguous arrays.
+                np.ascontiguousarray(vectors[:, :n_pairs]),
                 neighbors[:n_pairs],
                 ends[: count + 1],
                 self._kinds[start : start + count],
             )
-            if count == n_atoms:  # Small structures keep them for the next time.
-                self._whole = block
-            yield block
             start += count
 
 

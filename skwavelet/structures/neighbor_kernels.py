@@ -16,6 +16,8 @@ from skwavelet._utils.compiled import compiled
 # The pairs of an atom with neighbours of one element fill up whole groups of this many, which is
 # what processors work on at a time.
 GROUP = 8
+# Spreads numbers of atoms over a table (Knuth's golden ratio of 2^32).
+SCATTER = 2654435761
 
 
 class Bins(NamedTuple):
@@ -183,21 +185,24 @@ def fill_pairs(bins, reach, first, stop, vectors, neighbors, ends, found):  # ty
                 max(corner[1] - steps, 0), min(corner[1] + steps, bins.shape[1] - 1) + 1
             ):
                 line = (a * bins.shape[1] + b) * bins.shape[2]
-                for p in range(bins.start[line + lowest], bins.start[line + highest + 1]):
+                begin, end = bins.start[line + lowest], bins.start[line + highest + 1]
+                if n_found + end - begin > room:
+                    return row - 1
+                # Without branches, which could not be foreseen: the next overwrites who is too far.
+                for p in range(begin, end):
                     dx, dy, dz = (
                         bins.points[0, p] - x,
                         bins.points[1, p] - y,
                         bins.points[2, p] - z,
                     )
-                    distance = dx * dx + dy * dy + dz * dz
-                    if distance < square and p != here:
-                        if distance < bins.closest[kind, bins.kinds[p]]:
-                            return -1
-                        if n_found == room:
-                            return row - 1
-                        found[n_found] = p
-                        n_found += 1
-                        counts[bins.kinds[p]] += 1
+                    found[n_found] = p
+                    n_found += (dx * dx + dy * dy + dz * dz < square) & (p != here)
+        for k in range(n_found):
+            p = found[k]
+            dx, dy, dz = bins.points[0, p] - x, bins.points[1, p] - y, bins.points[2, p] - z
+            if dx * dx + dy * dy + dz * dz < bins.closest[kind, bins.kinds[p]]:
+                return -1
+            counts[bins.kinds[p]] += 1
         total = 0
         for other in range(n_kinds):
             total += (counts[other] + GROUP - 1) // GROUP * GROUP
@@ -222,3 +227,36 @@ def fill_pairs(bins, reach, first, stop, vectors, neighbors, ends, found):  # ty
             vectors[2, slot] = bins.points[2, p] - z
             neighbors[slot] = bins.owner[p]
     return stop - first
+
+
+@compiled
+def number_around(neighbors, first, n_atoms, places, around, local):  # type: ignore[no-untyped-def]
+    """Count the atoms around some atoms, and number them: those first, others as they come.
+
+    Parameters
+    ----------
+    neighbors : ndarray of shape (n_pairs,)
+    first, n_atoms : int
+        The first of the atoms, and how many.
+    places : ndarray
+        Scratch for a table by atom: more than n_atoms + n_pairs, a power of two.
+    around : ndarray of shape (n_atoms + n_pairs,)
+        The atoms; written as far as there are any.
+    local : ndarray of shape (n_pairs,)
+        The numbers of the neighbours; written.
+    """
+    last = len(places) - 1
+    places[:] = -1
+    count = 0
+    for k in range(-n_atoms, len(neighbors)):
+        atom = neighbors[k] if k >= 0 else first + n_atoms + k
+        place = ((atom * SCATTER) >> 16) & last
+        while places[place] >= 0 and around[places[place]] != atom:
+            place = (place + 1) & last
+        if places[place] < 0:
+            places[place] = count
+            around[count] = atom
+            count += 1
+        if k >= 0:
+            local[k] = places[place]
+    return count

@@ -232,6 +232,8 @@ def test_large_structures_are_worked_on_in_blocks(kind, monkeypatch):
     cotangent = np.random.default_rng(0).normal(size=(1, transformer.n_features_out_))
     whole = transformer.value_and_vjp([atoms], cotangent)[0]
     monkeypatch.setattr("skwavelet.structures.cell_list.PAIRS", 64)
+    monkeypatch.setattr("skwavelet.representations.angular.evaluator.PAIRS", 64)
+    monkeypatch.setattr("skwavelet.representations.point.first_order.DERIVATIVE_PAIRS", 64)
     monkeypatch.setattr("skwavelet.representations.point.second_order.DERIVATIVE_BYTES", 1)
     for part, expected in zip(transformer.value_and_vjp([atoms], cotangent)[0], whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-9, atol=1e-11 * np.abs(expected).max())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.representations.point.power_kernels import (
     add_from_groups,
     add_to_groups,
@@ -22,7 +22,7 @@ from skwavelet.representations.point.power_kernels import (
 from skwavelet.structures.neighbor_kernels import GROUP
 
 
-@compiled
+@compiled_part
 def take_rows(source, begin, n, target, first):
     """Copy columns of ``source`` to rows of ``target`` from ``first`` on."""
     here = np.uint64(begin)
@@ -31,7 +31,7 @@ def take_rows(source, begin, n, target, first):
             target[first + row, k] = source[row, here + np.uint64(k)]
 
 
-@compiled
+@compiled_part
 def most_pairs(starts):
     """Return the largest number of pairs of an atom."""
     most = GROUP

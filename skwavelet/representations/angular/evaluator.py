@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from skwavelet._utils.threads import n_threads
 from skwavelet.representations.angular.radial import RadialBasis, SignedPowers
-from skwavelet.representations.angular.sums import AngularSums, BlockSums
+from skwavelet.representations.angular.sums import AngularSums
 from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.paths import Paths
-from skwavelet.structures.cell_list import PAIRS, PairBlock, pair_blocks
+from skwavelet.representations.sweep import Gradient, Pulls, sweep
+from skwavelet.structures.cell_list import PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighborhoods import describe_pairs, estimate_pairs, image_bytes
 
 # Directions whose derivatives are computed together.
 DIRECTIONS = 16
+# Pairs of the atoms that are worked on together: their sums take more than moments would.
+PAIRS = 2**13
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +72,14 @@ class AngularEvaluator(AtomEvaluator):
 
     def memory(self, structure: Structure, method: str = "values") -> float:
         """Estimate the bytes that the neighbours of a structure take."""
-        # Pairs of a few atoms at a time, their weights twice, and images within reach.
+        # Pairs of a few atoms for every thread, their weights twice, and images within reach.
         reach, itemsize = self.radial.reach, np.dtype(self.dtype).itemsize
         n_right = self.weights.shape[1] * len(self.radial.centers)
         per_pair = (4 * n_right + self.n_angular * self.weights.shape[1]) * itemsize + 100
         if method == "jvp":
             per_pair += DIRECTIONS * 8 * itemsize
         largest = max(PAIRS, estimate_pairs(structure, reach) / len(structure))
-        return image_bytes(structure, reach) + largest * per_pair
+        return image_bytes(structure, reach) + n_threads() * largest * per_pair
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""
@@ -108,9 +111,16 @@ class AngularEvaluator(AtomEvaluator):
 
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_terms, n_powers) over the atoms of every group."""
-        sums = self._zeros(groups)
-        for block, pairs in self._sums_of_blocks(structure, len(groups.of)):
-            self._exponents.add(block.values, self._floors, pairs.atoms, groups, sums)
+        sums, kinds = self._zeros(groups), self.kinds(structure)
+
+        def work(pairs: PairBlock) -> np.ndarray:
+            part, block = groups.part(sums), self._sums.of(pairs, kinds)
+            self._exponents.add(block.values, self._floors, pairs.atoms, groups, part)
+            return part
+
+        if self._sums_anything:
+            for part in sweep(self._finder(structure), len(groups.of), work):
+                groups.join(part, sums)
         return sums
 
     def group_sums_jvp(
@@ -122,7 +132,9 @@ class AngularEvaluator(AtomEvaluator):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
         sums, derivatives = self._zeros(groups), self._zeros(groups, len(strains))
-        for block, pairs in self._sums_of_blocks(structure, len(structure)):
+        kinds = self.kinds(structure)
+        for pairs in self._finder(structure).blocks() if self._sums_anything else ():
+            block = self._sums.of(pairs, kinds)
             values = block.values.T
             factors = []
             for power, q in enumerate(self._exponents.powers):
@@ -151,16 +163,25 @@ class AngularEvaluator(AtomEvaluator):
         strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        sums = self._zeros(groups)
-        gradient = np.zeros((len(structure), 3))
+        sums, kinds = self._zeros(groups), self.kinds(structure)
         strain = np.zeros((3, 3)) if strain is None else strain
+        gradient = Gradient(np.zeros((len(structure), 3)), strain)
         by_power = np.ascontiguousarray(weights.transpose(2, 1, 0), dtype=self.dtype)
-        for block, pairs in self._sums_of_blocks(structure, len(groups.of)):
+
+        def work(pairs: PairBlock) -> tuple[np.ndarray, Pulls]:
+            part, pulls = groups.part(sums), gradient.part(pairs)
+            block = self._sums.of(pairs, kinds)
             cotangents = self._exponents.add(
-                block.values, self._floors, pairs.atoms, groups, sums, by_power
+                block.values, self._floors, pairs.atoms, groups, part, by_power
             )
-            block.add_vjp(cotangents, gradient, strain)
-        return sums, gradient, strain
+            block.add_vjp(cotangents, pulls)
+            return part, pulls
+
+        if self._sums_anything:
+            for part, pulls in sweep(self._finder(structure), len(groups.of), work):
+                groups.join(part, sums)
+                gradient.add(pulls)
+        return sums, gradient.positions, strain
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -191,11 +212,10 @@ class AngularEvaluator(AtomEvaluator):
         weights = np.asarray(self.weights, dtype=self.dtype)
         return AngularSums(self.radial, weights, np.array(self.angles), self.angle_width, n_angular)
 
-    def _sums_of_blocks(
-        self, structure: Structure, n_centers: int
-    ) -> Iterator[tuple[BlockSums, PairBlock]]:
-        if not (self.paths.order > 0).any():
-            return
-        kinds, dtype = self.kinds(structure), np.dtype(self.dtype).name
-        for pairs in pair_blocks(structure, self.elements, self.radial.reach, dtype, n_centers):
-            yield self._sums.of(pairs, kinds), pairs
+    @property
+    def _sums_anything(self) -> bool:
+        return bool((self.paths.order > 0).any())
+
+    def _finder(self, structure: Structure) -> PairFinder:
+        dtype = np.dtype(self.dtype).name
+        return PairFinder(structure, self.elements, self.radial.reach, dtype, PAIRS)

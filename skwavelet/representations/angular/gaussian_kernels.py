@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.representations.angular.angle_kernels import most_pairs, take_rows
 from skwavelet.representations.pair_kernels import add_product, fill_product_with_transposed
 from skwavelet.representations.point.wavelet_kernels import fill_exponentials
 from skwavelet.structures.neighbor_kernels import GROUP
 
 
-@compiled
+@compiled_part
 def fill_cosines(unit, k, n, cosines):
     """Write the cosines between vector k and the first n of ``unit`` (3, n_room)."""
     x, y, z = unit[0, k], unit[1, k], unit[2, k]
@@ -19,7 +19,7 @@ def fill_cosines(unit, k, n, cosines):
         cosines[j] = x * unit[0, j] + y * unit[1, j] + z * unit[2, j]
 
 
-@compiled
+@compiled_part
 def fill_gaussians(cosines, center, half, decays, series, k, n, scratch, values):
     """Write exp(-(cos - center)^2 half) of the first k cosines, and zeros up to n."""
     most = cosines.dtype.type(len(decays) - 1)

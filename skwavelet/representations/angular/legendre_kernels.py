@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.representations.angular.angle_kernels import most_pairs, take_rows
 from skwavelet.representations.pair_kernels import add_product, fill_product_with_transposed
 from skwavelet.representations.point.wavelet_kernels import (
@@ -14,7 +14,7 @@ from skwavelet.representations.point.wavelet_kernels import (
 )
 
 
-@compiled
+@compiled_part
 def take_both(left, right, begin, n, both):
     """Copy the left and then the right weights of an atom, with zeros in rows behind them."""
     take_rows(left, begin, n, both, 0)

@@ -23,6 +23,7 @@ from skwavelet.representations.angular.legendre_kernels import (
 from skwavelet.representations.angular.radial import RadialBasis
 from skwavelet.representations.pair_kernels import add_pulls
 from skwavelet.representations.point.moments import exponential_tables
+from skwavelet.representations.sweep import Pulls
 from skwavelet.representations.wavelets import solid_harmonic_norm
 from skwavelet.structures.cell_list import PairBlock
 
@@ -113,12 +114,8 @@ class BlockSums:
             self._kept = np.empty(shape, dtype)
             fill_legendre_sums(*both, *sums._harmonics, self._kept, triplets)
 
-    def add_vjp(self, cotangents: np.ndarray, gradient: np.ndarray, strain: np.ndarray) -> None:
-        """Add the gradients of ``(cotangents * values).sum()``.
-
-        Those in the positions of all atoms (N, 3), and in a strain: (3, 3), or (N, 3, 3) for every
-        centre apart.
-        """
+    def add_vjp(self, cotangents: np.ndarray, pulls: Pulls) -> None:
+        """Add the gradients of ``(cotangents * values).sum()``."""
         sums, pairs, n_right = self._sums, self._pairs, len(self._right)
         of_unit, of_left = np.zeros_like(self._unit), np.zeros_like(self._left)
         of_right = np.repeat(cotangents[:n_right], np.diff(self._starts), axis=1)
@@ -134,11 +131,10 @@ class BlockSums:
         along = (of_left * self._left_slope).sum(axis=0)
         along += ((by_channel * self._gauss_slope).sum(axis=1) * self._left).sum(axis=0)
         turn = of_unit - self._unit * (of_unit * self._unit).sum(axis=0)
-        pulls = turn / self._r + along * self._unit
-        vectors = np.ascontiguousarray(pairs.vectors)
-        n_atoms, first = len(self._starts) - 1, pairs.atoms.start
-        strain = strain.reshape(-1, 3, 3)
-        add_pulls(vectors, pulls, pairs.neighbors, self._starts, n_atoms, first, gradient, strain)
+        add_pulls(
+            pairs.vectors, turn / self._r + along * self._unit, pairs.local, self._starts,
+            len(self._starts) - 1, 0, pulls.positions, pulls.strain.reshape(-1, 3, 3),
+        )  # fmt: skip
 
     def jvp(self, moves: np.ndarray) -> np.ndarray:
         """Return derivatives (n_directions, n_terms, n_atoms) of the values.
@@ -150,17 +146,20 @@ class BlockSums:
         turns = (moves - self._unit * along[:, None]) / self._r
         slopes = self._left_slope[:, None] * self._gauss + self._left[:, None] * self._gauss_slope
         right_slopes = slopes.reshape(self._right.shape)
-        changes = np.empty((len(moves), *self.values.shape), moves.dtype)
-        for direction, change in zip(along, changes, strict=True):
-            fill_pair_sums(right_slopes * direction, self._starts, change[:n_right])
+        n_terms, n_atoms = self.values.shape
+        # Apart: kernels are compiled for contiguous arrays.
+        of_pairs = np.empty((len(moves), n_right, n_atoms), moves.dtype)
+        of_triplets = np.empty((len(moves), n_terms - n_right, n_atoms), moves.dtype)
+        for direction, change in zip(along, of_pairs, strict=True):
+            fill_pair_sums(right_slopes * direction, self._starts, change)
         if sums.n_angular:
             fill = fill_gaussian_changes if len(sums.centers) else fill_legendre_changes
             tables = sums._gaussians if len(sums.centers) else sums._harmonics
             fill(
                 self._unit, self._left, self._right, self._starts, *tables, self._kept,
-                self._left_slope, right_slopes, along, turns, changes[:, n_right:],
+                self._left_slope, right_slopes, along, turns, of_triplets,
             )  # fmt: skip
-        return changes
+        return np.concatenate([of_pairs, of_triplets], axis=1)
 
 
 def _filled(n: int) -> int:

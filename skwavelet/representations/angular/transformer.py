@@ -73,7 +73,9 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
     dtype : {"float32", "float64"}, default="float32"
         Of sums and features.
     n_jobs : int, default=None
-        Number of processes over structures; None means one.
+        Processes over structures; None is one, unless in a `joblib.parallel_config` context. A
+        single structure stays in this process, where it gets as many threads, if it is large, and
+        no more than ``OMP_NUM_THREADS``. Results do not depend on it.
     verbose : bool, default=False
         Show progress.
 

@@ -9,13 +9,15 @@ from typing import Any, Self
 
 import numpy as np
 
+from skwavelet._utils.threads import n_threads
 from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
 from skwavelet.representations.atom_jacobian import AtomJacobian
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.invariants.products import Products
 from skwavelet.representations.paths import Paths
 from skwavelet.representations.point.tabulated import TabulatedMoments
-from skwavelet.structures.cell_list import PAIRS, PairBlock, pair_blocks
+from skwavelet.representations.sweep import Gradient, Pulls, sweep
+from skwavelet.structures.cell_list import PAIRS, PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighborhoods import describe_pairs, estimate_pairs, image_bytes
 
@@ -57,7 +59,7 @@ class InvariantEvaluator(AtomEvaluator):
         images = image_bytes(structure, reach)
         per_pair = 8 * (3 * self.moments.layout.n_terms if "jvp" in method else 60)
         largest = estimate_pairs(structure, reach) / len(structure)
-        return images + max(largest, PAIRS) * per_pair
+        return images + n_threads() * max(largest, PAIRS) * per_pair
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""
@@ -99,8 +101,14 @@ class InvariantEvaluator(AtomEvaluator):
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_terms, 1) over the atoms of every group."""
         sums = self._zeros(groups)
-        for pairs, moments in self._blocks(structure, len(groups.of)):
-            self._add(structure, groups, pairs.atoms, moments, sums)
+
+        def work(pairs: PairBlock) -> np.ndarray:
+            part = groups.part(sums)
+            self._add(structure, groups, pairs.atoms, self.moments.values(pairs)[0], part)
+            return part
+
+        for part in sweep(self._finder(structure), len(groups.of), work):
+            groups.join(part, sums)
         return sums
 
     @property
@@ -116,15 +124,23 @@ class InvariantEvaluator(AtomEvaluator):
         strain: np.ndarray | None = None,
     ) -> Gradients:
         """Return the sums and the gradients of ``(weights * sums).sum()``."""
-        sums, gradient = self._zeros(groups), np.zeros((len(structure), 3))
         strain = np.zeros((3, 3)) if strain is None else strain
+        sums, gradient = self._zeros(groups), Gradient(np.zeros((len(structure), 3)), strain)
         kinds = self.kinds(structure)
-        for pairs, moments in self._blocks(structure, len(groups.of)):
-            self._add(structure, groups, pairs.atoms, moments, sums)
+
+        def work(pairs: PairBlock) -> tuple[np.ndarray, Pulls]:
+            part, pulls = groups.part(sums), gradient.part(pairs)
+            moments = self.moments.values(pairs)[0]
+            self._add(structure, groups, pairs.atoms, moments, part)
             if len(self.products):
                 of_terms = weights[groups.of[pairs.atoms], :, 0]
-                self._pull_terms(pairs, moments, kinds[pairs.atoms], of_terms, gradient, strain)
-        return sums, gradient, strain
+                self._pull_terms(pairs, moments, kinds[pairs.atoms], of_terms, pulls)
+            return part, pulls
+
+        for part, pulls in sweep(self._finder(structure), len(groups.of), work):
+            groups.join(part, sums)
+            gradient.add(pulls)
+        return sums, gradient.positions, strain
 
     def group_sums_jvp(
         self,
@@ -153,7 +169,7 @@ class InvariantEvaluator(AtomEvaluator):
         """Yield ``atom_values`` of some of the first atoms at a time, with the way back."""
         for pairs, moments in self._blocks(structure, n_atoms):
             kinds = self.kinds(structure)[pairs.atoms]
-            pull = partial(self._pull, pairs, moments, kinds, gradient, strain)
+            pull = partial(self._pull, pairs, moments, kinds, Gradient(gradient, strain))
             yield pairs.atoms, self._features(kinds, moments), pull
 
     def atom_jacobian(self, structure: Structure) -> AtomJacobian:
@@ -186,10 +202,11 @@ class InvariantEvaluator(AtomEvaluator):
         self, structure: Structure, n_centers: int
     ) -> Iterator[tuple[PairBlock, np.ndarray]]:
         """Yield pairs of the first atoms, and the moments (n_moments, n_atoms) of these."""
-        moments = self.moments
-        kind = self.elements, moments.reach, moments.dtype
-        for pairs in pair_blocks(structure, *kind, n_centers):
-            yield pairs, moments.values(pairs)[0]
+        for pairs in self._finder(structure).blocks(n_centers):
+            yield pairs, self.moments.values(pairs)[0]
+
+    def _finder(self, structure: Structure) -> PairFinder:
+        return PairFinder(structure, self.elements, self.moments.reach, self.moments.dtype)
 
     @cached_property
     def _own(self) -> list[tuple[Any, Any]]:
@@ -221,8 +238,7 @@ class InvariantEvaluator(AtomEvaluator):
         pairs: PairBlock,
         moments: np.ndarray,
         kinds: np.ndarray,
-        gradient: np.ndarray,
-        strain: np.ndarray,
+        gradient: Gradient,
         cotangents: np.ndarray,
     ) -> None:
         """Add the gradients of ``(cotangents * features).sum()`` of some atoms."""
@@ -232,7 +248,9 @@ class InvariantEvaluator(AtomEvaluator):
         for kind in np.unique(kinds):
             rows, (own, place) = np.flatnonzero(kinds == kind), self._own[kind]
             _put(of_terms, rows, place, _taken(cotangents, rows)[:, own])
-        self._pull_terms(pairs, moments, kinds, of_terms, gradient, strain)
+        pulls = gradient.part(pairs)
+        self._pull_terms(pairs, moments, kinds, of_terms, pulls)
+        gradient.add(pulls)
 
     def _pull_terms(
         self,
@@ -240,12 +258,11 @@ class InvariantEvaluator(AtomEvaluator):
         moments: np.ndarray,
         kinds: np.ndarray,
         cotangents: np.ndarray,
-        gradient: np.ndarray,
-        strain: np.ndarray,
+        pulls: Pulls,
     ) -> None:
         """Add the gradients of ``(cotangents * invariants).sum()``, (n_atoms, n_terms) each."""
         of_moments = self.products.vjp(moments, (cotangents * self.scales[kinds]).T)
-        self.moments.add_vjp(pairs, of_moments[None], gradient, strain)
+        self.moments.add_vjp(pairs, of_moments[None], pulls)
 
     def _add(
         self,

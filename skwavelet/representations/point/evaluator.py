@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skwavelet._utils.threads import n_threads
 from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
 from skwavelet.representations.atom_jacobian import AtomJacobian
 from skwavelet.representations.evaluator import Gradients
@@ -17,6 +18,7 @@ from skwavelet.representations.point.moments import WaveletMoments
 from skwavelet.representations.point.plan import distinct_maps
 from skwavelet.representations.point.second_order import DERIVATIVE_BYTES, SecondOrder
 from skwavelet.representations.wavelets import wavelet_size
+from skwavelet.structures.cell_list import PAIRS
 from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighborhoods import (
     describe_pairs,
@@ -47,7 +49,7 @@ class PointEvaluator(AtomEvaluator):
 
     def memory(self, structure: Structure, method: str = "values") -> float:
         """Estimate the bytes that a structure takes: neighbours, and inputs of a second order."""
-        # Pairs of a few atoms at a time, and images within reach of the cell.
+        # Pairs of a few atoms for every thread, and images within reach of the cell.
         n_pairs = estimate_pairs(structure, max(self.bank.reaches))
         images = image_bytes(structure, max(self.bank.reaches))
         n_features = len(self.columns[0]) if method == "jvp" else 0
@@ -56,6 +58,7 @@ class PointEvaluator(AtomEvaluator):
         if isinstance(self._layers, SecondOrder):
             inputs = 2.0 * len(self._layers.sources) * np.dtype(self.dtype).itemsize
         several = DERIVATIVE_BYTES if inputs and method == "jvp" else 0
+        largest += (n_threads() - 1) * min(PAIRS, n_pairs)
         return images + largest * BYTES_PER_PAIR + len(structure) * inputs + several
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:

@@ -20,12 +20,15 @@ from skwavelet.representations.point.moduli_kernels import (
 )
 from skwavelet.representations.point.moments import WaveletMoments
 from skwavelet.representations.point.powers import AtomPowers, Slopes
+from skwavelet.representations.sweep import Gradient, Pulls, sweep
 from skwavelet.structures.cell_list import PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
 
 # Derivatives in all positions are made for this part of as many directions, if they take less.
 WHOLE_PART = 0.2
 ROWS_BYTES = 2**28
+# Pairs whose derivatives of all maps are in memory together.
+DERIVATIVE_PAIRS = 2**13
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +89,14 @@ class FirstOrder:
     def sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_maps, n_powers) over the atoms of every group."""
         sums = self.zeros(groups)
-        for pairs, _, squared in self.blocks(self._finder(structure), len(groups.of)):
-            self.add(groups, pairs.atoms, squared, sums)
+
+        def work(pairs: PairBlock) -> np.ndarray:
+            part = groups.part(sums)
+            self.add(groups, pairs.atoms, self.squared(pairs)[1], part)
+            return part
+
+        for part in sweep(self._finder(structure), len(groups.of), work):
+            groups.join(part, sums)
         return sums
 
     def vjp(
@@ -113,11 +122,14 @@ class FirstOrder:
         ``above`` adds another form: numbers of some maps, and gradients (N, n_some) in their
         moduli.
         """
-        sums, gradient = self.zeros(groups), np.zeros((len(structure), 3))
+        sums, gradient = self.zeros(groups), Gradient(np.zeros((len(structure), 3)), strain)
         weights = self._powers.weights(weights)
         n_centers = len(structure) if above else len(groups.of)
-        for pairs, moments, squared in self.blocks(finder, n_centers):
-            slopes = self.add(groups, pairs.atoms, squared, sums, weights)
+
+        def work(pairs: PairBlock) -> tuple[np.ndarray, Pulls]:
+            part, pulls = groups.part(sums), gradient.part(pairs)
+            moments, squared = self.squared(pairs)
+            slopes = self.add(groups, pairs.atoms, squared, part, weights)
             of_squared = slopes.of_squared
             if above:
                 sources, of_moduli = above
@@ -127,8 +139,13 @@ class FirstOrder:
                 of_squared[sources] += of_moduli[pairs.atoms].T / (2 * np.sqrt(squared[sources]))
             of_moments = np.zeros_like(moments)
             square_vjp(moments, self._weights, self._maps, of_squared, of_moments)
-            self.moments.add_vjp(pairs, of_moments, gradient, strain)
-        return sums, gradient
+            self.moments.add_vjp(pairs, of_moments, pulls)
+            return part, pulls
+
+        for part, pulls in sweep(finder, n_centers, work):
+            groups.join(part, sums)
+            gradient.add(pulls)
+        return sums, gradient.positions
 
     def jvp(
         self,
@@ -151,7 +168,7 @@ class FirstOrder:
         rows = np.zeros((n_atoms if whole else 0, 3, *by_power))
         strained = strains.any()
         moved = displacements.any() and not whole
-        for changes in self.pairs(self._finder(structure)):
+        for changes in self.pairs(self._finder(structure, DERIVATIVE_PAIRS)):
             atoms = changes.pairs.atoms
             slopes = self.add(groups, atoms, changes.squared, sums, factors=True)
             factors = np.ascontiguousarray(slopes.factors.swapaxes(1, 2))
@@ -176,7 +193,7 @@ class FirstOrder:
         features = self.zeros(groups)
         strain = np.empty((n_atoms, 3, 3, n_terms), self.moments.dtype)
         parts = []
-        for changes in self.pairs(self._finder(structure)):
+        for changes in self.pairs(self._finder(structure, DERIVATIVE_PAIRS)):
             block = changes.pairs.atoms
             slopes = self.add(groups, block, changes.squared, features, factors=True)
             factors = slopes.factors.T
@@ -192,7 +209,8 @@ class FirstOrder:
 
     def pairs(self, finder: PairFinder) -> Iterator[PairDerivatives]:
         """Yield the derivatives of squared moduli in the vectors to neighbours."""
-        for pairs, moments, squared in self.blocks(finder):
+        for pairs in finder.blocks():
+            moments, squared = self.squared(pairs)
             jacobian = np.empty((len(pairs.neighbors), 3, len(self._maps)), self.moments.dtype)
             square_jacobian(
                 pairs.vectors, pairs.ends, self.moments.radials, moments, self._weights,
@@ -200,16 +218,12 @@ class FirstOrder:
             )  # fmt: skip
             yield PairDerivatives(pairs, squared, jacobian)
 
-    def blocks(
-        self, finder: PairFinder, n_centers: int | None = None
-    ) -> Iterator[tuple[PairBlock, np.ndarray, np.ndarray]]:
-        """Yield pairs, moments of their centres, and squared moduli (n_maps, n_atoms)."""
-        moments = self.moments
-        for pairs in finder.blocks(n_centers):
-            values = moments.values(pairs)
-            squared = np.empty((len(self._maps), values.shape[2]), moments.dtype)
-            square(values, self._weights, self._maps, self._floors, squared)
-            yield pairs, values, squared
+    def squared(self, pairs: PairBlock) -> tuple[np.ndarray, np.ndarray]:
+        """Return moments and squared moduli (n_maps, n_atoms) of the centres of some pairs."""
+        moments = self.moments.values(pairs)
+        squared = np.empty((len(self._maps), moments.shape[2]), self.moments.dtype)
+        square(moments, self._weights, self._maps, self._floors, squared)
+        return moments, squared
 
     def add(
         self,
@@ -226,8 +240,8 @@ class FirstOrder:
         atoms = slice(atoms.start, atoms.start + n_atoms)
         return self._powers.add(summed, atoms, groups, sums, weights, factors)
 
-    def _finder(self, structure: Structure) -> PairFinder:
-        return PairFinder(structure, self.elements, self.moments.reach, self.moments.dtype)
+    def _finder(self, structure: Structure, room: int | None = None) -> PairFinder:
+        return PairFinder(structure, self.elements, self.moments.reach, self.moments.dtype, room)
 
     def zeros(self, groups: AtomGroups, *directions: int) -> np.ndarray:
         """Return sums of no atom, or derivatives along directions."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.representations.point.moment_kernels import fill_chunk, make_chunk
 from skwavelet.representations.point.wavelet_kernels import add_harmonic_gradient
 
 
-@compiled
+@compiled_part
 def mix(moments, weights, channel, term, mixed):
     """Write f = sum_e weights[e, channel] moments[e, term] of all atoms to ``mixed`` (n_atoms,)."""
     n_atoms = len(mixed)
@@ -93,7 +93,7 @@ def square_jacobian(vectors, ends, radials, moments, weights, maps, radial_of_ma
     dtype = moments.dtype
     zero = dtype.type(0)
     n_lines = (len(radials.bounds) - 1) ** 2
-    chunk = make_chunk(ends, radials, dtype, True)
+    chunk = make_chunk(ends, radials, dtype, np.bool_(True))
     taken, values, slopes = chunk.vectors, chunk.values, chunk.slopes
     harmonics = chunk.harmonics
     room = len(chunk.squares)
@@ -101,9 +101,9 @@ def square_jacobian(vectors, ends, radials, moments, weights, maps, radial_of_ma
     gradients = np.zeros((n_lines, 3, room), dtype)
     turned = np.empty((3, room), dtype)
     along = np.empty(room, dtype)
-    first = 0
+    first = np.int64(0)
     while first < len(ends) - 1:
-        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first, True)
+        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first)
         gradients[:] = 0
         for line in range(1, n_lines):
             add_harmonic_gradient(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.representations.pair_kernels import add_pulls
 from skwavelet.representations.point.wavelet_kernels import (
     add_harmonic_gradient,
@@ -54,7 +54,7 @@ class Chunk(NamedTuple):
     harmonics: np.ndarray
 
 
-@compiled
+@compiled_part
 def make_chunk(ends, radials, dtype, derivatives):
     """Return room for the pairs that are worked on at a time."""
     room = largest_chunk(ends, CHUNK)
@@ -72,14 +72,13 @@ def make_chunk(ends, radials, dtype, derivatives):
     )
 
 
-@compiled
-def fill_chunk(chunk, vectors, ends, radials, first, derivatives):
+@compiled_part
+def fill_chunk(chunk, vectors, ends, radials, first):
     """Write the pairs from atom ``first`` on; return the atom after them and their number."""
     stop = next_chunk(ends, first, CHUNK)
     n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], chunk.vectors, chunk.squares)
     fill_radials(
         radials, ends, first, stop, chunk.squares, chunk.scratch, chunk.values, chunk.slopes,
-        derivatives,
     )  # fmt: skip
     fill_harmonics(
         radials.norms, len(radials.bounds) - 2, chunk.vectors, chunk.squares, n_pairs,
@@ -88,7 +87,7 @@ def fill_chunk(chunk, vectors, ends, radials, first, derivatives):
     return stop, n_pairs
 
 
-@compiled
+@compiled_part
 def next_chunk(ends, first, room):
     """Return the atom after ``first`` up to which pairs have ``room``."""
     stop = first + 1
@@ -97,7 +96,7 @@ def next_chunk(ends, first, room):
     return stop
 
 
-@compiled
+@compiled_part
 def largest_chunk(ends, room):
     """Return ``room``, or the number of pairs of one atom where that is larger."""
     for row in range(len(ends) - 1):
@@ -105,7 +104,7 @@ def largest_chunk(ends, room):
     return room
 
 
-@compiled
+@compiled_part
 def take_pairs(vectors, start, stop, taken, squares):
     """Copy a range of vectors to ``taken`` and write their squares; return their number."""
     n_pairs = stop - start
@@ -134,15 +133,15 @@ def fill_moments(vectors, ends, segments, radials, moments):
         Written.
     """
     dtype = moments.dtype
-    chunk = make_chunk(ends, radials, dtype, False)
-    first = 0
+    chunk = make_chunk(ends, radials, dtype, np.bool_(False))
+    first = np.int64(0)
     while first < len(ends) - 1:
-        stop, _ = fill_chunk(chunk, vectors, ends, radials, first, False)
+        stop, _ = fill_chunk(chunk, vectors, ends, radials, first)
         contract(radials.bounds, chunk.values, chunk.harmonics, segments, first, stop, moments)
         first = stop
 
 
-@compiled
+@compiled_part
 def contract(bounds, values, harmonics, ends, first, stop, moments):
     """Sum the products of radial parts and harmonics over the pairs of every atom and element."""
     zero = values.dtype.type(0)
@@ -183,36 +182,36 @@ def contract(bounds, values, harmonics, ends, first, stop, moments):
 
 
 @compiled
-def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents, gradient, strain):
+def add_gradients(vectors, neighbors, ends, segments, radials, cotangents, gradient, strain):
     """Add the gradients of ``(cotangents * moments).sum()`` of a block of pairs.
 
     Parameters
     ----------
-    vectors, neighbors, ends : ndarray
+    vectors, ends : ndarray
         See ``PairBlock``.
+    neighbors : ndarray of shape (n_pairs,)
+        Neighbours as they are numbered in the gradient, where the centres come first.
     segments : ndarray
         See `fill_moments`.
     radials : Radials
-    start : int
-        The first atom of the block.
     cotangents : ndarray of shape (n_segments, n_terms, n_atoms)
-    gradient : ndarray of shape (N, 3)
-        In the positions of all atoms; added to.
-    strain : ndarray of shape (1, 3, 3) or (N, 3, 3)
+    gradient : ndarray of shape (n_around, 3)
+        In the positions; added to.
+    strain : ndarray of shape (1, 3, 3) or (n_atoms, 3, 3)
         In a strain, of all atoms together or of every one apart; added to.
     """
     dtype = cotangents.dtype
     max_l = len(radials.bounds) - 2
-    chunk = make_chunk(ends, radials, dtype, True)
+    chunk = make_chunk(ends, radials, dtype, np.bool_(True))
     taken, values, slopes = chunk.vectors, chunk.values, chunk.slopes
     harmonics = chunk.harmonics
     room = len(chunk.squares)
     of_harmonics = np.empty(((max_l + 1) ** 2, room), dtype)
     along = np.empty(room, dtype)
     pull = np.empty((3, room), dtype)
-    first = 0
+    first = np.int64(0)
     while first < len(ends) - 1:
-        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first, True)
+        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first)
         expand(
             radials.bounds, values, slopes, harmonics, segments, first, stop, cotangents,
             of_harmonics, along,
@@ -226,7 +225,7 @@ def add_gradients(vectors, neighbors, ends, segments, radials, start, cotangents
         offset = ends[first, -1]
         add_pulls(
             taken, pull, neighbors[offset:], ends[first : stop + 1, -1] - offset, stop - first,
-            start + first, gradient, strain,
+            first, gradient, strain,
         )  # fmt: skip
         first = stop
 
@@ -245,15 +244,15 @@ def fill_jacobian(vectors, ends, radials, jacobian):
     """
     dtype = jacobian.dtype
     max_l = len(radials.bounds) - 2
-    chunk = make_chunk(ends, radials, dtype, True)
+    chunk = make_chunk(ends, radials, dtype, np.bool_(True))
     taken, values, slopes = chunk.vectors, chunk.values, chunk.slopes
     harmonics = chunk.harmonics
     room = len(chunk.squares)
     ones = np.ones(room, dtype)
     turned = np.empty((3, room), dtype)
-    first = 0
+    first = np.int64(0)
     while first < len(ends) - 1:
-        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first, True)
+        stop, n_pairs = fill_chunk(chunk, vectors, ends, radials, first)
         begin = np.uint64(ends[first, -1])
         term = 0
         for l in range(max_l + 1):
@@ -281,7 +280,7 @@ def fill_jacobian(vectors, ends, radials, jacobian):
         first = stop
 
 
-@compiled
+@compiled_part
 def expand(bounds, values, slopes, harmonics, ends, first, stop, cotangents, of_harmonics, along):
     """Write the gradients for cotangents of the moments: in the harmonics, and in r^2.
 

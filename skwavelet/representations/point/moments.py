@@ -12,6 +12,7 @@ import numpy as np
 from skwavelet.representations.point.filters import SWITCH_START
 from skwavelet.representations.point.moment_kernels import add_gradients, fill_moments
 from skwavelet.representations.point.wavelet_kernels import Radials
+from skwavelet.representations.sweep import Pulls
 from skwavelet.representations.wavelets import radial_coefficients, solid_harmonic_norm
 from skwavelet.structures.cell_list import PairBlock
 
@@ -109,17 +110,11 @@ class Moments:
             fill_moments(pairs.vectors, pairs.ends, segments, self._around(pairs), moments)
         return moments
 
-    def add_vjp(
-        self, pairs: PairBlock, cotangents: np.ndarray, gradient: np.ndarray, strain: np.ndarray
-    ) -> None:
-        """Add the gradients of ``(cotangents * moments).sum()``.
-
-        Those in the positions of all atoms (N, 3), and in a strain: (3, 3), or (N, 3, 3) for every
-        centre apart.
-        """
+    def add_vjp(self, pairs: PairBlock, cotangents: np.ndarray, pulls: Pulls) -> None:
+        """Add the gradients of ``(cotangents * moments).sum()`` of the centres of some pairs."""
         add_gradients(
-            pairs.vectors, pairs.neighbors, pairs.ends, self._segments(pairs),
-            self._around(pairs), pairs.atoms.start, cotangents, gradient, strain.reshape(-1, 3, 3),
+            pairs.vectors, pairs.local, pairs.ends, self._segments(pairs), self._around(pairs),
+            cotangents, pulls.positions, pulls.strain.reshape(-1, 3, 3),
         )  # fmt: skip
 
     def _around(self, pairs: PairBlock) -> Radials:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 
 
-@compiled
+@compiled_part
 def fill_cube_roots(values, roots, bits, steps):
     """Write cube roots of positive numbers; the library's would not be vectorized.
 
@@ -34,7 +34,7 @@ def fill_cube_roots(values, roots, bits, steps):
             roots[k] *= (cube + two * values[k]) / (two * cube + values[k])
 
 
-@compiled
+@compiled_part
 def fill_power(values, code, exponent, roots, cubes, terms):
     """Write u^exponent of a row of values, from roots where ``code`` says so."""
     n = len(values)
@@ -55,7 +55,7 @@ def fill_power(values, code, exponent, roots, cubes, terms):
             terms[k] = values[k] ** exponent
 
 
-@compiled
+@compiled_part
 def add_to_groups(terms, masks, row, power, sums):
     """Add terms (n_atoms,) of consecutive atoms to the sums of their groups, see `add_powers`."""
     if len(masks):
@@ -69,7 +69,7 @@ def add_to_groups(terms, masks, row, power, sums):
             sums[k, row, power] += terms[k]
 
 
-@compiled
+@compiled_part
 def add_from_groups(slopes, masks, row, power, weights, of_row):
     """Add slopes (n_atoms,) times the weights of the atoms' groups to ``of_row`` (n_atoms,)."""
     if len(masks):

@@ -51,10 +51,10 @@ class AtomPowers:
         self._steps = (2 if single else 3) if ((self._codes == 2) | (self._codes == 3)).any() else 0
         self._exponents = np.array(self.powers).astype(self._dtype) / self._dtype.type(2)
         # By the same code, so that differences are exactly 0.
-        constants = np.zeros((1, len(floors), len(self.powers)), self._dtype)
+        constants = np.zeros((1, len(floors), len(self.powers)))
         self._constants = np.zeros((len(self.powers), len(floors)), self._dtype)
-        self.add(floors[:, None], slice(0, 1), AtomGroups.atoms(1), constants)
-        self._constants = np.ascontiguousarray(constants[0].T)
+        self.add(floors[:, None], slice(0, 1), AtomGroups(np.zeros(1, dtype=int), 1), constants)
+        self._constants = np.ascontiguousarray(constants[0].T, self._dtype)
 
     def weights(self, weights: np.ndarray) -> np.ndarray:
         """Return weights of sums (n_groups, n_maps, n_powers) as `add` takes them."""

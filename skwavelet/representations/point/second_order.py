@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from skwavelet.representations.atom_evaluator import AtomGroups
-from skwavelet.representations.point.first_order import FirstOrder
+from skwavelet.representations.pair_kernels import add_at
+from skwavelet.representations.point.first_order import DERIVATIVE_PAIRS, FirstOrder
 from skwavelet.representations.point.moments import WaveletMoments
 from skwavelet.representations.point.powers import AtomPowers
-from skwavelet.representations.point.second_kernels import (
-    SecondMaps,
+from skwavelet.representations.point.second_gradient_kernels import (
     add_second_changes,
     add_second_gradients,
-    fill_second,
 )
+from skwavelet.representations.point.second_kernels import SecondMaps, fill_second
+from skwavelet.representations.sweep import Gradient, Pulls, sweep
 from skwavelet.structures.cell_list import PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighbor_kernels import GROUP
@@ -105,11 +105,22 @@ class SecondOrder:
         """Return the sums (n_groups, n_maps, n_powers) over the atoms of every group."""
         first, second = self.first.zeros(groups), self._zeros(groups)
         sigma, finder = self._empty_sigma(structure), self._finder(structure)
-        for pairs, _, squared in self.first.blocks(finder):
+
+        def below(pairs: PairBlock) -> np.ndarray:
+            part, squared = groups.part(first), self.first.squared(pairs)[1]
             self._store(pairs.atoms, squared, sigma)
-            self.first.add(groups, pairs.atoms, squared, first)
-        for pairs, _, squared in self._blocks(finder, sigma, len(groups.of)):
-            self._powers.add(squared, pairs.atoms, groups, second)
+            self.first.add(groups, pairs.atoms, squared, part)
+            return part
+
+        def work(pairs: PairBlock) -> np.ndarray:
+            part, (_, squared) = groups.part(second), self._squared(pairs, sigma[pairs.around])
+            self._powers.add(squared, pairs.atoms, groups, part)
+            return part
+
+        for part in sweep(finder, len(structure), below):
+            groups.join(part, first)
+        for part in sweep(finder, len(groups.of), work):
+            groups.join(part, second)
         return self._joined(first, second)
 
     def vjp(
@@ -121,21 +132,36 @@ class SecondOrder:
         """
         second, sigma = self._zeros(groups), self._empty_sigma(structure)
         finder = self._finder(structure)
-        for pairs, _, squared in self.first.blocks(finder):
-            self._store(pairs.atoms, squared, sigma)
+
+        def below(pairs: PairBlock) -> None:
+            self._store(pairs.atoms, self.first.squared(pairs)[1], sigma)
+
+        for _ in sweep(finder, len(structure), below):
+            pass
         n_first = self.first.n_summed
         of_second = self._powers.weights(weights[:, n_first:][:, self._order])
-        of_sigma, gradient = np.zeros_like(sigma), np.zeros((len(structure), 3))
-        for pairs, maps, squared in self._blocks(finder, sigma, len(groups.of)):
-            slopes = self._powers.add(squared, pairs.atoms, groups, second, of_second)
+        of_sigma = np.zeros_like(sigma)
+        gradient = Gradient(np.zeros((len(structure), 3)), strain)
+
+        def work(pairs: PairBlock) -> tuple[np.ndarray, Pulls, np.ndarray]:
+            part, pulls, inputs = groups.part(second), gradient.part(pairs), sigma[pairs.around]
+            maps, squared = self._squared(pairs, inputs)
+            slopes = self._powers.add(squared, pairs.atoms, groups, part, of_second)
+            of_inputs = np.zeros_like(inputs)
             add_second_gradients(
-                *self._arguments(pairs), sigma, maps, slopes.of_squared, of_sigma, gradient,
-                strain.reshape(-1, 3, 3),
+                *self._arguments(pairs), inputs, maps, slopes.of_squared, of_inputs,
+                pulls.positions, pulls.strain.reshape(-1, 3, 3),
             )  # fmt: skip
-        first, below = self.first.found_vjp(
+            return part, pulls, of_inputs
+
+        for part, pulls, of_inputs in sweep(finder, len(groups.of), work):
+            groups.join(part, second)
+            gradient.add(pulls)
+            add_at(pulls.around, of_inputs, of_sigma)
+        first, of_first = self.first.found_vjp(
             structure, finder, groups, weights[:, :n_first], strain, (self.sources, of_sigma)
         )
-        return self._joined(first, second), gradient + below
+        return self._joined(first, second), gradient.positions + of_first
 
     def jvp(
         self,
@@ -165,7 +191,7 @@ class SecondOrder:
         first, second = self.first.zeros(groups), self._zeros(groups)
         of_first = self.first.zeros(groups, n_directions)
         of_second = np.zeros((*second.shape, n_directions), second.dtype)
-        sigma, finder = self._empty_sigma(structure), self._finder(structure)
+        sigma, finder = self._empty_sigma(structure), self._finder(structure, DERIVATIVE_PAIRS)
         of_sigma = np.empty((len(self.sources), n_directions, len(structure)), dtype)
         for changes in self.first.pairs(finder):
             atoms = changes.pairs.atoms
@@ -178,41 +204,44 @@ class SecondOrder:
                 of_first[:, groups.of[atom]] += summed
                 of_sigma[:, :, atom] = (change[:, self.sources] * halves[:, place]).T
         moves, strains = displacements.astype(dtype), strains.astype(dtype)
-        for pairs, maps, squared in self._blocks(finder, sigma, len(structure)):
+        for pairs in finder.blocks():
+            around, inputs = pairs.around, sigma[pairs.around]
+            maps, squared = self._squared(pairs, inputs)
             slopes = self._powers.add(squared, pairs.atoms, groups, second, factors=True)
+            members, part = groups.of[pairs.atoms], of_second
+            if groups.each:  # the kernel knows sums in double precision
+                members, part = members - pairs.atoms.start, np.zeros(of_second[pairs.atoms].shape)
             add_second_changes(
-                *self._arguments(pairs), sigma, maps, slopes.factors, groups.of[pairs.atoms],
-                moves, strains, of_sigma, of_second,
+                *self._arguments(pairs), inputs, maps, slopes.factors, members,
+                moves.take(around, axis=1), strains, of_sigma.take(around, axis=2), part,
             )  # fmt: skip
+            if groups.each:
+                of_second[pairs.atoms] = part
         derivatives = self._joined(of_first, np.moveaxis(of_second, -1, 0))
         return self._joined(first, second), derivatives
 
-    def _blocks(
-        self, finder: PairFinder, sigma: np.ndarray, n_centers: int
-    ) -> Iterator[tuple[PairBlock, np.ndarray, np.ndarray]]:
-        """Yield pairs, maps of their centres, and squared moduli (n_maps, n_atoms)."""
-        moments, maps = self.moments, self._maps
-        for pairs in finder.blocks(n_centers):
-            n_atoms = len(pairs.starts) - 1
-            values = np.empty((n_atoms, maps.offsets[-1]), moments.dtype)
-            squared = np.empty((len(maps.inputs), n_atoms), moments.dtype)
-            fill_second(*self._arguments(pairs), sigma, values, squared)
-            yield pairs, values, squared
+    def _squared(self, pairs: PairBlock, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps and squared moduli (n_maps, n_atoms) of the centres of some pairs.
+
+        ``inputs`` (n_around, n_inputs) are those around the centres.
+        """
+        n_atoms, dtype = len(pairs.starts) - 1, self.moments.dtype
+        maps = np.empty((n_atoms, self._maps.offsets[-1]), dtype)
+        squared = np.empty((len(self._maps.inputs), n_atoms), dtype)
+        fill_second(*self._arguments(pairs), inputs, maps, squared)
+        return maps, squared
 
     def _arguments(self, pairs: PairBlock) -> tuple:
         """Return what all kernels begin with."""
-        return (
-            pairs.vectors, pairs.neighbors, pairs.ends, pairs.atoms.start, self.moments.radials,
-            self._maps,
-        )  # fmt: skip
+        return pairs.vectors, pairs.local, pairs.ends, self.moments.radials, self._maps
 
     def _store(self, atoms: slice, squared: np.ndarray, sigma: np.ndarray) -> None:
         """Write the inputs of consecutive atoms."""
         sigma[atoms] = (np.sqrt(squared) - self.first.moduli_floors[:, None])[self.sources].T
 
-    def _finder(self, structure: Structure) -> PairFinder:
+    def _finder(self, structure: Structure, room: int | None = None) -> PairFinder:
         reach = max(self.first.moments.reach, self.moments.reach)
-        return PairFinder(structure, self.first.elements, reach, self.moments.dtype)
+        return PairFinder(structure, self.first.elements, reach, self.moments.dtype, room)
 
     def _empty_sigma(self, structure: Structure) -> np.ndarray:
         return np.empty((len(structure), len(self.sources)), self.moments.dtype)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled_part
 
 # Pairs whose tabulated functions are looked up before they are moved.
 GROUP = 16
@@ -64,7 +64,7 @@ class Radials(NamedTuple):
     steps: np.ndarray
 
 
-@compiled
+@compiled_part
 def fill_exponentials(t, n, decays, series, values):
     """Write exp(-t) of n numbers that are at most ``len(decays) - 1``, see `Radials`."""
     cast = t.dtype.type
@@ -78,7 +78,7 @@ def fill_exponentials(t, n, decays, series, values):
         values[k] = value * decays[whole]
 
 
-@compiled
+@compiled_part
 def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivatives):
     """Write t, exp(-t) times the switch, and the derivative of that in r^2, of one scale."""
     cast = squares.dtype.type
@@ -103,8 +103,8 @@ def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivativ
             envelope[k] *= one - y * y * y * (ten - fifteen * y + six * y * y)
 
 
-@compiled
-def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, derivatives):
+@compiled_part
+def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes):
     """Write the radial parts (n_radials, n_pairs), and their derivatives in r^2.
 
     Parameters
@@ -117,7 +117,7 @@ def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, d
     squares : ndarray of shape (n_room,)
     scratch : ndarray of shape (3, n_room)
     values, slopes : ndarray of shape (n_radials, n_room)
-        Written, the latter if ``derivatives`` are asked for.
+        Written, the latter unless it is empty.
     """
     if len(radials.table):
         begin = offset = ends[first, -1]
@@ -126,16 +126,16 @@ def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes, d
                 end = ends[row + 1, kind]
                 look_up(
                     radials.table[radials.centers[row], kind], radials.steps[0], squares,
-                    begin - offset, end - offset, values, slopes, derivatives,
+                    begin - offset, end - offset, values, slopes,
                 )  # fmt: skip
                 begin = end
     else:
         n_pairs = ends[stop, -1] - ends[first, -1]
-        fill_wavelets(radials, squares, n_pairs, scratch, values, slopes, derivatives)
+        fill_wavelets(radials, squares, n_pairs, scratch, values, slopes)
 
 
-@compiled
-def look_up(table, steps, squares, start, stop, values, slopes, derivatives):
+@compiled_part
+def look_up(table, steps, squares, start, stop, values, slopes):
     """Write tabulated radial parts of a range of pairs."""
     dtype = squares.dtype
     cast = dtype.type
@@ -145,7 +145,7 @@ def look_up(table, steps, squares, start, stop, values, slopes, derivatives):
     # The functions of a pair stand side by side in the table and are computed together. Then those
     # of some pairs are moved to where the pairs stand side by side.
     lines = np.empty((GROUP, n_radials), dtype)
-    rises = np.empty((GROUP if derivatives else 0, n_radials), dtype)
+    rises = np.empty((GROUP if len(slopes) else 0, n_radials), dtype)
     for first in range(start, stop, GROUP):
         here, n = np.uint64(first), min(GROUP, stop - first)
         for k in range(n):
@@ -156,7 +156,7 @@ def look_up(table, steps, squares, start, stop, values, slopes, derivatives):
             cubic, line = table[row], lines[k]
             for q in range(n_radials):
                 line[q] = ((cubic[0, q] * x + cubic[1, q]) * x + cubic[2, q]) * x + cubic[3, q]
-            if derivatives:
+            if len(slopes):
                 scale, rise = half * steps / r, rises[k]
                 for q in range(n_radials):
                     rise[q] = (
@@ -165,16 +165,17 @@ def look_up(table, steps, squares, start, stop, values, slopes, derivatives):
         for q in range(n_radials):
             for k in range(n):
                 values[q, here + np.uint64(k)] = lines[k, q]
-        if derivatives:
+        if len(slopes):
             for q in range(n_radials):
                 for k in range(n):
                     slopes[q, here + np.uint64(k)] = rises[k, q]
 
 
-@compiled
-def fill_wavelets(radials, squares, n_pairs, scratch, values, slopes, derivatives):
+@compiled_part
+def fill_wavelets(radials, squares, n_pairs, scratch, values, slopes):
     """Write the radial parts of wavelets, see `fill_radials`."""
     t, envelope, fall = scratch[0], scratch[1], scratch[2]
+    derivatives = len(slopes) > 0
     for scale in range(len(radials.half)):
         fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivatives)
         half = radials.half[scale]
@@ -203,7 +204,7 @@ def fill_wavelets(radials, squares, n_pairs, scratch, values, slopes, derivative
                 values[q, k] *= envelope[k]
 
 
-@compiled
+@compiled_part
 def fill_harmonics(norms, max_l, vectors, squares, n_pairs, vertical, azimuth, values):
     """Write the solid harmonics, and the tables that they are products of.
 
@@ -256,7 +257,7 @@ def fill_harmonics(norms, max_l, vectors, squares, n_pairs, vertical, azimuth, v
                     values[center - m, k] = norm * vertical[row, k] * azimuth[1, m, k]
 
 
-@compiled
+@compiled_part
 def add_harmonic_gradients(norms, max_l, vectors, n_pairs, vertical, azimuth, cotangents, gradient):
     """Add sum_lm cotangents_lm grad S_lm to ``gradient`` (3, n_room)."""
     for line in range(1, (max_l + 1) ** 2):
@@ -265,7 +266,7 @@ def add_harmonic_gradients(norms, max_l, vectors, n_pairs, vertical, azimuth, co
         )
 
 
-@compiled
+@compiled_part
 def add_harmonic_gradient(norms, line, vectors, n_pairs, vertical, azimuth, cotangent, gradient):
     """Add cotangent grad S_lm of the harmonic in row ``line`` = l^2 + l + m.
 

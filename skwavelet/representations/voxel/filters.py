@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from skwavelet._utils.threads import spread
 from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
-from skwavelet.representations.voxel.threads import spread
 from skwavelet.representations.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
 # Filters and their gradients that are kept for the next structure of the same cell.

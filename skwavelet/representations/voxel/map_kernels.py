@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled
+from skwavelet._utils.compiled import compiled, compiled_part
 
 # Voxels that are worked on at a time.
 BLOCK = 1024
@@ -114,10 +114,14 @@ def gather(pulled, spectra, psi, turned, cotangent, of_filters):
     target = cotangent.view(psi.dtype)
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
-        of_filters[:, start:stop] = 0
-        target[:, 2 * start : 2 * stop] = 0
+        for b in range(len(spectra)):
+            c = target[b, 2 * start : 2 * stop]
+            for k in range(len(c)):
+                c[k] = 0
         for m in range(len(psi)):
             p, g = psi[m, start:stop], of_filters[m, start:stop]
+            for k in range(len(g)):
+                g[k] = 0
             for b in range(len(spectra)):
                 x = source[b, 2 * start : 2 * stop]
                 y = other[b, m, 2 * start : 2 * stop]
@@ -134,7 +138,7 @@ def gather(pulled, spectra, psi, turned, cotangent, of_filters):
                         c[2 * k + 1] -= p[k] * y[2 * k + 1]
 
 
-@compiled
+@compiled_part
 def take_roots(roots, cubic, n):
     """Write the square roots of n squares, and the cube roots and their inverses if ``cubic``."""
     u, root, cube, inverse = roots.squares, roots.root, roots.cube, roots.inverse
@@ -156,7 +160,7 @@ def take_roots(roots, cubic, n):
         cube[k] = u[k] * inverse[k] * inverse[k]
 
 
-@compiled
+@compiled_part
 def add_sums(roots, exponents, n, sums):
     """Add the sums of the powers of n squares to ``sums`` (n_powers,)."""
     u, root, cube = roots.squares, roots.root, roots.cube
@@ -186,7 +190,7 @@ def add_sums(roots, exponents, n, sums):
             sums[p] += total
 
 
-@compiled
+@compiled_part
 def fill_slopes(roots, exponents, weights, of_modulus, n, slopes):
     """Write d/du of sum_p weights_p u^exponent_p + of_modulus u^(1/2) of n squares.
 
@@ -223,20 +227,23 @@ def fill_slopes(roots, exponents, weights, of_modulus, n, slopes):
                 slopes[k] += factor * u[k] ** lower
 
 
-@compiled
+@compiled_part
 def mix_block(maps, mix, channel, m, start, n, mixed):
     """Write n values of component m of one channel's map to ``mixed``."""
     if len(mix) == 0:
-        mixed[:n] = maps[channel, m, start : start + n]
+        f = maps[channel, m, start : start + n]
+        for k in range(n):
+            mixed[k] = f[k]
         return
-    mixed[:n] = 0
+    for k in range(n):
+        mixed[k] = 0
     for b in range(len(maps)):
         weight, f = mix[channel, b], maps[b, m, start : start + n]
         for k in range(n):
             mixed[k] += weight * f[k]
 
 
-@compiled
+@compiled_part
 def square_block(maps, mix, squared, floor, channel, start, n, mixed, squares):
     """Write n squared moduli of one channel, and the components (M, BLOCK) of its map."""
     for k in range(n):
@@ -280,7 +287,9 @@ def fold(maps, mix, squared, floors, exponents, roots, sums, moduli):
             take_roots(roots, exponents.cubic, count)
             add_sums(roots, exponents, count, sums[c])
             if len(moduli):
-                moduli[c, start : start + count] = roots.root[:count]
+                modulus = moduli[c, start : start + count]
+                for k in range(count):
+                    modulus[k] = roots.root[k]
 
 
 @compiled
@@ -303,7 +312,8 @@ def push(maps, moved, mix, squared, floors, exponents, roots, sums, moduli):
         for c in range(len(floors)):
             square_block(maps, mix, squared, floors[c], c, start, count, mixed, roots.squares)
             take_roots(roots, exponents.cubic, count)
-            du[:count] = 0
+            for k in range(count):
+                du[k] = 0
             for m in range(maps.shape[1]):
                 mix_block(moved, mix, c, m, start, count, other)
                 f = mixed[m]
@@ -320,9 +330,9 @@ def push(maps, moved, mix, squared, floors, exponents, roots, sums, moduli):
                     total += slopes[k] * du[k]
                 sums[c, p] += total
             if len(moduli):
+                modulus = moduli[c, start : start + count]
                 for k in range(count):
-                    other[k] = half * du[k] / roots.root[k]
-                moduli[c, start : start + count] = other[:count]
+                    modulus[k] = half * du[k] / roots.root[k]
 
 
 @compiled
@@ -343,7 +353,11 @@ def pull(maps, mix, squared, floors, exponents, roots, weights, of_moduli, sums)
     total = np.empty((len(maps), M, BLOCK), maps.dtype)
     for start in range(0, n, BLOCK):
         count = min(BLOCK, n - start)
-        total[:] = 0
+        for b in range(len(total)):
+            for m in range(M):
+                f = total[b, m]
+                for k in range(count):
+                    f[k] = 0
         for c in range(len(floors)):
             square_block(maps, mix, squared, floors[c], c, start, count, mixed, roots.squares)
             take_roots(roots, exponents.cubic, count)
@@ -353,12 +367,15 @@ def pull(maps, mix, squared, floors, exponents, roots, weights, of_moduli, sums)
             for m in range(M):
                 f = mixed[m]
                 if squared:
-                    f[:count] = slopes[:count]
+                    for k in range(count):
+                        f[k] = slopes[k]
                 else:
                     for k in range(count):
                         f[k] *= two * slopes[k]
                 if len(mix) == 0:
-                    maps[c, m, start : start + count] = f[:count]
+                    out = maps[c, m, start : start + count]
+                    for k in range(count):
+                        out[k] = f[k]
                 else:
                     for b in range(len(maps)):
                         weight, out = mix[c, b], total[b, m]
@@ -367,4 +384,6 @@ def pull(maps, mix, squared, floors, exponents, roots, weights, of_moduli, sums)
         if len(mix):
             for b in range(len(maps)):
                 for m in range(M):
-                    maps[b, m, start : start + count] = total[b, m, :count]
+                    f, out = total[b, m], maps[b, m, start : start + count]
+                    for k in range(count):
+                        out[k] = f[k]

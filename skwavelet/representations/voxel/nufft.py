@@ -15,9 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from skwavelet._utils.threads import n_threads
 from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import SeparableDensity, angular_orders, pair_weights
-from skwavelet.representations.voxel.threads import n_threads
 
 # Below this tolerance the smaller upsampling factor, 1.25, is too coarse for its kernel.
 COARSE_TOLERANCE = 1e-9

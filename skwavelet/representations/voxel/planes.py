@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from skwavelet._utils.fftw_plans import current_file
+from skwavelet._utils.threads import spread
 from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.fftw import aligned, plan
 from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
 from skwavelet.representations.voxel.numpy_chunk import MapPowers
-from skwavelet.representations.voxel.threads import spread
 
 # Larger maps are transformed by planes.
 STREAM_VOXELS = 2**22

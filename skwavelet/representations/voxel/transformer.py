@@ -9,7 +9,6 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any, Self
 
-import joblib
 import numpy as np
 from ase import Atoms
 from tqdm.auto import tqdm
@@ -21,7 +20,6 @@ from skwavelet.representations.voxel.evaluator import VoxelEvaluator
 from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import learn_spacing
 from skwavelet.representations.voxel.planes import StreamingArrays
-from skwavelet.representations.voxel.threads import threads
 from skwavelet.structures.checks import Structure
 
 # Vacuum between periodic images of a molecule, in widths of the wavelets of a scale, by order: the
@@ -101,7 +99,8 @@ class VoxelScattering(ScatteringTransformer):
         is a GPU and None elsewhere. It may be changed after ``fit``.
     n_jobs : int, default=None
         Processes; None is one, unless in a `joblib.parallel_config` context. A single structure
-        stays in this process, where its grid, if large, gets as many threads.
+        stays in this process, where its grid, if large, gets as many threads, and no more than
+        ``OMP_NUM_THREADS``.
     verbose : bool, default=False
         Show progress.
 
@@ -280,10 +279,7 @@ class VoxelScattering(ScatteringTransformer):
             evaluator.check(structures, method)
             yield from self._map_together(evaluator, method, structures, arguments)
             return
-        # A single structure is not worth a process, but threads if it is large.
-        count = joblib.effective_n_jobs(self.n_jobs) if len(structures) == 1 else 1
-        with threads(count):
-            yield from super()._map(method, structures, arguments)
+        yield from super()._map(method, structures, arguments)
 
     def _map_together(
         self,

@@ -12,11 +12,11 @@ from helpers.small_structures import CELLS, triclinic
 
 from skwavelet import VoxelScattering
 from skwavelet._utils.memory import available_memory
+from skwavelet._utils.threads import LIMITS, n_threads
 from skwavelet.representations.voxel import nufft, numpy_arrays, planes
 from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.density import SeparableDensity
 from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
-from skwavelet.representations.voxel.threads import n_threads
 
 SHAPE = (20, 24, 36)
 
@@ -150,6 +150,8 @@ def test_planes_give_the_same(cell, variant, monkeypatch):
 
 def test_one_structure_uses_threads(monkeypatch):
     """n_jobs=2: two threads for one structure, one thread in each process for several."""
+    for name in LIMITS:
+        monkeypatch.delenv(name, raising=False)
     atoms = triclinic()
     seen = []
     features = type(fitted(atoms)._evaluator).all_values
