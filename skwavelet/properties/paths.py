@@ -82,8 +82,8 @@ def barrier(
     Raises
     ------
     ValueError
-        If the ends differ in atoms, cell or periods, ``n_images`` is less than 1, or there is no
-        calculator.
+        If the ends differ in atoms, cell, periods or places of fixed atoms, ``n_images`` is less
+        than 1, or there is no calculator.
     PropertyError
         If a relaxation fails, or both ends relax to the same minimum.
 
@@ -134,7 +134,13 @@ def barrier(
             end, energy=end.get_potential_energy(), forces=end.get_forces()
         )
     band = NEB(images, climb=False, method="improvedtangent", allow_shared_calculator=True)
-    band.interpolate(method="idpp", mic=bool(first.pbc.any()))
+    try:
+        band.interpolate(method="idpp", mic=bool(first.pbc.any()))
+    except RuntimeError as error:
+        raise ValueError(
+            "The constraints of initial and final do not allow a way from one to the other: atoms "
+            "that are fixed must stand at the same places in both."
+        ) from error
 
     def look() -> None:
         if not np.isfinite(np.asarray(band.energies, dtype=np.float64)).all():

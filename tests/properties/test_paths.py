@@ -62,3 +62,8 @@ def test_ends_must_differ_and_match():
         barrier(left, Atoms("H", right.positions, cell=[9, 9, 9], pbc=True), well)
     with pytest.raises(ValueError, match="n_images=0"):
         barrier(left, right, well, n_images=0)
+    fixed = [Atoms("HH", [*end.positions, (0, 5, x)]) for end, x in ((left, 0.0), (right, 0.1))]
+    for end in fixed:
+        end.set_constraint(FixAtoms([1]))
+    with pytest.raises(ValueError, match="atoms that are fixed must stand at the same places"):
+        barrier(*fixed, well)
