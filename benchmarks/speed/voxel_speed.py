@@ -38,7 +38,7 @@ from ase.build import molecule
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
-from skwavelet.representations.voxel.shifts import HALVES, OF_PARENTS
+from skwavelet.representations.voxel.shifts import HALVES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -82,7 +82,7 @@ def transforms_needed(scattering, atoms):
     for _, _, l, j in unique(paths[paths["order"] > 0], ["n1", "l1", "j1"]):
         counts[shapes[round(j / step)]][0] += n_elements * (2 * l + 1 if l else len(HALVES))
     for _, _, _, l, j in unique(second, ["channel", "n1", "l1", "j1"]):
-        counts[shapes[round(j / step)]][1] += 1 if l else OF_PARENTS
+        counts[shapes[round(j / step)]][1] += 1 if l else len(HALVES)
     for path in second.itertuples():
         counts[shapes[round(max(path.j1, path.j2) / step)]][0] += 2 * path.l2 + 1
     assert len(first) == len(unique(first, ["channel", "n1", "l1", "j1"]))

@@ -3,8 +3,9 @@
 A map with l = 0 changes its sign along whole surfaces, where |f| has a kink that the voxels do not
 resolve: nearly all of the discretization error of the features is there. The powers of such maps
 are summed over the eight grids that are shifted by halves of a voxel, which is a grid of half the
-spacing, but one transform of the same size after another. Their moduli are sampled on two of them
-before a second wavelet smoothes them.
+spacing, but one transform of the same size after another. The coefficients of their moduli, which a
+second wavelet smoothes, are means over the same grids: what a single one adds to them by aliasing
+was the largest error of the second order.
 
 A shift by d multiplies coefficients by exp(i G.d), where G.d does not change when the box is
 strained.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -36,13 +38,7 @@ class Shift:
 
 
 UNSHIFTED = Shift((0, 0, 0))
-# The first two together are a body-centred lattice.
-HALVES = (
-    UNSHIFTED,
-    *map(Shift, ((1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (0, 0, 1), (0, 1, 0), (1, 0, 0))),
-)
-# How many of them parents are sampled on.
-OF_PARENTS = 2
+HALVES = tuple(map(Shift, product((0, 1), repeat=3)))
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,8 @@ def samples(degree: int, *, is_feature: bool, is_parent: bool) -> Iterator[Sampl
     if degree > 0:
         yield Sample(UNSHIFTED, float(is_feature), float(is_parent))
         return
-    for place, shift in enumerate(HALVES):
-        of_sums = is_feature / len(HALVES)
-        of_parents = (is_parent and place < OF_PARENTS) / OF_PARENTS
-        if of_sums or of_parents:
-            yield Sample(shift, of_sums, of_parents)
+    for shift in HALVES:
+        yield Sample(shift, is_feature / len(HALVES), is_parent / len(HALVES))
 
 
 @lru_cache(maxsize=256)

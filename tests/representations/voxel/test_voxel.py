@@ -59,16 +59,14 @@ def by_definition(dtype):
 
 
 def compare(table, features, first, seconds, tolerance):
-    # Maps with l = 0 are sampled at half the spacing, before a second layer on the voxels and
-    # their centres; all others on the voxels.
+    # Maps with l = 0 are sampled at half the spacing, all others on the voxels.
     corners = list(product((0, 0.5), repeat=3)) if first[1] == 0 else [(0, 0, 0)]
     sigmas = {
         shift: first_order(POSITIONS, WEIGHTS, CELL, SHAPE, *first[:2], BETA, first[2], shift)
         for shift in corners
     }
-    parents = {shift: sigmas[shift] for shift in {corners[0], corners[-1]}}
     maps = {(): np.stack(list(sigmas.values()))} | {
-        path: second_order(parents, CELL, *path[:2], BETA, path[2]) for path in seconds
+        path: second_order(sigmas, CELL, *path[:2], BETA, path[2]) for path in seconds
     }
     for path, values in maps.items():
         columns = {"n1": first[0], "l1": first[1], "j1": first[2], "order": 1}
