@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy/voxel_accuracy.py            # all parts
     python benchmarks/accuracy/voxel_accuracy.py --quick    # seconds, one structure
-    python benchmarks/accuracy/voxel_accuracy.py --cells    # equivalent cells of copper, a minute
+    python benchmarks/accuracy/voxel_accuracy.py --cells    # equivalent cells, three minutes
 
 Resolution is learned from all packaged paths, as a user would; then, for structures spread over
 the compositions and relative to every feature's own value:
@@ -18,9 +18,10 @@ the compositions and relative to every feature's own value:
 Zero-order features are exact and left out.
 
 ``--cells`` compares energies per atom of equivalent cells instead, for linear models of first-order
-features of rattled copper cells with energies by EMT: doubled and sheared cells have the same
-voxels; thrice repeated ones, and the conventional beside the primitive cell, others.
-``voxel_quadrature.py`` shows what other ways of summing the powers bring.
+features of rattled copper cells with energies by EMT, and of all features of Li-Si (labels: CHGNet
+v0.3.0): doubled and sheared cells have the same voxels; thrice repeated ones, and the conventional
+beside the primitive cell, others. ``voxel_quadrature.py`` shows what other ways of summing the
+powers bring.
 
 Cost: 3 min.
 """
@@ -39,7 +40,7 @@ from skwavelet.datasets import load_lisi
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
-from common.copper import HEADER, compare, copper
+from common.equivalent_cells import HEADER, compare, copper, lisi
 from common.table import table
 from common.timing import machine
 
@@ -91,19 +92,20 @@ def rotated(atoms):
 
 def equivalent_cells():
     """Print how far energies of equivalent cells are apart, for several settings."""
-    structures, _ = copper()
-    rows = []
-    for parameters in ({}, *CELL_SETTINGS):
-        scattering = VoxelScattering(**{"order": 1} | parameters).fit(structures)
-        scattering.transform(structures[:2])  # FFTs are planned
-        start = time.process_time()
-        scattering.transform(structures)
-        seconds = time.process_time() - start
-        name = ", ".join(f"{k}={v}" for k, v in parameters.items()) or "default"
-        times = f"{1000 * seconds / len(structures):.1f}"
-        rows.append([name, *compare(scattering.transform), times])
-    print("\nEquivalent cells of copper, energies per atom, rms difference, meV/atom\n")
-    print(table(["settings", *HEADER, "CPU ms / structure"], rows))
+    of_copper = [{"order": 1} | parameters for parameters in ({}, *CELL_SETTINGS)]
+    for name, cells, settings in (("copper", copper(), of_copper), ("Li-Si", lisi(), [{}])):
+        structures, rows = cells[0], []
+        for parameters in settings:
+            scattering = VoxelScattering(**parameters).fit(structures)
+            scattering.transform(structures[:2])  # FFTs are planned
+            start = time.process_time()
+            scattering.transform(structures)
+            seconds = time.process_time() - start
+            title = ", ".join(f"{k}={v}" for k, v in parameters.items()) or "default"
+            times = f"{1000 * seconds / len(structures):.1f}"
+            rows.append([title, *compare(scattering.transform, *cells), times])
+        print(f"\nEquivalent cells of {name}, energies per atom, rms difference, meV/atom\n")
+        print(table(["settings", *HEADER, "CPU ms / structure"], rows), flush=True)
 
 
 def main():

@@ -33,7 +33,7 @@ from skwavelet.representations.wavelets import wavelet_spectrum
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
-from common.copper import HEADER, compare, copper
+from common.equivalent_cells import HEADER, compare, copper
 from common.table import table
 from common.timing import machine
 
@@ -159,7 +159,8 @@ def features(
 
 def main():
     arguments(__doc__)
-    fitted = VoxelScattering(order=1).fit(copper()[0])
+    cells = copper()
+    fitted = VoxelScattering(order=1).fit(cells[0])
     tables = {(l, q): smoothed(l, q) for l, q in product((0, 1), POWERS[:3])}
     rows = []
     for numbers, options in WAYS:
@@ -172,7 +173,7 @@ def main():
         # Slopes along three directions, of maps with l = 0 and 1.
         times = (4, 4, 1) if "slope_patch" in options else (1, 1, 1)
         transforms = np.dot(np.multiply(numbers, times), (1, 3, 5)) / 9
-        rows.append([name, *compare(transform), f"{transforms:.1f}"])
+        rows.append([name, *compare(transform, *cells), f"{transforms:.1f}"])
     print(machine("numpy"))
     print("\nEquivalent cells of copper, energies per atom, rms difference, meV/atom\n")
     print(table(["grids for l = 0, 1, 2", *HEADER, "transforms"], rows))

@@ -38,7 +38,7 @@ from ase.build import molecule
 
 from skwavelet import VoxelScattering
 from skwavelet.datasets import load_lisi
-from skwavelet.representations.voxel.shifts import HALVES
+from skwavelet.representations.voxel.shifts import grids
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -70,8 +70,7 @@ def transforms_needed(scattering, atoms):
 
     First-order maps are linear in the channels: one set of maps per element and wavelet. Every
     modulus that has children goes to frequency once. Every second-order path has its own maps, on
-    the grid of its larger scale. First-order maps with l = 0 are summed on eight shifted grids, two
-    of which go to frequency.
+    the grid of its larger scale. First-order maps with l = 0 and 1 are on several shifted grids.
     """
     paths = scattering.feature_table_.drop(columns="q").drop_duplicates()
     step = scattering.scale_step
@@ -80,9 +79,9 @@ def transforms_needed(scattering, atoms):
     counts = {shape: np.zeros(2, dtype=int) for shape in shapes}
     n_elements = len(set(atoms.numbers))
     for _, _, l, j in unique(paths[paths["order"] > 0], ["n1", "l1", "j1"]):
-        counts[shapes[round(j / step)]][0] += n_elements * (2 * l + 1 if l else len(HALVES))
+        counts[shapes[round(j / step)]][0] += n_elements * (2 * l + 1) * len(grids(l))
     for _, _, _, l, j in unique(second, ["channel", "n1", "l1", "j1"]):
-        counts[shapes[round(j / step)]][1] += 1 if l else len(HALVES)
+        counts[shapes[round(j / step)]][1] += len(grids(l))
     for path in second.itertuples():
         counts[shapes[round(max(path.j1, path.j2) / step)]][0] += 2 * path.l2 + 1
     assert len(first) == len(unique(first, ["channel", "n1", "l1", "j1"]))

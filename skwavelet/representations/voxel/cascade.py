@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from skwavelet.representations.voxel.arrays import Array
+from skwavelet.representations.voxel.shifts import grids
 from skwavelet.representations.voxel.steps import Steps, Table
 
 
@@ -87,21 +88,22 @@ class Cascade(Steps):
         for node in scale_node.first:
             floor, spectra = self._first_floor(node, scale), self._channels(node, X, scale)
             bank = self.bank.on(scale, scale, self.grid)
-            for sample in self._samples(node, is_parent):
-                chunk = self._first_chunk(node, spectra, scale, sample.shift)
-                sums, moduli = chunk.values(moduli=sample.of_parents > 0)
-                if sample.of_sums:
-                    self._integrate(table, node.paths, sums, floor, scale, sample.of_sums)
-                self._write_parents(moduli, parents[:, node.rows], sample, floor)
+            shifts = grids(self._degree(node))
+            share = 1 / len(shifts)
+            for shift in shifts:
+                chunk = self._first_chunk(node, spectra, scale, shift)
+                sums, moduli = chunk.values(moduli=is_parent)
+                self._integrate(table, node.paths, sums, floor, scale, share)
+                if is_parent:
+                    self._write_parents(moduli, parents[:, node.rows], shift, share, floor)
                 for direction, (motion, strain) in enumerate(zip(dX, strains, strict=True)):
                     psi_motion = None if strain is None else bank.jvp(node.wavelet, strain)
                     moved = self._channels(node, motion, scale, "moved channels")
-                    moved = self._shifted(moved, scale, sample.shift, "moved shifted")
-                    along, moduli = chunk.jvp(moved, psi_motion, moduli=sample.of_parents > 0)
-                    if sample.of_sums:
-                        factor = sample.of_sums * self._voxel(scale)
-                        derivatives[direction].add(node.paths, along, factor)
-                    self._write_parents(moduli, moving[direction][:, node.rows], sample)
+                    moved = self._shifted(moved, scale, shift, "moved shifted")
+                    along, moduli = chunk.jvp(moved, psi_motion, moduli=is_parent)
+                    derivatives[direction].add(node.paths, along, share * self._voxel(scale))
+                    if is_parent:
+                        self._write_parents(moduli, moving[direction][:, node.rows], shift, share)
         return parents, moving
 
     def _second(self, node, level, Y, dY, strains, floors, table, derivatives) -> None:
@@ -186,14 +188,15 @@ class Cascade(Steps):
         weights = cotangents[:, node.paths] * (node.paths >= 0)[:, None]
         total: Any = 0
         of_filters: Any = 0
-        for sample in self._samples(node, is_parent=bool(above.shape[1])):
-            chunk = self._first_chunk(node, spectra, scale, sample.shift)
+        shifts = grids(self._degree(node))
+        share = 1 / len(shifts)
+        for shift in shifts:
+            chunk = self._first_chunk(node, spectra, scale, shift)
             through = None
-            if sample.of_parents:
-                through = self._sample_maps(above, self.grid.shapes[scale], sample)
-            factor = sample.of_sums * self._voxel(scale)
-            _, pulled, filters = chunk.vjp(factor * weights, through)
-            total = self._shifted(pulled, scale, sample.shift, "pulled shifted") + total
+            if above.shape[1]:
+                through = self._sample_maps(above, self.grid.shapes[scale], shift, share)
+            _, pulled, filters = chunk.vjp(share * self._voxel(scale) * weights, through)
+            total = self._shifted(pulled, scale, shift, "pulled shifted") + total
             of_filters = filters + of_filters
         strain_gradient = self.bank.on(scale, scale, self.grid).vjp(node.wavelet, of_filters)
         if self._mixes_early(node, scale):

@@ -3,9 +3,10 @@
 A map with l = 0 changes its sign along whole surfaces, where |f| has a kink that the voxels do not
 resolve: nearly all of the discretization error of the features is there. The powers of such maps
 are summed over the eight grids that are shifted by halves of a voxel, which is a grid of half the
-spacing, but one transform of the same size after another. The coefficients of their moduli, which a
-second wavelet smoothes, are means over the same grids: what a single one adds to them by aliasing
-was the largest error of the second order.
+spacing, but one transform of the same size after another. The three parts of a map with l = 1 all
+vanish at points only, and two of the grids suffice, a body-centred lattice; the five of l = 2
+hardly ever do. The coefficients of the moduli, which a second wavelet smoothes, are means over the
+same grids: what a single grid adds to them by aliasing was the largest error of the second order.
 
 A shift by d multiplies coefficients by exp(i G.d), where G.d does not change when the box is
 strained.
@@ -13,10 +14,8 @@ strained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 
@@ -38,25 +37,18 @@ class Shift:
 
 
 UNSHIFTED = Shift((0, 0, 0))
-HALVES = tuple(map(Shift, product((0, 1), repeat=3)))
+# The first two together are a body-centred lattice.
+HALVES = (
+    UNSHIFTED,
+    *map(Shift, ((1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (0, 0, 1), (0, 1, 0), (1, 0, 0))),
+)
+# How many of them first-order maps are sampled on, by l; one for all others.
+GRIDS = (8, 2)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One shifted grid, with its weight in the sums of powers and in the parents."""
-
-    shift: Shift
-    of_sums: float
-    of_parents: float
-
-
-def samples(degree: int, *, is_feature: bool, is_parent: bool) -> Iterator[Sample]:
-    """Yield the grids on which first-order maps of a degree l are sampled."""
-    if degree > 0:
-        yield Sample(UNSHIFTED, float(is_feature), float(is_parent))
-        return
-    for shift in HALVES:
-        yield Sample(shift, is_feature / len(HALVES), is_parent / len(HALVES))
+def grids(degree: int) -> tuple[Shift, ...]:
+    """Return the shifted grids on which first-order maps of a degree l are sampled."""
+    return HALVES[: GRIDS[degree] if degree < len(GRIDS) else 1]
 
 
 @lru_cache(maxsize=256)

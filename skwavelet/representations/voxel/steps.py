@@ -12,7 +12,7 @@ from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
-from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, samples, shift_spectra
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, shift_spectra
 from skwavelet.representations.voxel.transfer import Transfer
 
 
@@ -139,9 +139,8 @@ class Steps:
         shift_spectra(self.arrays, spectra, self.grid.shapes[scale], shift, shifted)
         return shifted
 
-    def _samples(self, node: FirstNode, is_parent: bool):
-        degree = self.bank.wavelets[node.wavelet][1]
-        return samples(degree, is_feature=bool((node.paths >= 0).any()), is_parent=is_parent)
+    def _degree(self, node: FirstNode) -> int:
+        return self.bank.wavelets[node.wavelet][1]
 
     def _mix(self, node: FirstNode):
         return self.arrays.asarray(np.ascontiguousarray(self.mix[node.channels]))
@@ -250,25 +249,25 @@ class Steps:
             chunk = self._chunk(parents, *second, level, None, floor)
         return np.array(self.arrays.host(chunk.maps[0, 0]))
 
-    def _write_parents(self, maps, parents, sample, floor: np.ndarray | None = None) -> None:
-        """Add the coefficients of one sample to those of the parents, or begin with them."""
-        if not sample.of_parents:
-            return
-        if sample.of_parents == 1:
+    def _write_parents(
+        self, maps, parents, shift: Shift, share: float, floor: np.ndarray | None = None
+    ) -> None:
+        """Add the coefficients on one shifted grid to those of the parents, or begin with them."""
+        if share == 1:
             self._write_spectra(maps, parents, floor)
             return
         spectra = self.arrays.buffer("sample", parents.shape, spectra=True)
         self._write_spectra(maps, spectra, floor)
-        shift_spectra(self.arrays, spectra, maps.shape[2:], sample.shift.back, spectra)
-        spectra *= sample.of_parents
-        if sample.shift == UNSHIFTED:
+        shift_spectra(self.arrays, spectra, maps.shape[2:], shift.back, spectra)
+        spectra *= share
+        if shift == UNSHIFTED:
             parents[...] = spectra
         else:
             parents += spectra
 
-    def _sample_maps(self, cotangent, shape: tuple[int, int, int], sample):
+    def _sample_maps(self, cotangent, shape: tuple[int, int, int], shift: Shift, share: float):
         """Apply the adjoint of ``_write_parents``."""
-        if sample.of_parents != 1:
-            cotangent = cotangent * sample.of_parents
-            shift_spectra(self.arrays, cotangent, shape, sample.shift.back, cotangent)
+        if share != 1:
+            cotangent = cotangent * share
+            shift_spectra(self.arrays, cotangent, shape, shift.back, cotangent)
         return self._parent_maps(cotangent, shape)

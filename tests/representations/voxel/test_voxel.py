@@ -59,8 +59,10 @@ def by_definition(dtype):
 
 
 def compare(table, features, first, seconds, tolerance):
-    # Maps with l = 0 are sampled at half the spacing, all others on the voxels.
-    corners = list(product((0, 0.5), repeat=3)) if first[1] == 0 else [(0, 0, 0)]
+    # Maps with l = 0 are sampled at half the spacing, those with l = 1 on the voxels and their
+    # centres, all others on the voxels.
+    corners = list(product((0, 0.5), repeat=3))
+    corners = (corners, [corners[0], corners[-1]], corners[:1])[first[1]]
     sigmas = {
         shift: first_order(POSITIONS, WEIGHTS, CELL, SHAPE, *first[:2], BETA, first[2], shift)
         for shift in corners
