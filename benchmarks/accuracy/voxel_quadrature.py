@@ -5,7 +5,7 @@
 First-order voxel features of copper cells, written again in a few lines so that every degree l
 can be summed in its own way: on the voxels, or on several grids that are shifted by parts of a
 voxel (2: body-centred; 4: face-centred; 8, 27, 64: the spacing divided by 2, 3, 4; 16, 32: 8 and
-its body or face centres). What `VoxelScattering` does is "8 1 1". Other ideas: maps whose
+its body or face centres). What `VoxelScattering` does is "8 2 1". Other ideas: maps whose
 spectrum ends on a sphere, the same for all cells; moduli of Gaussian-smoothed maps, corrected
 to fourth order, whose kinks are as wide as a part of the map's own size; and kinks patched by even
 polynomials in the map that join with two derivatives and have the same integral across the kink,
