@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -83,10 +83,10 @@ class LinearChain:
         Returns one array (n_directions, n_outputs) per structure.
         """
         parts = [
-            [tangent @ matrix for tangent in leaf.jvp(X, displacements, strains)]
+            [_times(tangent, matrix) for tangent in leaf.jvp(X, displacements, strains)]
             for leaf, matrix in zip(self.leaves, self.matrices, strict=True)
         ]
-        return [np.sum(tangents, axis=0) for tangents in zip(*parts, strict=True)]
+        return [reduce(np.add, tangents) for tangents in zip(*parts, strict=True)]
 
     def value_and_vjp(
         self, X: Sequence[Atoms], cotangents: np.ndarray
@@ -113,6 +113,15 @@ class LinearChain:
                 )
             ]
         return results
+
+
+def _times(values: np.ndarray, matrix: Matrix) -> Any:
+    """Return ``values @ matrix``, or the values where the matrix is a sparse identity."""
+    if sparse.issparse(matrix) and matrix.shape[0] == matrix.shape[1] == matrix.nnz:
+        row, column = matrix.nonzero()
+        if np.array_equal(row, column) and (matrix.data == 1).all():
+            return values
+    return values @ matrix
 
 
 def feature_chain(features: Any) -> LinearChain:

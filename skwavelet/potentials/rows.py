@@ -186,9 +186,8 @@ def build_rows(
             [one.displacements for one in directions],
             [one.strains for one in directions],
         )
-        design = [one.factors[:, None] * t for one, t in zip(directions, tangents, strict=True)]
         rows.add(
-            np.concatenate(design),
+            [(one.factors[:, None], part) for one, part in zip(directions, tangents, strict=True)],
             np.concatenate([one.targets for one in directions]),
             np.repeat(batch, [len(one.targets) for one in directions]),
             np.concatenate([one.kind for one in directions]),
@@ -251,9 +250,12 @@ class _Collected:
         self.targets, self.structure = [y], [np.arange(len(y))]
         self.kind = [np.full(len(y), ENERGY)]
 
-    def add(self, design: np.ndarray, targets: Any, structure: Any, kind: Any) -> None:
+    def add(self, design: list[tuple], targets: Any, structure: Any, kind: Any) -> None:
         start = sum(map(len, self.targets))
-        self.design[start : start + len(design)] = design
+        for factors, part in design:
+            end = start + len(part)
+            np.multiply(factors, part, out=self.design[start:end], casting="same_kind")
+            start = end
         self.targets.append(targets)
         self.structure.append(structure)
         self.kind.append(kind)
@@ -281,11 +283,12 @@ class _Condensed:
             part = slice(start, start + _BATCH_ROWS)
             self._add(DEVIATION, features[part] - self.mean, y[part] - self.level, weight[part])
 
-    def add(self, design: np.ndarray, targets: Any, structure: Any, kind: Any) -> None:
+    def add(self, design: list[tuple], targets: Any, structure: Any, kind: Any) -> None:
         self.n_rows += len(targets)
+        whole = np.concatenate([factors * part for factors, part in design])
         for one in (FORCE, STRESS):
             rows = kind == one
-            self._add(one, design[rows], targets[rows], self.weight[structure[rows]])
+            self._add(one, whole[rows], targets[rows], self.weight[structure[rows]])
 
     def finished(self, weight: np.ndarray, n_components: Any) -> Rows:
         parts, kinds = [np.append(self.mean, self.level)[None]], [[ENERGY]]
