@@ -42,7 +42,7 @@ from skwavelet.representations.invariants import PointInvariants
 from skwavelet.structures.checks import as_atoms, check_structures
 
 # Products of invariants by default: so many, and up to so many for each element, as labels allow.
-PRODUCTS, MOST_PRODUCTS, LABELS_PER_PRODUCT = 2000, 6000, 4
+PRODUCTS, MOST_PRODUCTS, LABELS_PER_PRODUCT = 1500, 6000, 4
 # Weights of mean squared errors, where nothing chooses them.
 WEIGHTS = {FORCE: 0.001, STRESS: 1.0}
 
@@ -69,8 +69,8 @@ class EnergyForceRegressor(
     ----------
     features : estimator, default=None
         None takes `PointInvariants` of up to three moments and the smoothest products of two of
-        them that have at most four moments (`AtomPolynomial`): 2,000 for all elements together,
-        and up to 2,000 for each where there are four times as many labels, but 6,000 at most.
+        them that have at most four moments (`AtomPolynomial`): 1,500 for all elements together,
+        and up to 1,500 for each where there are four times as many labels, but 6,000 at most.
         Otherwise a representation such
         as `VoxelScattering`, a Pipeline of one and of linear steps (scalers, selectors, PCA), or a
         FeatureUnion of such.

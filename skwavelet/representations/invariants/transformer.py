@@ -59,7 +59,7 @@ class PointInvariants(AtomFeaturesMixin):
 
     Parameters
     ----------
-    n_components : sequence of int, default=(6, 6, 5, 5, 5, 5, 4)
+    n_components : sequence of int, default=(8, 7, 6, 6, 5, 5, 4)
         Number of radial functions of every degree l = 0, 1, ... More elements need more.
     max_order : {1, 2, 3}, default=3
         Largest number of moments in a product.
@@ -146,7 +146,7 @@ class PointInvariants(AtomFeaturesMixin):
 
     def __init__(
         self,
-        n_components: Sequence[int] = (6, 6, 5, 5, 5, 5, 4),
+        n_components: Sequence[int] = (8, 7, 6, 6, 5, 5, 4),
         max_order: int = 3,
         max_degree: float = 9.0,
         *,
