@@ -55,7 +55,7 @@ def test_other_linear_models_have_the_documented_weights(copper):
 
 @pytest.mark.parametrize(
     ("n_elements", "n_labels", "each"),
-    [(1, 10, 2000), (1, 10**6, 2000), (2, 12000, 1500), (3, 28000, 2000), (5, 10**6, 1200)],
+    [(1, 10, 1500), (1, 10**6, 1500), (2, 8000, 1000), (3, 28000, 1500), (5, 10**6, 1200)],
 )
 def test_default_products_grow_with_the_labels(n_elements, n_labels, each):
     assert default_features(n_elements, n_labels).max_products == each
