@@ -10,13 +10,13 @@
   ``splits/index_train_01.csv``, ``index_test_01.csv``. Kept are the structures of split 01, in the
   order of their indices, in eV and eV/Å.
 - mlearn: ``data/`` of the repository materialsvirtuallab/mlearn (Zuo et al. 2020):
-  ``Si/training.json``, ``Si/test.json`` and the same for Li: lists of structures of pymatgen with
+  ``Si/training.json``, ``Si/test.json`` and the same for other elements: lists of structures of pymatgen with
   ``outputs`` (energy, forces, virial_stress).
 - qm7: the structures as distributed with the QML code, a tar archive or a directory of
   ``0001.xyz`` ..., and the list of energies ``name energy_pbe0 energy_dftb`` (kcal/mol).
 
-A source is a path or a URL. Tested on small made-up archives of these layouts alone: the public
-archives were not at hand when this was written. What was not expected in them stops the script.
+A source is a path or a URL. mlearn was run on the public repository (Li, Si, Ge and Mo), the others
+on small made-up archives of these layouts alone. What was not expected in them stops the script.
 
 Cost: a minute or two for each set.
 """
