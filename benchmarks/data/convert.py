@@ -10,8 +10,8 @@
   ``splits/index_train_01.csv``, ``index_test_01.csv``. Kept are the structures of split 01, in the
   order of their indices, in eV and eV/Å.
 - mlearn: ``data/`` of the repository materialsvirtuallab/mlearn (Zuo et al. 2020):
-  ``Si/training.json``, ``Si/test.json`` and the same for other elements: lists of structures of pymatgen with
-  ``outputs`` (energy, forces, virial_stress).
+  ``Si/training.json``, ``Si/test.json`` and the same for other elements: lists of structures of
+  pymatgen with ``outputs`` (energy, forces, virial_stress).
 - qm7: the structures as distributed with the QML code, a tar archive or a directory of
   ``0001.xyz`` ..., and the list of energies ``name energy_pbe0 energy_dftb`` (kcal/mol).
 
