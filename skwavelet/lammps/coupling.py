@@ -30,6 +30,7 @@ def couple(
     *,
     per_atom: bool = False,
     std: int = 0,
+    n_jobs: int | None = None,
 ) -> None:
     """Let a fitted model compute energies, forces and virials in LAMMPS.
 
@@ -60,6 +61,10 @@ def couple(
         dumps are those of the forces on every atom (eV/Å). In between they are those of the last
         such step. A step with them takes up to 17 times as long, see
         `~skwavelet.EnergyForceRegressor.predict_forces`.
+    n_jobs : int, default=None
+        Threads of every rank; None is 1, and -1 one per core. ``OMP_NUM_THREADS`` is the most
+        there are; where it is not set, several ranks have one each. They change nothing in what is
+        computed. (Networks have PyTorch's own: ``torch.set_num_threads``.)
 
     Raises
     ------
@@ -108,7 +113,7 @@ def couple(
     >>> bool(abs(lmp.get_thermo("pe") / 32 - model.predict(structures[1:2])[0]) < 1e-5)
     True
     """
-    energy = energy_model(model)
+    energy = energy_model(model).with_jobs(n_jobs)
     energies = energy.of_atoms()
     numbers = _check(lmp, energies, elements)
     if not (isinstance(std, int) and std >= 0):

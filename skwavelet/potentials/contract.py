@@ -182,6 +182,10 @@ class EnergyModel(ABC):
         """Return the model with the discretization of one structure, where it has any."""
         return self
 
+    def with_jobs(self, n_jobs: int | None) -> EnergyModel:
+        """Return the model with so many threads for a large structure, where they can be set."""
+        return self
+
     def without_members(self) -> EnergyModel:
         """Return the model with its prediction as only output."""
         return self

@@ -16,6 +16,7 @@ kind of model subclasses `EnergyModel` and registers itself,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any, Self
@@ -163,6 +164,11 @@ class LinearEnergyModel(EnergyModel):
     def keep_grid(self, atoms: Atoms) -> LinearEnergyModel:
         """Return the model with every representation on the grid of one structure."""
         return replace(self, chain=self.chain.map_leaves(lambda leaf: leaf.keep_grid(atoms)))
+
+    def with_jobs(self, n_jobs: int | None) -> LinearEnergyModel:
+        """Return the model with so many threads for a large structure."""
+        chain = self.chain.map_leaves(lambda leaf: copy(leaf).set_params(n_jobs=n_jobs))
+        return replace(self, chain=chain)
 
     def without_members(self) -> LinearEnergyModel:
         """Return the model with its prediction as only output."""
