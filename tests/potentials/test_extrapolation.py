@@ -110,12 +110,17 @@ def test_expected_errors_grow_outside(copper):
     X = [*copper_crystals(20, seed=4).structures, *strained]
     _, std = model.predict(X, return_std=True)
     score, expected = model.extrapolation_score(X), model.expected_error(X)
-    floor, factor = model.regressor_.calibration_.floor, model.regressor_.calibration_.factor
+    calibration = model._calibrations.energy
+    floor, power = calibration.floor, calibration.power
     assert floor > 0
+    assert power > 0
     assert (score < 1).any()
     members = [m.predict(model.features_.transform(X)) for m in model.regressor_.estimators_]
-    spread = factor * np.std(members, axis=0, ddof=1)
-    np.testing.assert_allclose(expected, np.hypot(floor * np.maximum(score, 1), spread))
+    spread = calibration.factor * np.std(members, axis=0, ddof=1)
+    inside = np.hypot(floor, spread) * model._surroundings.remoteness(X) ** power
+    np.testing.assert_allclose(std, inside)
+    outside = floor**2 * (np.maximum(score, 1) ** 2 - 1)
+    np.testing.assert_allclose(expected, np.sqrt(inside**2 + outside))
     np.testing.assert_allclose(expected[score < 1], std[score < 1])
     assert (expected[-5:] > std[-5:]).all()
     with pytest.raises(TypeError, match="need an ensemble"):
