@@ -21,7 +21,7 @@ chance) with which `AtomExtrapolationScore`, and the standard deviation of the f
 
 default: the same of ``EnergyForceRegressor()``, of every force, whose members are models of half of
 the groups of its training set; ``--train-default`` structures of each fold, and of each set every
-so manyth, ``--most-default`` at most.
+so manyth, about ``--most-default``, and ten times as many for energies.
 
 networks: the same of ``AngularNetwork(2, 32, n_members=16)``, whose members are other last layers.
 Needs torch.
@@ -181,22 +181,24 @@ def forces_of_fold(part, fold, store, args, sizes):
     of_atoms = AtomExtrapolationScore(PointScattering()).fit(X)
     results = {}
     for name, own in rows.items():
-        own = own[:: max(1, len(own) // most)]
-        part, X = parts[name], [parts[name].structures[i] for i in own]
-        results[name] = {"n_structures": np.array([len(own)])}
+        # Energies need no derivatives: more structures can be asked for them.
+        many, few = (own[:: max(1, len(own) // count)] for count in (10 * most, most))
+        part = parts[name]
+        X, Z = ([part.structures[i] for i in asked] for asked in (few, many))
+        results[name] = {"n_structures": np.array([len(few)])}
         forces, forces_std = model.predict_forces(X, return_std=True)
-        wrong = [f - part.forces[i] for f, i in zip(forces, own, strict=True)]
+        wrong = [f - part.forces[i] for f, i in zip(forces, few, strict=True)]
         predictions = {
-            "energy": (*model.predict(X, return_std=True), part.energies[own]),
-            "stress": (*model.predict_stress(X, return_std=True), part.stress[own]),
+            "energy": (*model.predict(Z, return_std=True), part.energies[many]),
+            "stress": (*model.predict_stress(X, return_std=True), part.stress[few]),
         }
         for key, (predicted, std, truth) in predictions.items():
             results[name][key] = np.ravel(predicted - truth)
             results[name][f"{key}_std"] = np.ravel(std)
-        inside = np.full(len(own), np.nan)
+        inside = np.full(len(many), np.nan)
         if hasattr(model, "predict_interval"):
-            low, high = model.predict_interval(X, coverage=0.9).T
-            inside = ((low <= part.energies[own]) & (part.energies[own] <= high)).astype(float)
+            low, high = model.predict_interval(Z, coverage=0.9).T
+            inside = ((low <= part.energies[many]) & (part.energies[many] <= high)).astype(float)
         results[name]["inside"] = inside
         results[name]["forces"] = np.concatenate([np.ravel(w) for w in wrong])
         results[name]["forces_std"] = np.concatenate([np.ravel(s) for s in forces_std])
