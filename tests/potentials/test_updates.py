@@ -56,7 +56,7 @@ def test_parts_are_the_whole(copper, features):
     assert parts.n_rows_ == whole.n_rows_ == 60 * (1 + 12 + 6)
     # Every group has been told of once, whatever part it came in.
     _, counts = np.unique(parts._errors.groups, return_counts=True)
-    assert counts.tolist() == [18] * 60
+    assert counts.tolist() == [1 + 12 + 6] * 60
 
 
 def test_memory_does_not_grow_with_the_number_of_structures(features, monkeypatch):
