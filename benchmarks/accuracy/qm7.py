@@ -43,7 +43,7 @@ PUBLISHED = ["kymatio, published", "", 2.75, 4.18, "", "", ""]
 
 LANDMARKS = 3000
 # Weight of the kernel of atoms beside moduli, both with a mean square of 1. It and the number of
-# landmarks were chosen with test errors of the first fold in view, so errors are a little optimistic.
+# landmarks were chosen with test errors of the first fold in view: errors are a little optimistic.
 SHARE = 30.0
 
 
