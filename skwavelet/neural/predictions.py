@@ -14,13 +14,12 @@ from torch import nn
 from skwavelet.neural.graph import Batch, Graph, build_graph, collate
 from skwavelet.neural.last_layers import LastLayers, last_gradients
 from skwavelet.neural.networks import energy_gradients
-from skwavelet.potentials.contract import Derivatives, EnergyModel
+from skwavelet.potentials.derivative_predictions import DerivativePredictionMixin
 from skwavelet.potentials.energy_model import energy_model
-from skwavelet.potentials.label_checks import check_stress_is_defined
-from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
+from skwavelet.structures.checks import Structure, check_elements, check_structures
 
 
-class NetworkPredictionMixin:
+class NetworkPredictionMixin(DerivativePredictionMixin):
     """What networks predict with their fitted module and its last layers."""
 
     module_: nn.Module
@@ -56,7 +55,7 @@ class NetworkPredictionMixin:
             If standard deviations are asked for and ``n_members`` was None.
         """
         if return_std:
-            model = self._ensemble()
+            model = self._energy_model(True)
             values = model.values(X)
             return values[:, 0], model.energy_std(X, values)
         energies = []
@@ -67,75 +66,11 @@ class NetworkPredictionMixin:
             energies.append(self._per_atom(_array(values), structures))
         return np.concatenate(energies)
 
-    def predict_forces(
-        self, X: Sequence[Atoms], return_std: bool = False
-    ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
-        """Predict forces, the negative gradients of the total energies.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-        return_std : bool, default=False
-            Whether to return the standard deviation too, of networks with ``n_members``. It takes
-            one reverse sweep for each of the main deviations of the members, at most 16.
-
-        Returns
-        -------
-        forces : list of ndarray of shape (N, 3)
-            eV/Å.
-        std : list of ndarray of shape (N, 3)
-            eV/Å; only with ``return_std=True``.
-
-        Raises
-        ------
-        TypeError
-            If standard deviations are asked for and ``n_members`` was None.
-        """
-        if return_std:
-            results = self._ensemble().forces_and_stress(X, with_spread=True)
-            return [result.forces for result in results], [r.forces_std for r in results]
-        return [-gradient for _, gradient, _ in self._derivatives(X, strained=False)]
-
-    def predict_stress(
-        self, X: Sequence[Atoms], return_std: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Predict stresses, the derivatives of the total energies by strain per volume.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-            Structures that are periodic in all directions.
-        return_std : bool, default=False
-            Whether to return the standard deviation too, as for `predict_forces`.
-
-        Returns
-        -------
-        stress : ndarray of shape (n_structures, 6)
-            eV/Å³, ASE's sign and order (xx, yy, zz, yz, xz, xy).
-        std : ndarray of shape (n_structures, 6)
-            eV/Å³; only with ``return_std=True``.
-
-        Raises
-        ------
-        TypeError
-            If standard deviations are asked for and ``n_members`` was None.
-        ValueError
-            If a structure is not periodic in all directions.
-        """
-        X = as_atoms(X)
-        check_stress_is_defined(check_structures(X))
-        model = self._ensemble() if return_std else energy_model(self).without_members()
-        results: list[Derivatives] = model.forces_and_stress(X, with_spread=return_std)
-        stress = np.array([result.stress for result in results])
-        return (stress, np.array([r.stress_std for r in results])) if return_std else stress
-
-    def _ensemble(self) -> EnergyModel:
-        model = energy_model(self)
-        if not model.n_members:
+    def _check_ensemble(self) -> None:
+        if not energy_model(self).n_members:
             raise TypeError(
                 f"{type(self).__name__} has no standard deviations: fit with n_members=16."
             )
-        return model
 
     def _reaches(self) -> tuple[float, ...]:
         raise NotImplementedError
@@ -156,19 +91,16 @@ class NetworkPredictionMixin:
             part = structures[start : start + self.batch_size]
             yield [build_graph(s, self._reaches(), self._atomic_numbers) for s in part], part
 
-    def _derivatives(
-        self, X: Sequence[Atoms], strained: bool = True
-    ) -> list[tuple[float, np.ndarray, np.ndarray]]:
+    def _derivatives(self, X: Sequence[Atoms]) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """Return (energy per atom, gradients (N, 3) and (3, 3) of the total one) of structures."""
         results: list[Any] = []
         for graphs, structures in self._batches(X):
             batch = collate(graphs, self._dtype).to(self._place())
-            values, forces, strains, _ = energy_gradients(self.module_, batch, strained=strained)
+            values, forces, strains, _ = energy_gradients(self.module_, batch, strained=True)
             energies = self._per_atom(_array(values), structures)
             ends = np.cumsum([len(structure) for structure in structures])[:-1]
             gradients = np.split(-self.scale_ * _array(forces), ends)
-            strains = self.scale_ * _array(strains) if strained else [None] * len(graphs)
-            results += zip(energies, gradients, strains, strict=True)
+            results += zip(energies, gradients, self.scale_ * _array(strains), strict=True)
         return results
 
     def _last(self, X: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,15 +9,13 @@ import numpy as np
 from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet.potentials.contract import Calibrations, EnergyModel
-from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.contract import Calibrations
+from skwavelet.potentials.derivative_predictions import DerivativePredictionMixin
 from skwavelet.potentials.extrapolation import ExtrapolationScore
-from skwavelet.potentials.label_checks import check_stress_is_defined
 from skwavelet.potentials.linear_models import linear_members, used_features
-from skwavelet.structures.checks import as_atoms, check_structures
 
 
-class PredictionMixin:
+class PredictionMixin(DerivativePredictionMixin):
     """What `EnergyForceRegressor` predicts with its fitted features and linear model."""
 
     features_: Any
@@ -78,68 +76,6 @@ class PredictionMixin:
         features = np.asarray(self.features_.transform(X))
         return self.regressor_.predict_interval(features, coverage)
 
-    def predict_forces(
-        self, X: Sequence[Atoms], return_std: bool = False
-    ) -> list[np.ndarray] | tuple[list[np.ndarray], list[np.ndarray]]:
-        """Predict forces, the negative gradients of the total energies.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-        return_std : bool, default=False
-            Whether to return the standard deviation of an ensemble too, calibrated by errors out of
-            bag (by those of energies where the model was trained without forces). It takes one
-            reverse sweep for each main deviation of the models from their mean (see
-            Notes): up to 16 times the cost of the forces.
-
-        Returns
-        -------
-        forces : list of ndarray of shape (N, 3)
-            eV/Å.
-        std : list of ndarray of shape (N, 3)
-            eV/Å; only with ``return_std=True``.
-
-        Notes
-        -----
-        The deviations of the models from their mean are rotated to the principal axes of the
-        forces that they predict along the training directions. At most 16 axes are kept, and the
-        variance is divided by the share that they carry. A model trained without forces keeps all
-        deviations, and the result is exact, at one sweep for each of its models.
-        """
-        results = self._energy_model(return_std).forces_and_stress(X, with_spread=return_std)
-        forces = [result.forces for result in results]
-        return (forces, [result.forces_std for result in results]) if return_std else forces
-
-    def predict_stress(
-        self, X: Sequence[Atoms], return_std: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Predict stresses, the derivatives of the energies by strain per volume.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-            Structures that are periodic in all directions.
-        return_std : bool, default=False
-            Whether to return the standard deviation of an ensemble too, as for `predict_forces`.
-
-        Returns
-        -------
-        stress : ndarray of shape (n_structures, 6)
-            eV/Å³, ASE's sign and order (xx, yy, zz, yz, xz, xy).
-        std : ndarray of shape (n_structures, 6)
-            eV/Å³; only with ``return_std=True``.
-
-        Raises
-        ------
-        ValueError
-            If a structure is not periodic in all directions.
-        """
-        X = as_atoms(X)
-        check_stress_is_defined(check_structures(X))
-        results = self._energy_model(return_std).forces_and_stress(X, with_spread=return_std)
-        stress = np.array([result.stress for result in results])
-        return (stress, np.array([r.stress_std for r in results])) if return_std else stress
-
     def extrapolation_score(self, X: Sequence[Atoms]) -> np.ndarray:
         """Tell how far the features of structures leave those of the training set.
 
@@ -184,12 +120,6 @@ class PredictionMixin:
         outside = np.maximum(self.extrapolation_score(X), 1)
         floor = self._calibrations.energy.floor
         return np.sqrt(std**2 + floor**2 * (outside**2 - 1))
-
-    def _energy_model(self, with_members: bool) -> EnergyModel:
-        if with_members:
-            self._check_ensemble()
-        model = energy_model(self)
-        return model if with_members else model.without_members()
 
     def _check_ensemble(self) -> None:
         check_is_fitted(self)
