@@ -280,7 +280,9 @@ class EnergyForceRegressor(
         used = features[:, used_features(self.regressor_)]
         self._extrapolation = ExtrapolationScore().fit(used, groups=groups)
         self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
-        self._surroundings = Surroundings.of(X)
+        # Only errors out of bag tell how standard deviations grow with remoteness.
+        told = hasattr(self.regressor_, "oob_spread_")
+        self._surroundings = Surroundings.of(X) if told else None
         self._errors = ErrorRecord.of(self.regressor_, rows, X, groups, self._surroundings)
         self._calibrations = self._errors.calibrations(self.regressor_)
         return self

@@ -111,7 +111,7 @@ class ErrorRecord:
         rows: Rows,
         X: Sequence[Atoms],
         groups: np.ndarray,
-        surroundings: Surroundings,
+        surroundings: Surroundings | None,
     ) -> Self:
         """Return the errors on rows that a linear model was fitted to, or updated with.
 
@@ -121,10 +121,10 @@ class ErrorRecord:
         rows : Rows
         X : sequence of ase.Atoms
         groups : ndarray of shape (n_structures,)
-        surroundings : Surroundings
-            Of the training set.
+        surroundings : Surroundings or None
+            Of the training set; None where the model has no errors out of bag.
         """
-        if not hasattr(regressor, "oob_spread_"):
+        if surroundings is None:
             nothing, none = np.zeros(0), np.zeros(0, dtype=int)
             return cls(nothing, nothing, nothing, none, none, nothing)
         told = np.flatnonzero((rows.kind <= STRESS) & np.isfinite(regressor.oob_spread_))

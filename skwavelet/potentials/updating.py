@@ -31,7 +31,7 @@ class UpdateMixin:
     n_rows_: int
     _row_factors: np.ndarray
     _errors: ErrorRecord
-    _surroundings: Surroundings
+    _surroundings: Surroundings | None
     _calibrations: Calibrations
     _update_seed: int
 
