@@ -30,7 +30,7 @@ from skwavelet.linear._training import (
     check_training_data,
     n_groups,
 )
-from skwavelet.linear._updating import UpdateMixin
+from skwavelet.linear._updating import UpdateMixin, patterns_of
 from skwavelet.linear.calibration import mean_and_spread
 
 
@@ -292,7 +292,7 @@ class BaggedOLSEnsemble(
         # Rows without intercept are derivatives, which `predict` is not asked for.
         rows = (data.intercept_column != 0) & (data.weight > 0) & left_out.any(axis=1)
         errors = (self.oob_prediction_ - data.y)[rows]
-        self._told = None
+        self._told, self._left_out = None, patterns_of(left_out, data.groups)
         self._learn_spread(
             errors, self.oob_spread_[rows], data.weight[rows], data.groups[rows], left_out[rows]
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from skwavelet.linear.calibration import (
     overall_ratio,
     unbiased_std,
 )
-from skwavelet.linear.intervals import OutOfBagIntervals
+from skwavelet.linear.intervals import OutOfBagIntervals, check_coverage
 
 
 class SpreadMixin:
@@ -27,6 +26,9 @@ class SpreadMixin:
     calibration_: SpreadCalibration
     _intervals: OutOfBagIntervals | None
     _told: tuple[np.ndarray, ...] | None
+    # Which members left out the groups of some pattern (n_patterns, n_members), and the patterns
+    # (n_samples,) of the rows of the last fit or update.
+    _left_out: tuple[np.ndarray, np.ndarray]
 
     def _learn_spread(self, *told: np.ndarray) -> None:
         """Learn from the errors of rows how large errors are, from those told before as well.
@@ -42,7 +44,9 @@ class SpreadMixin:
         self._overall_ratio = overall_ratio(errors, spread, weight)
         self._intervals = None
         if len(errors):
-            self._intervals = OutOfBagIntervals.fit(left_out, errors, spread, groups)
+            self._intervals = OutOfBagIntervals.fit(
+                left_out, errors, spread, groups, self.calibration_
+            )
 
     def predict(
         self, X: Any, return_std: bool = False
@@ -98,11 +102,11 @@ class SpreadMixin:
         residuals are taken from as a whole, and every group counts the same. For samples of a new
         group of the same kind as those of the training set, intervals hold a share of about
         ``coverage`` of the targets on average over training sets. What can be proved is
-        2 ``coverage`` - 1 at least, whatever the data and however few they are, if the number of
-        features of each model does not depend on the groups that it left out; with many groups it
-        hardly does. Nothing is promised for samples unlike those of the training set. Residuals are
-        relative to the spread of the models, where there are models enough, so that intervals
-        are wider where models disagree.
+        2 ``coverage`` - 1 at least, whatever the data and however few they are, if neither the
+        number of features of each model depends on the groups that it left out, nor
+        ``calibration_`` on any one group; with many groups they hardly do. Nothing is promised for
+        samples unlike those of the training set. Residuals are relative to standard deviations,
+        where there are models enough, so that intervals are wider where these are larger.
 
         Time and memory grow with the number of samples times that of training rows.
 
@@ -126,13 +130,12 @@ class SpreadMixin:
         0.8
         """
         check_is_fitted(self)
-        if not (isinstance(coverage, Real) and 0.5 < coverage < 1):
-            raise ValueError(f"coverage must be a number between 0.5 and 1; got {coverage!r}.")
+        coverage = check_coverage(coverage)
         X = check_prediction_data(self, X)
         members = self._predictions_of_members(X)
         if self._intervals is None:  # no group was left out
             return np.tile([-np.inf, np.inf], (len(members), 1))
-        return self._intervals.predict(members, float(coverage))
+        return self._intervals.predict(members, coverage)
 
     def _predictions_of_members(self, X: Any) -> np.ndarray:
         if not self.estimators_:

@@ -108,6 +108,7 @@ class UpdateMixin(SpreadMixin):
         levels = np.array([model.intercept_ for model in self.estimators_])
         predictions = rows @ coefs + np.outer(column, levels)
         self.oob_prediction_, self.oob_spread_ = mean_and_spread(predictions, left_out)
+        self._left_out = patterns_of(left_out, codes)
         told = (column != 0) & (weight > 0) & (left_out.sum(axis=1) > 1)
         errors = (self.oob_prediction_ - targets)[told]
         before = self._told[3].max(initial=-1) + 1 if self._told is not None else 0
@@ -118,3 +119,9 @@ class UpdateMixin(SpreadMixin):
     def _average(self) -> None:
         self.coef_ = np.mean([model.coef_ for model in self.estimators_], axis=0)
         self.intercept_ = float(np.mean([model.intercept_ for model in self.estimators_]))
+
+
+def patterns_of(left_out: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks (n_groups, n_models), and which of them that of each sample (n_samples,) is."""
+    _, first, pattern = np.unique(groups, return_index=True, return_inverse=True)
+    return left_out[first], pattern.ravel()

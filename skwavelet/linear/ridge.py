@@ -380,6 +380,7 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         halves = drawn_halves(len(self._blocks), count, self._entropy)
         members = Members.of(self._blocks, halves, self.alpha_, self._factors, self._origin)
         self.estimators_ = members.models(self.coef_, self.intercept_, self._origin)
+        self._left_out = ~members.seen, block
         left_out = ~members.seen[block]
         self.oob_prediction_, self.oob_spread_ = members.of_others(data, left_out)
         # Rows without intercept are derivatives, which `predict` is not asked for.

@@ -14,12 +14,12 @@ from torch import nn
 from skwavelet.neural.graph import Batch, Graph, build_graph, collate
 from skwavelet.neural.last_layers import LastLayers, last_gradients
 from skwavelet.neural.networks import energy_gradients
-from skwavelet.potentials.derivative_predictions import DerivativePredictionMixin
 from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.shared_predictions import SharedPredictionMixin
 from skwavelet.structures.checks import Structure, check_elements, check_structures
 
 
-class NetworkPredictionMixin(DerivativePredictionMixin):
+class NetworkPredictionMixin(SharedPredictionMixin):
     """What networks predict with their fitted module and its last layers."""
 
     module_: nn.Module

@@ -37,7 +37,7 @@ from skwavelet.neural.predictions import NetworkPredictionMixin
 from skwavelet.neural.training import Labelled, Settings, Trainer
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.label_checks import check_forces, check_stress
-from skwavelet.potentials.uncertainty import calibrations_on
+from skwavelet.potentials.uncertainty import calibrated_on
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 from skwavelet.structures.folds import RelaxationPathGroupKFold
 
@@ -150,13 +150,13 @@ class NetworkRegressor(
         self.module_ = trainer.module.eval().requires_grad_(False)
         self.history_ = self._readable(trainer.history)
         self.n_iter_, self.best_epoch_ = trainer.epoch, trainer.best_epoch
-        self._last_layers = None
+        self._last_layers = self._intervals = None
         if self.n_members is not None:
             rng = np.random.default_rng((seed, 1))
             self._last_layers = fit_last_layers(
                 trainer, groups[train], groups[held_out], self.n_members, rng
             )
-            calibrations = calibrations_on(
+            calibrations, self._intervals = calibrated_on(
                 energy_model(self),
                 [X[i] for i in held_out],
                 y[held_out],

@@ -9,19 +9,21 @@ import numpy as np
 from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 
+from skwavelet.linear.intervals import OutOfBagIntervals
 from skwavelet.potentials.contract import Calibrations
-from skwavelet.potentials.derivative_predictions import DerivativePredictionMixin
 from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.linear_models import linear_members, used_features
+from skwavelet.potentials.shared_predictions import SharedPredictionMixin
 
 
-class PredictionMixin(DerivativePredictionMixin):
+class PredictionMixin(SharedPredictionMixin):
     """What `EnergyForceRegressor` predicts with its fitted features and linear model."""
 
     features_: Any
     regressor_: Any
     _extrapolation: ExtrapolationScore
     _calibrations: Calibrations
+    _intervals: OutOfBagIntervals | None
 
     def predict(
         self, X: Sequence[Atoms], return_std: bool = False
@@ -50,31 +52,6 @@ class PredictionMixin(DerivativePredictionMixin):
         model = self._energy_model(True)
         values = model.values(X)
         return values[:, 0], model.energy_std(X, values)
-
-    def predict_interval(self, X: Sequence[Atoms], coverage: float = 0.9) -> np.ndarray:
-        """Predict intervals that hold the energy per atom with a given probability.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-        coverage : float, default=0.9
-            Share of the energies that intervals are to hold, between 0.5 and 1.
-
-        Returns
-        -------
-        ndarray of shape (n_structures, 2)
-            Lower and upper ends, eV/atom; see `BaggedOLSEnsemble.predict_interval`.
-
-        Raises
-        ------
-        ValueError
-            If ``coverage`` is not between 0.5 and 1.
-        TypeError
-            If the linear model is no ensemble.
-        """
-        self._check_ensemble()
-        features = np.asarray(self.features_.transform(X))
-        return self.regressor_.predict_interval(features, coverage)
 
     def extrapolation_score(self, X: Sequence[Atoms]) -> np.ndarray:
         """Tell how far the features of structures leave those of the training set.

@@ -284,7 +284,7 @@ class EnergyForceRegressor(
         told = hasattr(self.regressor_, "oob_spread_")
         self._surroundings = Surroundings.of(X) if told else None
         self._errors = ErrorRecord.of(self.regressor_, rows, X, groups, self._surroundings)
-        self._calibrations = self._errors.calibrations(self.regressor_)
+        self._calibrate()
         return self
 
     def __sklearn_tags__(self) -> Any:

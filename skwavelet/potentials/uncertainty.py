@@ -18,6 +18,7 @@ from skwavelet.linear.calibration import (
     overall_ratio,
     unbiased_std,
 )
+from skwavelet.linear.intervals import OutOfBagIntervals
 from skwavelet.potentials.contract import (
     Calibrations,
     Derivatives,
@@ -80,7 +81,7 @@ def main_mixtures(weights: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class ErrorRecord:
-    """Errors out of bag, from which the calibrations of a potential are made.
+    """Errors out of bag, from which the calibrations and intervals of a potential are made.
 
     Attributes
     ----------
@@ -95,6 +96,10 @@ class ErrorRecord:
         Numbers of groups.
     remoteness : ndarray of shape (n,)
         Of the structures.
+    pattern : ndarray of shape (n,)
+        Rows of ``left_out``.
+    left_out : ndarray of bool of shape (n_patterns, n_members)
+        Which members have not seen a group.
     """
 
     errors: np.ndarray
@@ -103,6 +108,8 @@ class ErrorRecord:
     kind: np.ndarray
     groups: np.ndarray
     remoteness: np.ndarray
+    pattern: np.ndarray
+    left_out: np.ndarray
 
     @classmethod
     def of(
@@ -126,7 +133,9 @@ class ErrorRecord:
         """
         if surroundings is None:
             nothing, none = np.zeros(0), np.zeros(0, dtype=int)
-            return cls(nothing, nothing, nothing, none, none, nothing)
+            return cls(
+                nothing, nothing, nothing, none, none, nothing, none, np.zeros((0, 0), dtype=bool)
+            )
         told = np.flatnonzero((rows.kind <= STRESS) & np.isfinite(regressor.oob_spread_))
         kind, structure = rows.kind[told], rows.structure[told]
         # Directions are orthonormal but for a factor that makes up for those not drawn.
@@ -146,24 +155,31 @@ class ErrorRecord:
             kind,
             groups[structure],
             surroundings.remoteness(X)[structure],
+            regressor._left_out[1][told],
+            regressor._left_out[0],
         )
 
     def __add__(self, other: ErrorRecord) -> ErrorRecord:
         """Return the errors of both, whose groups are not the same; a part where they are many."""
-        theirs = replace(other, groups=other.groups + self.groups.max(initial=-1) + 1)
-        both = [
-            np.concatenate([getattr(record, field.name) for record in (self, theirs)])
+        theirs = replace(
+            other,
+            groups=other.groups + self.groups.max(initial=-1) + 1,
+            pattern=other.pattern + len(self.left_out),
+        )
+        both = {
+            field.name: np.concatenate([getattr(record, field.name) for record in (self, theirs)])
             for field in fields(self)
-        ]
-        if len(both[0]) > _MOST_ERRORS:
+        }
+        left_out, kinds = both.pop("left_out"), both["kind"]
+        if len(kinds) > _MOST_ERRORS:
             # As many of each kind, or energies would drown in components of forces.
-            rank = np.random.default_rng(len(both[0])).permutation(len(both[0]))
-            for kind in np.unique(both[3]):
-                own = np.flatnonzero(both[3] == kind)
+            rank = np.random.default_rng(len(kinds)).permutation(len(kinds))
+            for kind in np.unique(kinds):
+                own = np.flatnonzero(kinds == kind)
                 rank[own[np.argsort(rank[own])]] = np.arange(len(own))
             kept = np.sort(np.argsort(rank, kind="stable")[: _MOST_ERRORS // 2])
-            both = [values[kept] for values in both]
-        return ErrorRecord(*both)
+            both = {name: values[kept] for name, values in both.items()}
+        return ErrorRecord(**both, left_out=left_out)
 
     def calibrations(self, regressor: Any) -> Calibrations:
         """Return the calibrations of the spread of energies, forces and stresses.
@@ -183,8 +199,22 @@ class ErrorRecord:
                 )
         return calibrations_of(regressor)._replace(**found)
 
+    def intervals(self, calibration: SpreadCalibration) -> OutOfBagIntervals | None:
+        """Return what intervals of energies need to know; None where there are no errors."""
+        own = (self.kind == ENERGY) & (self.weight > 0)
+        if not own.any():
+            return None
+        return OutOfBagIntervals.fit(
+            self.left_out[self.pattern[own]],
+            self.errors[own],
+            self.spread[own],
+            self.groups[own],
+            calibration,
+            self.remoteness[own],
+        )
 
-def calibrations_on(
+
+def calibrated_on(
     model: EnergyModel,
     X: Sequence[Atoms],
     energies: np.ndarray,
@@ -192,8 +222,8 @@ def calibrations_on(
     stress: Sequence[np.ndarray | None],
     weight: np.ndarray,
     groups: np.ndarray,
-) -> Calibrations:
-    """Return the calibrations by which errors on structures held out are as large as predicted.
+) -> tuple[Calibrations, OutOfBagIntervals]:
+    """Return calibrations, by which errors on structures held out are as predicted, and intervals.
 
     Parameters
     ----------
@@ -225,7 +255,9 @@ def calibrations_on(
             columns = np.concatenate(wrong), np.concatenate(std), weight[of], groups[of]
             found[name] = fit_calibration(*columns)
     energy = fit_calibration(errors, spread, weight, groups)
-    return Calibrations(energy, ratio, ratio)._replace(**found)
+    unseen = np.ones((len(X), model.n_members), dtype=bool)
+    intervals = OutOfBagIntervals.fit(unseen, errors, spread, groups, energy)
+    return Calibrations(energy, ratio, ratio)._replace(**found), intervals
 
 
 def calibrate_spread(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
+from skwavelet.linear.intervals import OutOfBagIntervals
 from skwavelet.potentials.contract import Calibrations
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import feature_chain
@@ -33,6 +34,7 @@ class UpdateMixin:
     _errors: ErrorRecord
     _surroundings: Surroundings | None
     _calibrations: Calibrations
+    _intervals: OutOfBagIntervals | None
     _update_seed: int
 
     def update(
@@ -97,5 +99,10 @@ class UpdateMixin:
         self.n_rows_ += len(rows.targets)
         new_errors = ErrorRecord.of(self.regressor_, rows, X, groups, self._surroundings)
         self._errors = self._errors + new_errors
-        self._calibrations = self._errors.calibrations(self.regressor_)
+        self._calibrate()
         return self
+
+    def _calibrate(self) -> None:
+        """Learn from the errors out of bag how large errors are."""
+        self._calibrations = self._errors.calibrations(self.regressor_)
+        self._intervals = self._errors.intervals(self._calibrations.energy)

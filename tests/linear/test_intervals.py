@@ -206,8 +206,9 @@ def test_weighted_quantile_is_the_conformal_one():
     )
 
 
+@pytest.mark.parametrize("floor", [0.0, 0.7])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_intervals_from_their_definition(scaled):
+def test_intervals_from_their_definition(scaled, floor):
     rng = np.random.default_rng(0)
     n_groups, n_models = 12, 9 if scaled else 1
     groups = np.repeat(np.arange(n_groups), rng.integers(1, 5, size=n_groups))
@@ -215,18 +216,23 @@ def test_intervals_from_their_definition(scaled):
     errors = rng.normal(size=len(groups))
     spread = np.where(left_out.sum(axis=1) > 0, rng.uniform(0.5, 2, size=len(groups)), np.nan)
     members = rng.normal(size=(4, n_models))
-    found = OutOfBagIntervals.fit(left_out, errors, spread, groups).predict(members, 0.8)
+    inside, outside = rng.uniform(0.5, 2, size=len(groups)), np.array([0.5, 1, 2, 4])
+    calibration = SpreadCalibration(floor, 1.3, 1.5)
+    intervals = OutOfBagIntervals.fit(left_out, errors, spread, groups, calibration, inside)
+    found = intervals.predict(members, 0.8, outside)
     count = left_out.sum(axis=1)
     kept = np.flatnonzero(count > 1 if scaled else count > 0)
     n_kept = len(np.unique(groups[kept]))
-    typical = np.mean(spread[kept] ** 2)
-    for x, (low, high) in zip(members, found, strict=True):
+    # Where nothing is known of a floor, the typical spread is one.
+    floor2 = floor**2 or 1.3**2 * np.mean(spread[kept] ** 2)
+    for x, q, (low, high) in zip(members, outside, found, strict=True):
         ends, weights = [], []
         for i in kept:
             mine = x[left_out[i]]
-            ratio = 1.0
+            ratio = (q / inside[i]) ** 1.5
             if scaled:
-                ratio = np.sqrt((np.var(mine, ddof=1) + typical) / (spread[i] ** 2 + typical))
+                variances = 1.3**2 * np.array([np.var(mine, ddof=1), spread[i] ** 2]) + floor2
+                ratio *= np.sqrt(variances[0] / variances[1])
             reach = abs(errors[i]) * ratio
             ends.append((mine.mean() - reach, mine.mean() + reach))
             weights.append(1 / ((n_kept + 1) * np.sum(groups[kept] == groups[i])))
@@ -264,7 +270,9 @@ def test_coverage_of_exchangeable_groups(n_groups, size, share):
             members[:, column] = X @ fitted
         left_out = (counts == 0).T[groups[train]]
         mean, spread = mean_and_spread(members[train], left_out)
-        intervals = OutOfBagIntervals.fit(left_out, mean - y[train], spread, groups[train])
+        told = mean - y[train], spread, groups[train]
+        calibration = fit_calibration(told[0], spread, np.ones(train.sum()), groups[train])
+        intervals = OutOfBagIntervals.fit(left_out, *told, calibration)
         low, high = intervals.predict(members[~train], share).T
         hits.append(np.mean((low <= y[~train]) & (y[~train] <= high)))
     check_coverage(np.array(hits), share, n_groups)

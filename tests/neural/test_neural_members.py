@@ -68,6 +68,24 @@ def test_errors_on_groups_held_out_are_as_large_as_predicted(fitted, data, name)
 
 
 @networks
+def test_intervals_are_conformal(fitted, data, name):
+    """As wide as the errors of the two groups held out, relative to standard deviations."""
+    X, y, _, groups = data
+    network, unseen = fitted[name], held_out(fitted[name], X, groups)
+    values = energy_model(network).values(X)
+    scale = np.std(values[:, 1:], axis=1, ddof=1)
+    scale = np.hypot(scale, rms(scale[unseen]))  # two groups tell of no floor
+    score = np.abs(values[unseen, 0] - y[unseen]) / scale[unseen]
+    assert len(unseen) == 2 * len(np.unique(groups[unseen])) == 4
+    for coverage, number in ((0.51, 3), (0.66, 3), (0.9, None)):
+        reach = np.inf if number is None else np.sort(score)[number] * scale
+        expected = values[:, :1] + np.outer(reach, [-1, 1]) if number else [[-np.inf, np.inf]] * 12
+        np.testing.assert_allclose(network.predict_interval(X, coverage), expected, rtol=1e-9)
+    with pytest.raises(ValueError, match="coverage must be a number"):
+        network.predict_interval(X, 1.0)
+
+
+@networks
 def test_members_are_the_network_with_another_last_layer(fitted, data, name):
     network, X = copy.deepcopy(fitted[name]), data[0][:3]
     if name == "pooled":  # so that nodes count in part

@@ -20,6 +20,7 @@ from skwavelet import (
     prune,
     rank_structures,
 )
+from skwavelet.linear.intervals import OutOfBagIntervals
 from skwavelet.potentials import regressor
 from skwavelet.potentials.contract import spread_cotangents
 from skwavelet.potentials.energy_model import energy_model
@@ -160,8 +161,19 @@ def test_intervals_of_potentials(copper):
     model.fit(copper.structures, copper.energies, forces=copper.forces)
     X = copper.structures[:4]
     intervals = model.predict_interval(X, coverage=0.8)
+    # As those of the linear model, but for what standard deviations know of the surroundings.
     features = model.features_.transform(X)
-    np.testing.assert_array_equal(intervals, model.regressor_.predict_interval(features, 0.8))
+    members = energy_model(model).values(X)[:, 1:]
+    plain = model._errors.intervals(model.regressor_.calibration_).predict(members, 0.8)
+    expected = model.regressor_.predict_interval(features, 0.8)
+    np.testing.assert_allclose(plain, expected, rtol=1e-9)
+    errors, spread, _, groups, left_out = model.regressor_._told
+    calibration, surroundings = model._calibrations.energy, model._surroundings
+    assert calibration.power > 0
+    remoteness = surroundings.remoteness(copper.structures)
+    found = OutOfBagIntervals.fit(left_out, errors, spread, groups, calibration, remoteness)
+    expected = found.predict(members, 0.8, surroundings.remoteness(X))
+    np.testing.assert_allclose(intervals, expected, rtol=1e-9)
     for kept in (prune(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_allclose(kept.predict_interval(X, coverage=0.8), intervals, rtol=1e-9)
         np.testing.assert_allclose(

@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge
 
 from skwavelet import BaggedOLSEnsemble, EnergyForceRegressor, PointScattering, RidgePath
 from skwavelet.potentials.active_learning import updatable
+from skwavelet.potentials.energy_model import energy_model
 
 FEATURES = PointScattering((1, 2), 1, n_scales=2, reach=3.9, powers=(1, 2), dtype="float64")
 RIDGE = RidgePath([1e-5, 1e-3, 1e-1], updatable=True)
@@ -107,6 +108,11 @@ def test_updates_renew_calibrations(copper, features, regressor):
         assert np.median(other / one) > 2
     low, high = model.predict_interval(X).T
     assert (high - low > 0.1).all()
+    # Members are compared with the errors of the groups that each has left out.
+    members = energy_model(model).values(X)[:, 1:]
+    plain = model._errors.intervals(model.regressor_.calibration_).predict(members, 0.9)
+    expected = model.regressor_.predict_interval(model.features_.transform(X))
+    np.testing.assert_allclose(plain, expected, rtol=1e-6)
 
 
 def test_copies_learn_by_themselves(copper, features):

@@ -1,4 +1,4 @@
-"""Forces and stresses as fitted potentials predict them, of linear models and networks alike."""
+"""Forces, stresses and intervals as fitted potentials predict them, linear models or networks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,54 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
+from skwavelet.linear.intervals import OutOfBagIntervals, check_coverage
 from skwavelet.potentials.contract import EnergyModel
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.label_checks import check_stress_is_defined
 from skwavelet.structures.checks import as_atoms, check_structures
 
 
-class DerivativePredictionMixin:
-    """Derivatives of the energy that a fitted estimator predicts, and their standard deviations."""
+class SharedPredictionMixin:
+    """Intervals and derivatives of the energy that a fitted estimator predicts."""
+
+    _intervals: OutOfBagIntervals | None
+
+    def predict_interval(self, X: Sequence[Atoms], coverage: float = 0.9) -> np.ndarray:
+        """Predict intervals that hold the energy per atom with a given probability.
+
+        Parameters
+        ----------
+        X : sequence of ase.Atoms
+        coverage : float, default=0.9
+            Share of the energies that intervals are to hold, between 0.5 and 1.
+
+        Returns
+        -------
+        ndarray of shape (n_structures, 2)
+            Lower and upper ends, eV/atom, infinite where there are fewer than
+            coverage / (1 - coverage) groups that members have not seen.
+
+        Raises
+        ------
+        ValueError
+            If ``coverage`` is not between 0.5 and 1.
+        TypeError
+            If the model has no members.
+
+        Notes
+        -----
+        As `BaggedOLSEnsemble.predict_interval`: errors on groups that members have not seen are
+        relative to standard deviations, so that intervals are wider where these are larger, such
+        as for unusual surroundings. The promise is the same for structures of new groups like
+        those of the training set.
+        """
+        self._check_ensemble()
+        coverage, X = check_coverage(coverage), as_atoms(X)
+        model = energy_model(self)
+        members = model.values(X)[:, 1:]
+        if self._intervals is None:  # no group was left out
+            return np.tile([-np.inf, np.inf], (len(members), 1))
+        return self._intervals.predict(members, coverage, model.remoteness(X))
 
     def predict_forces(
         self, X: Sequence[Atoms], return_std: bool = False
