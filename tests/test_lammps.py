@@ -92,7 +92,10 @@ def models():
     # Too few to tell how errors grow with the remoteness.
     ensemble = fitted["ensemble"]
     energy = replace(ensemble._calibrations.energy, power=1.5)
-    ensemble._calibrations = ensemble._calibrations._replace(energy=energy)
+    # ... or that they differ between elements.
+    forces = ensemble._calibrations.forces
+    forces = replace(forces, of_elements={79: replace(forces.common, factor=3.0, share=0.1)})
+    ensemble._calibrations = ensemble._calibrations._replace(energy=energy, forces=forces)
     assert abs(ensemble._surroundings.remoteness(data.structures[:1])[0] - 1) > 0.01
     sparse = copy.deepcopy(fitted["point"])
     sparse.regressor_.coef_[np.random.default_rng(0).random(len(sparse.regressor_.coef_)) < 0.8] = 0

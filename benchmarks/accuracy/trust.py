@@ -15,9 +15,11 @@ rms(error / expected) that with the extrapolation score (``EnergyForceRegressor.
 then the share of energies within ``predict_interval(coverage=0.9)``.
 
 forces: `EnergyForceRegressor` of energies, forces along four directions and every third stress of
-``--train`` structures: rms(error / std) of energies, components of forces and stresses. Then, for
-the atoms with the largest 5 % of the errors of forces, the area under the curve (1 is perfect, 0.5
-chance) with which `AtomExtrapolationScore`, and the standard deviation of the force, find them.
+``--train`` structures: rms(error / std) of energies, components of forces and stresses. Errors of
+energies along a path are alike, so that each path counts once. Folds are those with diffusion paths
+first. Then, for the atoms with the largest 5 % of the errors of forces, the area under the curve (1
+is perfect, 0.5 chance) with which `AtomExtrapolationScore`, and the standard deviation of the
+force, find them.
 
 default: the same of ``EnergyForceRegressor()``, of every force, whose members are models of half of
 the groups of its training set; ``--train-default`` structures of each fold, and of each set every
@@ -54,6 +56,9 @@ from common.table import Table
 from common.timing import machine
 from data import LARGE, N_FOLDS, independent, load, path_folds
 from features import FeatureCache
+
+# Folds for forces: those with diffusion paths first, each of them images of one relaxation path.
+FOLDS = (0, 3, 1, 2, 4)
 
 SETS = {
     "out of bag": ("out of bag",),
@@ -101,7 +106,7 @@ def energies_of_fold(fold, store, bags):
     model = BaggedOLSEnsemble(bags, random_state=fold)
     model.fit(X, y, groups=parts["paths"].parents[train])
     used = np.flatnonzero(np.any([member.coef_ for member in model.estimators_], axis=0))
-    score = ExtrapolationScore().fit(X[:, used])
+    score = ExtrapolationScore().fit(X[:, used], groups=parts["paths"].parents[train])
     seen = np.isfinite(model.oob_prediction_)
     spread = model.oob_spread_[seen]
     std = model.calibration_(spread)
@@ -200,6 +205,9 @@ def forces_of_fold(part, fold, store, args, sizes):
             low, high = model.predict_interval(Z, coverage=0.9).T
             inside = ((low <= part.energies[many]) & (part.energies[many] <= high)).astype(float)
         results[name]["inside"] = inside
+        # Structures that stem from one path are of one kind; others are their own.
+        parents = [p or f"{name} {i}" for p, i in zip(part.parents[many], many, strict=True)]
+        results[name]["parent"] = np.array([f"{fold} {parent}" for parent in parents])
         results[name]["forces"] = np.concatenate([np.ravel(w) for w in wrong])
         results[name]["forces_std"] = np.concatenate([np.ravel(s) for s in forces_std])
         results[name]["of_atom"] = np.concatenate([np.linalg.norm(w, axis=1) for w in wrong])
@@ -215,9 +223,14 @@ def of_forces(found, scale):
     """Return the cells of a set."""
     cells = []
     for key in ("energy", "forces", "stress"):
-        cells += [scale * rms(found[key]), rms(found[key] / found[f"{key}_std"])]
+        ratios = found[key] / found[f"{key}_std"]
         if key == "energy":
+            _, parent, count = np.unique(found["parent"], return_inverse=True, return_counts=True)
+            once = np.sqrt(np.bincount(parent, ratios**2) / count)
+            cells += [len(count), scale * rms(found[key]), rms(once)]
             cells.append(100 * found["inside"].mean())
+        else:
+            cells += [scale * rms(found[key]), rms(ratios)]
     return cells
 
 
@@ -276,12 +289,13 @@ def main():
         sizes = args.train_default, args.most_default
         if part == "forces":
             sizes = args.train, args.most
-        folds = [forces_of_fold(part, f, store, args, sizes) for f in range(args.folds_forces)]
+        of_folds = FOLDS[: args.folds_forces]
+        folds = [forces_of_fold(part, fold, store, args, sizes) for fold in of_folds]
         print(
             f"\nenergies, forces and stresses: {sizes[0]} structures, {of[part]}, "
             f"{args.folds_forces} folds; rmse and rms(error / std)\n"
         )
-        columns = ["energy, meV/atom", "/ std", "within 90 % intervals, %"]
+        columns = ["paths", "energy, meV/atom", "/ std", "within 90 % intervals, %"]
         columns += ["forces, meV/Å", "/ std", "stress, meV/Å³", "/ std"]
         summary(folds, columns, of_forces, 1e3)
         print("\nthe 5 % of atoms with the largest errors of forces\n")

@@ -228,7 +228,7 @@ class _Coupling:
         if spread is not None:
             if self.ghosts is not None:
                 self.ghosts.send_back(deviations[n_owned:], deviations[:n_owned])
-            spread.write(totals[8:], deviations[:n_owned])
+            spread.write(totals[8:], deviations[:n_owned], forces, atoms.numbers[:n_owned])
         self.lmp.fix_external_set_energy_global(FIX, totals[0])
         self.lmp.fix_external_set_virial_global(FIX, totals[1:7])
         if self.per_atom and n_owned:

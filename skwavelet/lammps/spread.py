@@ -58,7 +58,9 @@ class Spread:
         energies, deviations = self.of_atoms.partial(atoms, n_owned)
         return np.append(energies, self.model.log_remoteness(atoms, n_owned)), deviations
 
-    def write(self, sums: np.ndarray, deviations: np.ndarray) -> None:
+    def write(
+        self, sums: np.ndarray, deviations: np.ndarray, forces: np.ndarray, numbers: np.ndarray
+    ) -> None:
         """Hand over the standard deviations, of the whole energies and of forces on own atoms."""
         n_atoms = self.lmp.get_natoms()
         means = sums / n_atoms
@@ -68,4 +70,4 @@ class Spread:
         self.lmp.fix_external_set_vector(FIX, 1, float(n_atoms * energy_std[0]))
         if len(deviations):
             stored = self.lmp.numpy.extract_atom(FORCES_STD, nelem=len(deviations), dim=3)
-            stored[:] = self.model.forces_std(deviations.transpose(1, 0, 2))
+            stored[:] = self.model.forces_std(deviations.transpose(1, 0, 2), forces, numbers)

@@ -9,17 +9,20 @@ from scipy.optimize import brentq, minimize_scalar
 
 # A floor must raise the likelihood of the errors by so much (nats, each group counted once).
 _EVIDENCE = 2.0
-# Powers of the remoteness to choose from.
-_POWERS = (0.5, 1.0, 1.5, 2.0)
+# ... or, where groups have many errors of different sizes, by so many standard errors over groups.
+_AGREEMENT = 3.0
+# Powers of the remoteness to choose from, and shares of the size relative to the factor.
+_POWERS, _SHARES = (0.5, 1.0, 1.5, 2.0), (0.0125, 0.025, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
 class SpreadCalibration:
-    """From the spread s of an ensemble to standard deviations sqrt(floor² + (factor s)²) q^power.
+    """From the spread s of an ensemble to standard deviations.
 
-    The models of an ensemble share their training set and their features. What is wrong with all
-    of them alike does not show in their spread: the floor stands for it, and for its growth
-    outside of the training set the remoteness q, where it is known.
+    These are sqrt(floor² + (factor s)² + (share p)²) q^power. The models of an ensemble share their
+    training set and their features. What is wrong with all of them alike does not show in their
+    spread: the floor stands for it, a share of the size p of what is predicted, such as a force,
+    and for its growth outside of the training set the remoteness q, where these are known.
 
     Attributes
     ----------
@@ -29,15 +32,24 @@ class SpreadCalibration:
         What the spread is multiplied by where models disagree a lot.
     power : float
         How fast errors grow with the remoteness, which is about 1 in the training set.
+    share : float
+        Standard deviation of the error that is common to all models, relative to the size.
     """
 
     floor: float = 0.0
     factor: float = 1.0
     power: float = 0.0
+    share: float = 0.0
 
-    def __call__(self, spread: np.ndarray, remoteness: np.ndarray | float = 1.0) -> np.ndarray:
-        """Return standard deviations, of the shape and in the units of ``spread``."""
+    def __call__(
+        self,
+        spread: np.ndarray,
+        remoteness: np.ndarray | float = 1.0,
+        size: np.ndarray | float = 0.0,
+    ) -> np.ndarray:
+        """Return standard deviations, of the shape and in the units of ``spread`` and ``size``."""
         inside = np.hypot(self.floor, self.factor * np.asarray(spread))
+        inside = np.hypot(inside, self.share * np.asarray(size))
         return inside * np.asarray(remoteness) ** self.power
 
     def scaled(self, unit: float) -> SpreadCalibration:
@@ -51,6 +63,7 @@ def fit_calibration(
     weight: np.ndarray,
     groups: np.ndarray,
     remoteness: np.ndarray | None = None,
+    size: np.ndarray | None = None,
 ) -> SpreadCalibration:
     """Return the sharpest calibration for which errors are as large as predicted.
 
@@ -58,8 +71,8 @@ def fit_calibration(
     mean log(std), which is the most likely one for Gaussian errors. The factor is at least 1, or
     the root mean square of error / spread if that is less, so that standard deviations grow
     outside of the training set. Where the groups are too few to tell a floor, it is 0, and
-    the factor is that root mean square. The power of the remoteness is found likewise, and is 0
-    where the groups do not tell that errors grow with it.
+    the factor is that root mean square. The power of the remoteness and the share of the size are
+    found likewise, and are 0 where the groups do not tell that errors grow with them.
 
     Parameters
     ----------
@@ -72,34 +85,71 @@ def fit_calibration(
         Errors of one group may be alike.
     remoteness : ndarray of shape (n_samples,), optional
         Positive numbers.
+    size : ndarray of shape (n_samples,), optional
+        Of what is predicted.
 
     Returns
     -------
     SpreadCalibration
     """
-    best = _without_remoteness(errors, spread, weight, groups)
+    best = _of_spread(errors, spread, weight, groups)
     told = (weight > 0) & np.isfinite(errors) & ((errors != 0) | (spread > 0))
-    if remoteness is None or not (told & (errors != 0)).any():
+    if not (told & (errors != 0)).any():
         return best
-    count = len(np.unique(groups[told])) * weight / weight[told].sum()
+    if remoteness is not None:
+        count = len(np.unique(groups[told])) * weight / weight[told].sum()
 
-    def unlikeliness(one: SpreadCalibration) -> float:
-        return float(count[told] @ np.log(one(spread[told], remoteness[told])))
+        def unlikeliness(one: SpreadCalibration) -> float:
+            return float(count[told] @ np.log(one(spread[told], remoteness[told])))
 
-    least = unlikeliness(best) - _EVIDENCE
-    for power in _POWERS:
-        unit = remoteness**power
-        inside = _without_remoteness(errors / unit, spread, weight, groups)
-        one = replace(inside, power=power)
-        if unlikeliness(one) < least:
-            best, least = one, unlikeliness(one)
+        least = unlikeliness(best) - _EVIDENCE
+        for power in _POWERS:
+            unit = remoteness**power
+            one = replace(_of_spread(errors / unit, spread, weight, groups), power=power)
+            if unlikeliness(one) < least:
+                best, least = one, unlikeliness(one)
+    if size is not None:
+        unit = (np.ones(len(errors)) if remoteness is None else remoteness) ** best.power
+        told &= spread > 0
+
+        def std_of(one: SpreadCalibration) -> np.ndarray:
+            return unit[told] * one(spread[told], size=size[told])
+
+        def with_share(ratio: float) -> SpreadCalibration:
+            one = _of_spread(errors / unit, np.hypot(spread, ratio * size), weight, groups)
+            return replace(one, share=ratio * one.factor)
+
+        one = min(map(with_share, _SHARES), key=lambda one: weight[told] @ np.log(std_of(one)))
+        stds = std_of(replace(best, power=0.0)), std_of(one)
+        if is_better(errors[told], *stds, weight[told], groups[told]):
+            best = replace(one, power=best.power)
     return best
 
 
-def _without_remoteness(
+def is_better(
+    errors: np.ndarray,
+    std: np.ndarray,
+    other_std: np.ndarray,
+    weight: np.ndarray,
+    groups: np.ndarray,
+    n_parameters: int = 1,
+) -> bool:
+    """Return whether errors tell that standard deviations of more parameters are better.
+
+    The gain in likelihood must be large even if all errors of a group are one, or the gains of the
+    groups must add up to three standard errors, which less than ten groups cannot reach.
+    """
+    gain = np.log(std / other_std) + ((errors / std) ** 2 - (errors / other_std) ** 2) / 2
+    of_groups = np.bincount(np.unique(groups, return_inverse=True)[1].ravel(), weight * gain)
+    total = float(of_groups.sum())
+    once = total * len(of_groups) / weight.sum()
+    return once > n_parameters * _EVIDENCE or total > _AGREEMENT * float(np.linalg.norm(of_groups))
+
+
+def _of_spread(
     errors: np.ndarray, spread: np.ndarray, weight: np.ndarray, groups: np.ndarray
 ) -> SpreadCalibration:
-    """Return the sharpest calibration whose power is 0."""
+    """Return the sharpest calibration that knows the spread alone."""
     told = (weight > 0) & np.isfinite(errors) & ((errors != 0) | (spread > 0))
     if not told.any():
         return SpreadCalibration()

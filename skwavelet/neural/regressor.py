@@ -36,8 +36,8 @@ from skwavelet.neural.last_layers import fit_last_layers
 from skwavelet.neural.predictions import NetworkPredictionMixin
 from skwavelet.neural.training import Labelled, Settings, Trainer
 from skwavelet.potentials.energy_model import energy_model
+from skwavelet.potentials.errors_out_of_bag import calibrated_on
 from skwavelet.potentials.label_checks import check_forces, check_stress
-from skwavelet.potentials.uncertainty import calibrated_on
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 from skwavelet.structures.folds import RelaxationPathGroupKFold
 

@@ -12,6 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from skwavelet.linear.calibration import SpreadCalibration, unbiased_std
 from skwavelet.potentials.atom_energies import AtomEnergies, AtomSpread
+from skwavelet.potentials.element_calibrations import ElementCalibrations
 from skwavelet.structures.checks import as_atoms
 
 
@@ -42,12 +43,13 @@ class Calibrations(NamedTuple):
     """From spreads to standard deviations: energies (eV/atom), forces (eV/Å), stresses (eV/Å³)."""
 
     energy: SpreadCalibration = SpreadCalibration()
-    forces: SpreadCalibration = SpreadCalibration()
+    forces: ElementCalibrations = ElementCalibrations(SpreadCalibration())
     stress: SpreadCalibration = SpreadCalibration()
 
     def scaled(self, unit: float) -> Calibrations:
         """Return those of energies that are multiplied by ``unit``."""
-        return Calibrations(*(calibration.scaled(unit) for calibration in self))
+        energy, forces, stress = self
+        return Calibrations(energy.scaled(unit), forces.scaled(unit), stress.scaled(unit))
 
 
 UNCALIBRATED: Calibrations = Calibrations()
@@ -62,7 +64,7 @@ def calibrations_of(regressor: Any) -> Calibrations:
     if not hasattr(regressor, "calibration_"):
         return UNCALIBRATED
     ratio = SpreadCalibration(factor=regressor._overall_ratio)
-    return Calibrations(regressor.calibration_, ratio, ratio)
+    return Calibrations(regressor.calibration_, ElementCalibrations(ratio), ratio)
 
 
 class EnergyModel(ABC):
@@ -158,20 +160,28 @@ class EnergyModel(ABC):
             "BaggedOLSEnsemble(), or a network with n_members."
         )
 
-    def forces_std(self, deviations: np.ndarray) -> np.ndarray:
+    def forces_std(
+        self, deviations: np.ndarray, forces: np.ndarray, numbers: np.ndarray
+    ) -> np.ndarray:
         """Return calibrated standard deviations of forces, the same in all directions.
 
         Parameters
         ----------
         deviations : ndarray of shape (r, N, 3)
             Of forces, by the mixtures that `spread_cotangents` compares with the prediction.
+        forces : ndarray of shape (N, 3)
+            The prediction.
+        numbers : ndarray of shape (N,)
+            Atomic numbers.
 
         Returns
         -------
         ndarray of shape (N, 3)
             eV/Å.
         """
-        return self.calibrations.forces(over_directions(self._spread(deviations)))
+        return self.calibrations.forces(
+            over_directions(self._spread(deviations)), over_directions(forces), numbers
+        )
 
     def _spread(self, deviations: np.ndarray) -> np.ndarray:
         """Return unbiased standard deviations (...) over members of deviations (r, ...)."""
@@ -234,14 +244,14 @@ class EnergyModel(ABC):
             forces = -gradients[0]
             forces_std = np.zeros_like(forces)
             if with_spread:
-                forces_std = self.forces_std(np.array(gradients[1:]))
+                forces_std = self.forces_std(np.array(gradients[1:]), forces, atoms.numbers)
             results.append(Derivatives(values[0], forces, stress, forces_std, stress_std))
         return results
 
 
-def over_directions(spread: np.ndarray) -> np.ndarray:
-    """Return spreads (N, 3) of forces with the root mean square over directions in all of them."""
-    return np.repeat(np.sqrt(np.square(spread).mean(axis=1, keepdims=True)), 3, axis=1)
+def over_directions(values: np.ndarray) -> np.ndarray:
+    """Return components (N, 3) with the root mean square over directions in all of them."""
+    return np.repeat(np.sqrt(np.square(values).mean(axis=1, keepdims=True)), 3, axis=1)
 
 
 def spread_cotangents(

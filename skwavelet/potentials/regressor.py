@@ -28,6 +28,7 @@ from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.linear import RidgePath
 from skwavelet.potentials.contract import EnergyModel
 from skwavelet.potentials.energy_model import LinearEnergyModel, energy_model, split_model
+from skwavelet.potentials.errors_out_of_bag import ErrorRecord
 from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import check_representations, feature_chain
@@ -35,7 +36,7 @@ from skwavelet.potentials.linear_models import used_features
 from skwavelet.potentials.predictions import PredictionMixin
 from skwavelet.potentials.rows import FORCE, STRESS, build_rows, fit_rows
 from skwavelet.potentials.surroundings import Surroundings
-from skwavelet.potentials.uncertainty import ErrorRecord, main_deviations
+from skwavelet.potentials.uncertainty import main_deviations
 from skwavelet.potentials.updating import UpdateMixin
 from skwavelet.representations.atomwise import AtomPolynomial
 from skwavelet.representations.invariants import PointInvariants

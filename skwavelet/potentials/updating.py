@@ -13,11 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 from skwavelet._utils.validation import check_groups, check_row_vector, check_sample_weight
 from skwavelet.linear.intervals import OutOfBagIntervals
 from skwavelet.potentials.contract import Calibrations
+from skwavelet.potentials.errors_out_of_bag import ErrorRecord
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import feature_chain
 from skwavelet.potentials.rows import ENERGY, build_rows
 from skwavelet.potentials.surroundings import Surroundings
-from skwavelet.potentials.uncertainty import ErrorRecord
 from skwavelet.structures.checks import as_atoms, check_structures
 
 

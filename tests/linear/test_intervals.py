@@ -109,6 +109,31 @@ def test_the_growth_of_errors_with_the_remoteness_is_found(power):
     assert not fit_calibration(errors, spread, weight, groups % 2, remoteness).power
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4])
+def test_the_share_of_errors_in_what_is_predicted_is_found(share):
+    rng = np.random.default_rng(4)
+    truth = SpreadCalibration(0.1, 2.0, 0.0, share)
+    spread, size = rng.lognormal([[-1], [1]], 0.8, size=(2, 20000))
+    errors = truth(spread, size=size) * rng.normal(size=20000)
+    weight, groups = rng.uniform(0.5, 2, size=20000), np.arange(20000) // 200
+    found = fit_calibration(errors, spread, weight, groups, size=size)
+    assert found.share == pytest.approx(share, rel=0.1)
+    assert found.factor == pytest.approx(2, rel=0.1)
+    z2 = (errors / found(spread, size=size)) ** 2
+    assert np.average(z2, weights=weight) == pytest.approx(1)
+    large = size > np.quantile(size, 0.9)
+    assert np.average(z2[large], weights=weight[large]) == pytest.approx(1, abs=0.15)
+    # Two groups tell nothing about it, even where both say the same.
+    assert not fit_calibration(errors, spread, weight, groups % 2, size=size).share
+    # With the remoteness, both are found.
+    remoteness = rng.lognormal(sigma=0.5, size=20000)
+    both = fit_calibration(errors * remoteness, spread, weight, groups, remoteness, size)
+    assert both.power == 1
+    assert both.share == pytest.approx(share, rel=0.1)
+    z2 = (errors * remoteness / both(spread, remoteness, size)) ** 2
+    assert np.average(z2, weights=weight) == pytest.approx(1)
+
+
 def test_few_groups_tell_a_factor_only():
     rng = np.random.default_rng(0)
     spread = rng.lognormal(size=400)
@@ -164,6 +189,12 @@ def test_calibration_follows_units():
     one = fit_calibration(errors, spread, np.ones(300), np.arange(300))
     other = fit_calibration(1e-3 * errors, 1e-3 * spread, np.ones(300), np.arange(300))
     assert (other.floor, other.factor) == pytest.approx((1e-3 * one.floor, one.factor), rel=1e-3)
+    share = fit_calibration(errors, spread, np.ones(300), np.arange(300), size=np.abs(errors))
+    other = fit_calibration(
+        1e-3 * errors, 1e-3 * spread, np.ones(300), np.arange(300), size=1e-3 * np.abs(errors)
+    )
+    assert share.share == pytest.approx(other.share, rel=1e-3)
+    assert share.share > 0
     scaled = one.scaled(-1e-3)
     np.testing.assert_allclose(scaled(1e-3 * spread), 1e-3 * one(spread))
 

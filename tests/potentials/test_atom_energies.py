@@ -170,7 +170,7 @@ def test_the_spread_of_parts_adds_up_to_that_of_the_calculator(data, kind):
     assert np.abs(energies / n_atoms - values[0, 1:]).max() > 1e-6
     calculator = ScatteringCalculator(regressor)
     np.testing.assert_allclose(
-        model.forces_std(gradients.transpose(1, 0, 2)),
+        model.forces_std(gradients.transpose(1, 0, 2), calculator.get_forces(atoms), atoms.numbers),
         calculator.get_property("forces_std", atoms),
         rtol=1e-8,
     )

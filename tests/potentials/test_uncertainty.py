@@ -15,14 +15,17 @@ from sklearn.preprocessing import StandardScaler
 from skwavelet import (
     BaggedOLSEnsemble,
     EnergyForceRegressor,
+    PointScattering,
     ScatteringCalculator,
     calibrate_spread,
     prune,
     rank_structures,
 )
+from skwavelet.linear.calibration import SpreadCalibration
 from skwavelet.linear.intervals import OutOfBagIntervals
 from skwavelet.potentials import regressor
-from skwavelet.potentials.contract import spread_cotangents
+from skwavelet.potentials.contract import Calibrations, spread_cotangents
+from skwavelet.potentials.element_calibrations import ElementCalibrations
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.uncertainty import main_deviations
 
@@ -73,17 +76,30 @@ def test_energies_forces_and_stresses_are_calibrated(copper, monkeypatch, n_dire
     model.fit(copper.structures, copper.energies, groups=groups, sample_weight=weight, **labels)
     (rows,) = kept
     errors = model.regressor_.oob_prediction_ - rows.targets
-    for kind, calibration, size in zip(range(3), model._calibrations, (1, 12, 6), strict=True):
+    for kind, size in enumerate((1, 12, 6)):
         own = rows.kind == kind
         # Each row stands for the components that were not drawn, and is as much longer.
         length = np.sqrt(size / 3) if kind and n_directions == 3 else 1
         spread = model.regressor_.oob_spread_[own] / length
-        if size == 12 and n_directions == "all":  # the same in all directions
-            of_atoms = np.sqrt(np.mean(np.reshape(spread, (-1, 3)) ** 2, axis=1))
-            spread = np.repeat(of_atoms, 3)
         remoteness = model._surroundings.remoteness(copper.structures)[rows.structure[own]]
-        assert size == 1 or calibration.power == 0
-        z2 = (errors[own] / length / calibration(spread, remoteness)) ** 2
+        std = model._calibrations[kind]
+        if size == 12:  # the same in all directions, or drawn directions of all atoms
+            predicted = np.reshape(model.regressor_.oob_prediction_[own] / length, (-1, 3))
+            forces = np.sqrt(np.mean(predicted**2, axis=1))
+            if n_directions == "all":
+                of_atoms = np.sqrt(np.mean(np.reshape(spread, (-1, 3)) ** 2, axis=1))
+                spread = np.repeat(of_atoms, 3)
+            np.testing.assert_allclose(
+                model._errors.size[model._errors.kind == 1],
+                np.repeat(forces, 3)[np.isfinite(spread)],
+            )
+            std = std(spread, np.repeat(forces, 3), np.full(len(spread), 29))
+        elif size == 6:
+            assert std.power == 0
+            std = std(spread)
+        else:
+            std = std(spread, remoteness)
+        z2 = (errors[own] / length / std) ** 2
         seen = np.isfinite(z2)
         assert seen.mean() > 0.9
         assert np.average(z2[seen], weights=weight[rows.structure[own]][seen]) == pytest.approx(1)
@@ -121,6 +137,62 @@ def test_errors_of_energies_grow_with_the_remoteness(copper):
         spread = np.std(values[:, 1:], axis=1, ddof=1)
         _, std = one.predict(strained, return_std=True)
         np.testing.assert_allclose(std, found(spread, outside), rtol=1e-6)
+
+
+def test_elements_have_calibrations_where_their_errors_differ():
+    rng = np.random.default_rng(0)
+    numbers, groups = rng.choice([0, 3, 14], size=12000), np.arange(12000) // 200
+    truth = {0: SpreadCalibration(0, 2), 3: SpreadCalibration(0, 1.2), 14: SpreadCalibration(0, 3)}
+    spread, size = rng.lognormal(size=(2, 12000))
+    factors = np.select([numbers == one for one in truth], [c.factor for c in truth.values()])
+    noise = rng.normal(size=12000)
+    told = spread, np.ones(12000), groups, size, numbers
+    found = ElementCalibrations.fit(factors * spread * noise, *told)
+    assert set(found.of_elements) == {3, 14}
+    std = found(spread, size, numbers)
+    for number in (3, 14):
+        own = numbers == number
+        assert found.of_elements[number].factor == pytest.approx(truth[number].factor, rel=0.05)
+        z = (factors * spread * noise / std)[own]
+        assert np.mean(z**2) == pytest.approx(1, rel=1e-9)
+    np.testing.assert_array_equal(std[numbers == 0], found.common(spread[numbers == 0]))
+    scaled = found.scaled(-2)
+    np.testing.assert_allclose(scaled(2 * spread, 2 * size, numbers), 2 * std)
+    # The same errors of all elements, or too few groups to tell: one calibration.
+    assert not ElementCalibrations.fit(2 * spread * noise, *told).of_elements
+    few = spread, np.ones(12000), groups % 2, size, numbers
+    assert not ElementCalibrations.fit(factors * spread * noise, *few).of_elements
+
+
+def test_atoms_know_their_elements_and_forces(copper):
+    """Errors out of bag that differ between elements and grow with forces, are told as such."""
+    alloys = copper_crystals(24, symbols=("Cu", "Au"), rattle=0.1)
+    ensemble = BaggedOLSEnsemble(12, max_features=10, random_state=0)
+    model = EnergyForceRegressor(PointScattering((1, 2), 1), ensemble, n_directions="all")
+    model.fit(alloys.structures, alloys.energies, forces=alloys.forces)
+    told = model._errors
+    forces, numbers = told.kind == 1, np.concatenate([a.numbers for a in alloys.structures])
+    np.testing.assert_array_equal(told.numbers[forces], np.repeat(numbers, 3))
+    assert not told.numbers[~forces].any()
+    noise, *wide = np.random.default_rng(0).normal(size=(3, len(told.errors)))
+    spread, size = np.exp(wide) * [[0.1], [1.0]]
+    errors = np.where(told.numbers == 79, 5.0, 1.0) * np.hypot(spread, 0.2 * size) * noise
+    told = replace(told, errors=errors, spread=spread, size=size)
+    model._calibrations = told.calibrations(model.regressor_)
+    calibration = model._calibrations.forces
+    assert calibration.of_elements[79].share > 2 * calibration.of_elements[29].share > 0
+    for one in (model, pickle.loads(pickle.dumps(model)), prune(model)):
+        X = alloys.structures[:3]
+        pulls, stds = one.predict_forces(X, return_std=True)
+        plain = replace(energy_model(one), calibrations=Calibrations())
+        for atoms, pull, std, raw in zip(
+            X, pulls, stds, plain.forces_and_stress(X, with_spread=True), strict=True
+        ):
+            size = np.sqrt(np.mean(pull**2, axis=1, keepdims=True))
+            for number, own in calibration.of_elements.items():
+                rows = atoms.numbers == number
+                expected = own(raw.forces_std[rows], size=size[rows])
+                np.testing.assert_allclose(std[rows], expected, rtol=1e-9)
 
 
 def test_forces_are_as_wrong_as_predicted(copper):
