@@ -24,7 +24,11 @@ are of dynamics of cells of at least 10 Å: --duration picoseconds of it.
 Penalties are those of least error in five folds of the training structures, whose energies and
 forces count as in the fit.
 
-Cost: 15 min; --quick 30 s. Needs phonopy; pypolymlp is left out where it is not installed.
+The networks are trained for ``--minutes`` of CPU time each, and what was interrupted goes on where
+it was: ``--elements Si --only network`` makes their rows alone.
+
+Cost: 15 min, and ``--minutes`` for each network and element; --quick 30 s. Needs phonopy; pypolymlp
+and the networks are left out where pypolymlp or torch is not installed.
 """
 
 import sys
@@ -138,6 +142,12 @@ def kernel(n_landmarks):
     return ridge(AtomKernel(squares, n_landmarks, random_state=0))
 
 
+def network():
+    from skwavelet.neural import AngularNetwork
+
+    return AngularNetwork(random_state=0)
+
+
 # Unfitted estimators by name: one more line is one more model. What is fitted with ``fit(X, y,
 # forces=, stress=)`` and taken by `ScatteringCalculator`, or has an ASE ``calculator_``, will do.
 MODELS = {
@@ -151,17 +161,28 @@ MODELS = {
     "defaults": lambda: EnergyForceRegressor(random_state=0),
     "defaults, stresses": lambda: EnergyForceRegressor(random_state=0),
     "pypolymlp": Polymlp,
+    "network": network,
+    "network, stresses": network,
 }
 QUICK = ["points, smoothing 0.01", "points, smoothing 0.1"]
 
 
-def fitted(name, train, stress, n_directions):
+def fitted(name, train, stress, options):
     """Return calculator, number of parameters, and CPU seconds of the training of a model."""
     X, energies, forces = train
     model = MODELS[name]()
-    if getattr(model, "features", None) is not None:  # the defaults choose for themselves
-        model.set_params(n_directions=n_directions)
     stress = stress if "stresses" in name else [None] * len(X)
+    if name.startswith("network"):
+        from common.networks import train_for
+
+        start = time.process_time()
+        labels = {"forces": forces, "stress": stress}
+        train_for(model, X, energies, options.minutes, options.cache, **labels)
+        seconds = time.process_time() - start
+        size = sum(weight.numel() for weight in model.module_.parameters())
+        return ScatteringCalculator(model), size, seconds
+    if getattr(model, "features", None) is not None:  # the defaults choose for themselves
+        model.set_params(n_directions=options.directions)
     with warnings.catch_warnings():
         # The smallest of these cells are narrower than the widest wavelet.
         warnings.filterwarnings("ignore", message="n_scales=")
@@ -325,15 +346,16 @@ def compare(element, options):
     stress = [mlearn_stress(atoms) for atoms in train[0]]
     cell = bulk(element, lattice, a=reference.lattice_constant)
     names = [name for name in options.only or MODELS if name in MODELS]
-    if "pypolymlp" in names and find_spec("pypolymlp") is None:
-        print("\npypolymlp is not installed, and left out.")
-        names.remove("pypolymlp")
+    for package, first in (("pypolymlp", "pypolymlp"), ("torch", "network")):
+        if find_spec(package) is None and any(name.startswith(first) for name in names):
+            print(f"\n{package} is not installed: models that need it are left out.")
+            names = [name for name in names if not name.startswith(first)]
     rows = {}
     for name in names:
         # Every model is computed as a whole, so that the tables can be told apart afterwards.
         def compute(name=name):
             reasons = Reasons()
-            calculator, size, seconds = fitted(name, train, stress, options.directions)
+            calculator, size, seconds = fitted(name, train, stress, options)
             energy, force = errors(calculator, test)
             micros = microseconds(calculator, cell)
             costs = [size, f"{seconds:.1f}", f"{micros:.0f}", f"{energy:.2f}", f"{force:.4f}"]
@@ -345,8 +367,9 @@ def compare(element, options):
             )
 
         settings = (MODELS[name](), name, train, test, stress, cell, slabs, options.duration)
+        cost = [options.minutes if name.startswith("network") else options.directions]
         rows[name] = options.cache.get(
-            "properties", compute, *settings, options.directions, code=["skwavelet.properties"]
+            "properties", compute, *settings, *cost, code=["skwavelet.properties"]
         )
         print(f"{element}, {name}: done", file=sys.stderr, flush=True)
     print(f"\n{element}: {len(train[0])} training, {len(test[0])} test structures\n")
@@ -397,11 +420,12 @@ def main():
         __doc__,
         data="needed",
         cache=True,
-        quick={"elements": ["Si"], "directions": 4, "duration": 0.5},
+        quick={"elements": ["Si"], "directions": 4, "duration": 0.5, "minutes": 0.2},
         elements=("Si", "Li"),
         only=(),
         directions=24,
         duration=5.0,
+        minutes=15.0,
     )
     if options.quick:
         options.only = options.only or QUICK

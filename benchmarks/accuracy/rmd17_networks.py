@@ -19,7 +19,6 @@ Cost: ``--minutes`` of CPU time for each molecule (20 to 60); needs torch.
 """
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -31,51 +30,39 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
 from common.data import rmd17_parts
+from common.networks import train_for
 from common.published import DISSERTATION_ANGULAR, DISSERTATION_BASE, MEV_PER_KCAL, RMD17
 from common.table import Table
 
 MOLECULES = ("ethanol", "uracil", "toluene", "benzene", "naphthalene", "aspirin")
 
 
-def epochs_for(network, X, y, forces, minutes):
-    """Return the number of epochs that take so many minutes of CPU time."""
-    times = []
-    for epochs in (1, 3):
-        start = time.process_time()
-        trial = network.set_params(max_epochs=epochs, checkpoint_path=None)
-        trial.fit(X, y, forces=forces)
-        times.append(time.process_time() - start)
-    return max(1, round(60 * minutes / ((times[1] - times[0]) / 2)))
+def settings_for(X):
+    """Return the settings that networks have here."""
+    # Equation (5.16) with p = 0.01, which weighs total energies.
+    weight = 99 / len(X[0]) ** 2
+    return {"force_weight": weight, "validation_fraction": 0.05, "random_state": 0}
 
 
-def run(name, network, train, test, minutes, cache):
+def train_and_test(name, network, train, test, minutes, cache):
     """Train a network and return its errors, or what the cache has of them."""
     X, y, forces = train
-    settings = (network.get_params(), X, y, forces, test[0], minutes)
-    code = [type(network).__module__]
-
-    def count():
-        return epochs_for(network, X, y, forces, minutes)
 
     def measure():
-        epochs = cache.get(f"{name}-epochs", count, *settings, code=code)
-        print(f"{name}: {epochs} epochs", flush=True)
-        checkpoint = cache.path(name, measure, *settings, code=code).with_suffix(".checkpoint")
-        network.set_params(max_epochs=epochs, checkpoint_path=checkpoint)
-        network.fit(X, y, forces=forces)
+        labels = {} if forces is None else {"forces": forces}
+        fitted = train_for(network, X, y, minutes, cache, **labels)
         # Total energies, as published; the network's are per atom.
-        off = len(test[0][0]) * (network.predict(test[0]) - test[1])
-        pulls = np.array(network.predict_forces(test[0])) - test[2]
+        off = len(test[0][0]) * (fitted.predict(test[0]) - test[1])
+        pulls = np.array(fitted.predict_forces(test[0])) - test[2]
         return {
             "energy": 1e3 * float(np.abs(off).mean()),
             "force": 1e3 * float(np.abs(pulls).mean()),
-            "epochs": network.n_iter_,
-            "best_epoch": network.best_epoch_,
-            "weights": sum(p.numel() for p in network.module_.parameters()),
-            "minutes": minutes,
+            "epochs": fitted.n_iter_,
+            "best_epoch": fitted.best_epoch_,
+            "weights": sum(p.numel() for p in fitted.module_.parameters()),
         }
 
-    return cache.get(name, measure, *settings, code=code)
+    return cache.get(name, measure, network, X, y, forces, test[0], minutes)
 
 
 def main():
@@ -102,12 +89,9 @@ def main():
         train, test = rmd17_parts(args.data, name)
         if args.quick:
             train, test = [part[:60] for part in train], [part[:60] for part in test]
-        # Equation (5.16) with p = 0.01, which weighs total energies.
-        weight = 99 / len(train[0][0]) ** 2
-        settings = {"force_weight": weight, "validation_fraction": 0.05, "random_state": 0}
-        settings["verbose"] = args.verbose
+        settings = settings_for(train[0]) | {"verbose": args.verbose}
         network = AngularNetwork(width=args.width, **settings)
-        errors = run(name, network, train, test, args.minutes, args.cache)
+        errors = train_and_test(name, network, train, test, args.minutes, args.cache)
         energy, force = errors["energy"], errors["force"]
         table.add(
             name, f"{args.minutes:g}", str(errors["epochs"]), f"{energy:.2f} / {force:.1f}",
@@ -117,7 +101,9 @@ def main():
         if args.base:
             network = PointScatteringNetwork(**settings)
             X, y, _ = train
-            energy = run(name, network, (X, y, None), test, args.base, args.cache)["energy"]
+            energy = train_and_test(name, network, (X, y, None), test, args.base, args.cache)[
+                "energy"
+            ]
             kcal = f"{energy / MEV_PER_KCAL:.2f}"
             base.add(name, f"{args.base:g}", f"{energy:.1f}", kcal, DISSERTATION_BASE[name])
     if base.rows:

@@ -73,8 +73,8 @@ class AngularNetwork(NetworkRegressor):
     schedule : {"cosine", "plateau"}, default="cosine"
         Lower the learning rate by a cosine over ``max_epochs``, or halve it whenever the
         validation loss has not fallen for a third of ``patience``.
-    batch_size : int, default=10
-        Structures per step.
+    batch_size : int, default=None
+        Structures per step; None takes as many as have about 100 atoms together.
     max_epochs : int, default=200
         Largest number of passes over the training structures.
     patience : int, default=None
@@ -188,7 +188,7 @@ class AngularNetwork(NetworkRegressor):
         stress_weight: float = 1000.0,
         learning_rate: float = 0.006,
         schedule: str = "cosine",
-        batch_size: int = 10,
+        batch_size: int | None = None,
         max_epochs: int = 200,
         patience: int | None = None,
         validation_fraction: float | None = 0.1,

@@ -100,39 +100,38 @@ class SolidHarmonics(nn.Module):
     max_l : int
     """
 
+    rows: Tensor
+    matrix: Tensor
+    gradients: Tensor
+
     def __init__(self, max_l: int):
         super().__init__()
         self.max_l = max_l
-        for l in range(max_l + 1):
-            exponents = _monomials(l)
-            self.register_buffer(f"exponents_{l}", torch.from_numpy(exponents))
-            self.register_buffer(f"matrix_{l}", torch.from_numpy(_harmonic_matrix(exponents)))
-            if l:
-                slopes = torch.from_numpy(_slope_matrix(l))
-                self.register_buffer(f"slopes_{l}", slopes, persistent=False)
+        exponents = [_monomials(l) for l in range(max_l + 1)]
+        matrices = [torch.from_numpy(_harmonic_matrix(one)) for one in exponents]
+        gradients = np.zeros(((max_l + 1) ** 2, 3, (max_l + 1) ** 2))
+        for l in range(1, max_l + 1):
+            mixed = _slope_matrix(l).reshape(2 * l - 1, 3, 2 * l + 1)
+            gradients[(l - 1) ** 2 : l**2, :, l**2 : (l + 1) ** 2] = mixed
+        # Where the factors x^a, y^b and z^c of every monomial stand among all powers.
+        rows = torch.from_numpy(3 * np.concatenate(exponents) + np.arange(3))
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("matrix", torch.block_diag(*matrices), persistent=False)
+        self.register_buffer("gradients", torch.from_numpy(gradients), persistent=False)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the harmonics (..., 2l + 1) of every degree at vectors (..., 3)."""
-        powers = [torch.ones_like(x)]
-        for _ in range(self.max_l):
-            powers.append(powers[-1] * x)
-        power = torch.stack(powers, dim=-2)
-        harmonics = []
-        for l in range(self.max_l + 1):
-            a, b, c = getattr(self, f"exponents_{l}").unbind(1)
-            monomials = power[..., a, 0] * power[..., b, 1] * power[..., c, 2]
-            harmonics.append(monomials @ getattr(self, f"matrix_{l}"))
-        return harmonics
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the harmonics (..., M) of all degrees, one after the other, at (..., 3)."""
+        powers = [torch.ones_like(x).reshape(-1, 3).T, *[x.reshape(-1, 3).T] * self.max_l]
+        for k in range(2, self.max_l + 1):
+            powers[k] = powers[k - 1] * powers[1]
+        table = torch.cat(powers)
+        one, two, three = (table.index_select(0, rows) for rows in self.rows.unbind(1))
+        return ((one * two * three).T @ self.matrix).reshape(*x.shape[:-1], self.matrix.shape[1])
 
-    def slopes(self, harmonics: list[Tensor]) -> list[Tensor]:
-        """Return the gradients (..., 3, 2l + 1) of harmonics: those of a degree less, mixed."""
-        gradients = [
-            torch.zeros_like(harmonics[0])[..., None, :].expand(*harmonics[0].shape[:-1], 3, 1)
-        ]
-        for l in range(1, self.max_l + 1):
-            mixed = harmonics[l - 1] @ getattr(self, f"slopes_{l}")
-            gradients.append(mixed.unflatten(-1, (3, 2 * l + 1)))
-        return gradients
+    def slopes(self, harmonics: Tensor) -> Tensor:
+        """Return the gradients (..., 3, M) of harmonics: those of a degree less, mixed."""
+        size = self.matrix.shape[1]
+        return (harmonics @ self.gradients.flatten(1)).unflatten(-1, (3, size))
 
 
 class SolidWavelets(nn.Module):
@@ -177,7 +176,8 @@ class SolidWavelets(nn.Module):
             for coefficient in radial_coefficients(n, l, self.beta).tolist():
                 radial = radial * t + coefficient
             radial = radial * envelope * gain
-            maps.append((harmonics[l] * radial[..., None]).flatten(-2))
+            own = harmonics[..., l * l : (l + 1) ** 2]
+            maps.append((own * radial[..., None]).flatten(-2))
         return torch.cat(maps, dim=-1)
 
 

@@ -57,7 +57,7 @@ class HarmonicGeometry(nn.Module):
         distances = lengths(pairs.vectors)
         switch = self.factor * cosine_cutoff(distances, self.cutoff) * activity[pairs.neighbors]
         radial = self.radial(distances) * switch[:, None]
-        harmonics = torch.cat(self.harmonics(pairs.vectors / distances[:, None]), dim=1)
+        harmonics = self.harmonics(pairs.vectors / distances[:, None])
         return Basis(pairs, radial, harmonics * self.units, self.degrees, constant=False)
 
     def _fixed(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,15 +67,15 @@ class HarmonicGeometry(nn.Module):
             directions = vectors / distances[:, None]
             switch = self.factor * cosine_cutoff(distances, self.cutoff)
             gaussians = self.radial(distances)
-            radial, by_degree = gaussians * switch[:, None], self.harmonics(directions)
-            harmonics = torch.cat(by_degree, dim=1) * self.units
+            radial, solid = gaussians * switch[:, None], self.harmonics(directions)
+            harmonics = solid * self.units
             if not vectors.requires_grad:
                 return radial, harmonics
             slope = self.factor * cutoff_slope(distances, self.cutoff)
             radial_slopes = gaussians * slope[:, None]
             radial_slopes += self.radial.slopes(distances, gaussians) * switch[:, None]
             # Of r^l Y_l on the unit sphere, without what it has along the direction.
-            slopes = torch.cat(self.harmonics.slopes(by_degree), dim=2) * self.units
+            slopes = self.harmonics.slopes(solid) * self.units
             slopes -= directions[:, :, None] * (harmonics * self.degrees)[:, None]
             slopes /= distances[:, None, None]
         return FixedFunctions.apply(vectors, radial, radial_slopes, harmonics, slopes, directions)

@@ -81,8 +81,7 @@ class Pairs:
     @classmethod
     def of(cls, centers: Tensor, neighbors: Tensor, vectors: Tensor, n_atoms: int) -> Pairs:
         """Return pairs that are sorted by their centres."""
-        counts = torch.bincount(centers, minlength=n_atoms)
-        starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        starts = torch.searchsorted(centers, torch.arange(n_atoms + 1, device=centers.device))
         return cls(starts, centers, neighbors, vectors)
 
     def rows(self) -> tuple[Tensor, Tensor]:

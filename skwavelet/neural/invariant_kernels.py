@@ -5,11 +5,15 @@ Of moments P (M, N, Q), rows of the results (T, N, Q) are, for every degree l,
     sum_m P_mq P_mq,    then    sum_m P_mq P_m(q-1)    (q - 1 of the first channel is the last),
 
 and sums of coefficient P_aq P_bq P_cq over ``triples`` (n, 4), which hold a, b, c and the row.
+Loops over the channels of one atom are short; products of three run over a block of atoms at once.
 """
 
 from __future__ import annotations
 
 from skwavelet._utils.compiled import compiled
+
+# Atoms of a block: with 32 channels, what a block reads and writes stays in the nearest cache.
+_BLOCK = 4
 
 
 @compiled
@@ -25,10 +29,19 @@ def add_products(degrees, n_degrees, triples, coefficients, P, results):
             for q in range(n_channels - 1):
                 to[q] += here[q] * left[q]
             cross[0] += row[0] * row[n_channels - 1]
+    size = P.shape[1] * n_channels
+    flat, sums = P.reshape(len(P), size), results.reshape(len(results), size)
+    step = _BLOCK * n_channels
+    for block in range((size + step - 1) // step):
+        start, stop = block * step, min(block * step + step, size)
         for t in range(len(coefficients)):
-            a, b, c = P[triples[t, 0], i], P[triples[t, 1], i], P[triples[t, 2], i]
-            row, value = results[triples[t, 3], i], coefficients[t]
-            for q in range(n_channels):
+            a, b, c = (
+                flat[triples[t, 0], start:stop],
+                flat[triples[t, 1], start:stop],
+                flat[triples[t, 2], start:stop],
+            )
+            row, value = sums[triples[t, 3], start:stop], coefficients[t]
+            for q in range(stop - start):
                 row[q] += value * a[q] * b[q] * c[q]
 
 
@@ -51,16 +64,26 @@ def add_gradient(degrees, n_degrees, triples, coefficients, P, g, gP):
                 to_left[q] += between[q] * here[q]
             by[0] += cross[0] * row[last]
             by[last] += cross[0] * row[0]
+    size = P.shape[1] * n_channels
+    flat, flat_g, flat_gP = (
+        P.reshape(len(P), size), g.reshape(len(g), size), gP.reshape(len(P), size),
+    )  # fmt: skip
+    step = _BLOCK * n_channels
+    for block in range((size + step - 1) // step):
+        start, stop = block * step, min(block * step + step, size)
         for t in range(len(coefficients)):
-            a, b, c = P[triples[t, 0], i], P[triples[t, 1], i], P[triples[t, 2], i]
-            by_a, by_b, by_c = gP[triples[t, 0], i], gP[triples[t, 1], i], gP[triples[t, 2], i]
-            row, value = g[triples[t, 3], i], coefficients[t]
+            ia, ib, ic = triples[t, 0], triples[t, 1], triples[t, 2]
+            a, b, c = flat[ia, start:stop], flat[ib, start:stop], flat[ic, start:stop]
+            by_a, by_b, by_c = (
+                flat_gP[ia, start:stop], flat_gP[ib, start:stop], flat_gP[ic, start:stop],
+            )  # fmt: skip
+            row, value = flat_g[triples[t, 3], start:stop], coefficients[t]
             # One by one, as two of the three may be the same.
-            for q in range(n_channels):
+            for q in range(stop - start):
                 by_a[q] += value * row[q] * b[q] * c[q]
-            for q in range(n_channels):
+            for q in range(stop - start):
                 by_b[q] += value * row[q] * a[q] * c[q]
-            for q in range(n_channels):
+            for q in range(stop - start):
                 by_c[q] += value * row[q] * a[q] * b[q]
 
 
@@ -88,17 +111,28 @@ def add_second(degrees, n_degrees, triples, coefficients, P, g, d, dg, hP):
             d_cross[0] += along[0] * row[last] + row[0] * along[last]
             by[0] += cross[0] * along[last]
             by[last] += cross[0] * along[0]
+    size = P.shape[1] * n_channels
+    flat, flat_d, flat_hP = (
+        P.reshape(len(P), size), d.reshape(len(P), size), hP.reshape(len(P), size),
+    )  # fmt: skip
+    flat_g, flat_dg = g.reshape(len(g), size), dg.reshape(len(g), size)
+    step = _BLOCK * n_channels
+    for block in range((size + step - 1) // step):
+        start, stop = block * step, min(block * step + step, size)
         for t in range(len(coefficients)):
             ia, ib, ic, to_row = triples[t, 0], triples[t, 1], triples[t, 2], triples[t, 3]
-            a, b, c = P[ia, i], P[ib, i], P[ic, i]
-            da, db, dc = d[ia, i], d[ib, i], d[ic, i]
-            by_a, by_b, by_c = hP[ia, i], hP[ib, i], hP[ic, i]
-            row, along, value = g[to_row, i], dg[to_row, i], coefficients[t]
-            for q in range(n_channels):
+            a, b, c = flat[ia, start:stop], flat[ib, start:stop], flat[ic, start:stop]
+            da, db, dc = flat_d[ia, start:stop], flat_d[ib, start:stop], flat_d[ic, start:stop]
+            by_a, by_b, by_c = (
+                flat_hP[ia, start:stop], flat_hP[ib, start:stop], flat_hP[ic, start:stop],
+            )  # fmt: skip
+            row, along = flat_g[to_row, start:stop], flat_dg[to_row, start:stop]
+            value = coefficients[t]
+            for q in range(stop - start):
                 along[q] += value * (da[q] * b[q] * c[q] + a[q] * (db[q] * c[q] + b[q] * dc[q]))
-            for q in range(n_channels):
+            for q in range(stop - start):
                 by_a[q] += value * row[q] * (db[q] * c[q] + b[q] * dc[q])
-            for q in range(n_channels):
+            for q in range(stop - start):
                 by_b[q] += value * row[q] * (da[q] * c[q] + a[q] * dc[q])
-            for q in range(n_channels):
+            for q in range(stop - start):
                 by_c[q] += value * row[q] * (da[q] * b[q] + a[q] * db[q])

@@ -37,9 +37,13 @@ class MomentProducts(nn.Module):
         for row, (a, b, c) in enumerate(used, start=2 * self.n_degrees):
             values = gaunt(a, b, c)
             places = np.argwhere(values)
-            coefficients.append(values[tuple(places.T)])
-            rows = np.full((len(places), 1), row)
-            triples.append(np.hstack([places + np.array([a * a, b * b, c * c]), rows]))
+            # Products of the same three moments in another order are the same.
+            moved = np.sort(places + np.array([a * a, b * b, c * c]), axis=1)
+            moved, which = np.unique(moved, axis=0, return_inverse=True)
+            together = np.zeros(len(moved))
+            np.add.at(together, which, values[tuple(places.T)])
+            coefficients.append(together)
+            triples.append(np.hstack([moved, np.full((len(moved), 1), row)]))
         self.triples, self.coefficients = np.concatenate(triples), np.concatenate(coefficients)
 
     def forward(self, moments: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ With G the radial functions of a pair p = (i, j), Y its harmonics, x the feature
 their moments, whose index m has the degree l(m),
 
     R_lc = sum_n G_n W_nlc        A_mic = sum_p R_l(m)c Y_m x_jc
-    T_ms = sum_n G_n U_nms        B_ims = sum_p T_ms H_jms.
+    T_ls = sum_n G_n U_nls        B_ims = sum_p T_l(m)s H_jms.
 
 Nothing is kept per pair: in the form of array operations these sums wait for memory. All loops
-run over pairs, sorted by atoms i; ``starts[i]`` is the first pair of atom i. Indices lc and ms
+run over pairs, sorted by atoms i; ``starts[i]`` is the first pair of atom i. Indices lc and ls
 are one axis, so that inner loops are long.
 """
 
@@ -108,10 +108,11 @@ def _project(harmonics, degrees, gradients, i, result):
 
 @compiled
 def add_moments(starts, neighbors, degrees, G, Y, x, W, H, U, A, B):
-    """Add the sums to A (M, N, C) and B (N, MS), for W (n, LC), H (N, MS) and U (n, MS)."""
-    n_channels, n_sent = x.shape[1], H.shape[1]
-    R, T = np.empty(W.shape[1], G.dtype), np.empty(n_sent, G.dtype)
+    """Add the sums to A (M, N, C) and B (N, M, S), for W (n, LC), H (N, M, S) and U (n, LS)."""
+    n_channels, n_sent = x.shape[1], H.shape[2]
+    R, T = np.empty(W.shape[1], G.dtype), np.empty(U.shape[1], G.dtype)
     by_degree = R.reshape(-1, n_channels)
+    handed = T.reshape(len(by_degree), n_sent)
     for i in range(len(starts) - 1):
         for k in range(starts[i + 1] - starts[i]):
             p = starts[i] + k
@@ -128,9 +129,10 @@ def add_moments(starts, neighbors, degrees, G, Y, x, W, H, U, A, B):
                     row[c] += value * part[c]
             if n_sent:
                 _contract(G[p], U, T)
-                row, there = B[i], H[j]
-                for s in range(n_sent):
-                    row[s] += T[s] * there[s]
+                for m in range(len(degrees)):
+                    row, there, t = B[i, m], H[j, m], handed[degrees[m]]
+                    for s in range(n_sent):
+                        row[s] += t[s] * there[s]
 
 
 @compiled
@@ -139,10 +141,11 @@ def add_gradients(
     by_basis, by_weights,
 ):  # fmt: skip
     """Add the gradients of G and Y (``by_basis``), x and H, and W and U (``by_weights``)."""
-    n_channels, n_sent = x.shape[1], H.shape[1]
+    n_channels, n_sent = x.shape[1], H.shape[2]
     R, V = np.empty(W.shape[1], G.dtype), np.empty(W.shape[1], G.dtype)
-    T, Q = np.empty(n_sent, G.dtype), np.empty(n_sent, G.dtype)
+    T, Q = np.empty(U.shape[1], G.dtype), np.empty(U.shape[1], G.dtype)
     radial, projected = R.reshape(-1, n_channels), V.reshape(-1, n_channels)
+    handed, products = T.reshape(len(radial), n_sent), Q.reshape(len(radial), n_sent)
     for i in range(len(starts) - 1):
         for k in range(starts[i + 1] - starts[i]):
             p = starts[i] + k
@@ -167,10 +170,14 @@ def add_gradients(
                 _outer(G[p], V, gW)
             if n_sent:
                 _contract(G[p], U, T)
-                there, here, back = H[j], gB[i], gH[j]
-                for s in range(n_sent):
-                    back[s] += T[s] * here[s]
-                    Q[s] = here[s] * there[s]
+                for q in range(len(Q)):
+                    Q[q] = 0
+                for m in range(len(degrees)):
+                    there, here, back = H[j, m], gB[i, m], gH[j, m]
+                    t, product = handed[degrees[m]], products[degrees[m]]
+                    for s in range(n_sent):
+                        back[s] += t[s] * here[s]
+                        product[s] += here[s] * there[s]
                 if by_basis:
                     _dot(Q, U, gG[p])
                 if by_weights:
@@ -186,17 +193,19 @@ def add_second(
     ``dA`` and ``dB`` get the change of the sums themselves, which is the derivative by gA and gB;
     hx, hW, hH and hU the derivatives by x, W, H and U. G and Y do not depend on the weights.
     """
-    n_channels, n_sent, n_flat = x.shape[1], H.shape[1], W.shape[1]
+    n_channels, n_sent, n_flat, n_handed = x.shape[1], H.shape[2], W.shape[1], U.shape[1]
     R, R1, V, V1 = (
         np.empty(n_flat, G.dtype), np.empty(n_flat, G.dtype),
         np.empty(n_flat, G.dtype), np.empty(n_flat, G.dtype),
     )  # fmt: skip
     T, T1, Q, Q1 = (
-        np.empty(n_sent, G.dtype), np.empty(n_sent, G.dtype),
-        np.empty(n_sent, G.dtype), np.empty(n_sent, G.dtype),
+        np.empty(n_handed, G.dtype), np.empty(n_handed, G.dtype),
+        np.empty(n_handed, G.dtype), np.empty(n_handed, G.dtype),
     )  # fmt: skip
     radial, changed = R.reshape(-1, n_channels), R1.reshape(-1, n_channels)
     projected, moved = V.reshape(-1, n_channels), V1.reshape(-1, n_channels)
+    handed, changed_handed = T.reshape(len(radial), n_sent), T1.reshape(len(radial), n_sent)
+    products, changed_products = Q.reshape(len(radial), n_sent), Q1.reshape(len(radial), n_sent)
     for i in range(len(starts) - 1):
         for k in range(starts[i + 1] - starts[i]):
             p = starts[i] + k
@@ -223,10 +232,16 @@ def add_second(
             if n_sent:
                 _contract(G[p], U, T)
                 _contract(dG[p], U, T1)
-                there, along, here, back, row = H[j], dH[j], gB[i], hH[j], dB[i]
-                for s in range(n_sent):
-                    row[s] += T1[s] * there[s] + T[s] * along[s]
-                    back[s] += here[s] * T1[s]
-                    Q[s] = here[s] * there[s]
-                    Q1[s] = here[s] * along[s]
+                for q in range(n_handed):
+                    Q[q], Q1[q] = 0, 0
+                for m in range(len(degrees)):
+                    there, along, here = H[j, m], dH[j, m], gB[i, m]
+                    back, row = hH[j, m], dB[i, m]
+                    t, t1 = handed[degrees[m]], changed_handed[degrees[m]]
+                    product, product1 = products[degrees[m]], changed_products[degrees[m]]
+                    for s in range(n_sent):
+                        row[s] += t1[s] * there[s] + t[s] * along[s]
+                        back[s] += here[s] * t1[s]
+                        product[s] += here[s] * there[s]
+                        product1[s] += here[s] * along[s]
                 _outer_sum(dG[p], Q, G[p], Q1, hU)

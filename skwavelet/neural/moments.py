@@ -95,11 +95,11 @@ def moments(
             basis.harmonics,
             carried,
             weights.flatten(1),
-            sent.transpose(0, 1).flatten(1),
-            filters.index_select(1, basis.degrees).flatten(1),
+            sent.transpose(0, 1),
+            filters.flatten(1),
             basis,
         )
-        return own, received.view(len(carried), *sent.shape[::2]).transpose(0, 1)
+        return own, received.transpose(0, 1)
     return plain_moments(basis, carried, weights, sent, filters)
 
 
@@ -134,7 +134,7 @@ def _zeros(tensor: Tensor) -> Tensor:
 
 
 class _Moments(torch.autograd.Function):
-    """`moments` by compiled kernels, with weights (n, LC), moments (N, MS) and filters (n, MS)."""
+    """`moments` by compiled kernels: weights (n, LC), moments (N, M, S) and filters (n, LS)."""
 
     @staticmethod
     def forward(

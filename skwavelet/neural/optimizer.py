@@ -95,10 +95,18 @@ def _wide(matrices: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Return wide matrices (B, m, n) with all singular values moved to about 1."""
+    """Return wide matrices (B, m, n) with all singular values moved to about 1.
+
+    Every step multiplies from the left, by a polynomial of the Gram matrix (m, m): the product of
+    these is found first, and the wide matrix is multiplied by it once.
+    """
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    whole = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
     a, b, c = _QUINTIC
     for _ in range(_STEPS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=1, dim2=2).add_(a)
+        whole = factor @ whole
+        gram = factor @ gram @ factor
+    return whole @ x

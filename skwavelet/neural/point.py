@@ -140,7 +140,7 @@ class PointScatteringNetwork(NetworkRegressor):
         stress_weight: float = 1000.0,
         learning_rate: float = 0.002,
         schedule: str = "cosine",
-        batch_size: int = 10,
+        batch_size: int | None = None,
         max_epochs: int = 200,
         patience: int | None = None,
         validation_fraction: float | None = 0.1,

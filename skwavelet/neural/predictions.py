@@ -18,6 +18,9 @@ from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.shared_predictions import SharedPredictionMixin
 from skwavelet.structures.checks import Structure, check_elements, check_structures
 
+# Structures that are predicted at once where ``batch_size`` is None.
+_BATCH_SIZE = 10
+
 
 class NetworkPredictionMixin(SharedPredictionMixin):
     """What networks predict with their fitted module and its last layers."""
@@ -25,7 +28,7 @@ class NetworkPredictionMixin(SharedPredictionMixin):
     module_: nn.Module
     shifts_: np.ndarray
     scale_: float
-    batch_size: int
+    batch_size: int | None
     dtype: str
     device: str | torch.device
     _atomic_numbers: tuple[int, ...]
@@ -87,8 +90,9 @@ class NetworkPredictionMixin(SharedPredictionMixin):
         structures = check_structures(X)
         check_elements(structures, self._atomic_numbers)
         self._check_support(structures)
-        for start in range(0, len(structures), self.batch_size):
-            part = structures[start : start + self.batch_size]
+        size = self.batch_size or _BATCH_SIZE
+        for start in range(0, len(structures), size):
+            part = structures[start : start + size]
             yield [build_graph(s, self._reaches(), self._atomic_numbers) for s in part], part
 
     def _derivatives(self, X: Sequence[Atoms]) -> list[tuple[float, np.ndarray, np.ndarray]]:
@@ -170,7 +174,8 @@ class NetworkPredictionMixin(SharedPredictionMixin):
     def _place(self) -> torch.device:
         """Move the module to where the parameter ``device`` wants it, and return that."""
         device = self._device()
-        self.module_.to(device)
+        if next(self.module_.parameters()).device != device:
+            self.module_.to(device)
         return device
 
 

@@ -41,6 +41,9 @@ from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 from skwavelet.structures.folds import RelaxationPathGroupKFold
 
+# Atoms of a step where ``batch_size`` is None. In the same time, silicon cells of 64 atoms learned
+# more in many steps of 2 of them than in fewer of 10, ethanol as much in steps of 5 as of 10.
+_ATOMS_PER_STEP = 100
 # Parameters that do not change how the weights are trained.
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "n_members", "verbose", "warm_start")
 
@@ -61,7 +64,7 @@ class NetworkRegressor(
         "stress_weight": [Interval(Real, 0, None, closed="neither")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "schedule": [StrOptions({"cosine", "plateau"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [None, Interval(Integral, 1, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "patience": [None, Interval(Integral, 1, None, closed="left")],
         "validation_fraction": [None, Interval(Real, 0, 1, closed="neither")],
@@ -285,7 +288,7 @@ class NetworkRegressor(
             stress_weight=self.stress_weight,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
-            batch_size=self.batch_size,
+            batch_size=self._structures_per_step(structures),
             max_epochs=self.max_epochs,
             patience=self.patience,
             averaging=self.averaging,
@@ -295,6 +298,12 @@ class NetworkRegressor(
             fingerprint=joblib.hash((type(self).__name__, parameters, seed, arrays, labels, first)),
             verbose=self.verbose,
         )
+
+    def _structures_per_step(self, structures: list[Structure]) -> int:
+        if self.batch_size is not None:
+            return self.batch_size
+        mean = sum(len(structure) for structure in structures) / len(structures)
+        return max(1, round(_ATOMS_PER_STEP / mean))
 
     def _readable(self, history: list[dict]) -> pd.DataFrame:
         table = pd.DataFrame(history).set_index("epoch")

@@ -16,18 +16,21 @@ are over structures, per atom; means and standard deviations are over the folds.
 
 The part ``tables`` makes the tables and figures of chapters 3 and 4 (``--only Point``: those of
 some representations alone; ``--bags 100``: as many models as the dissertation has). The others
-train potentials on the paths but 74, two of each composition, and ask them for what comes of
-those: ``relax`` from their first frames, ``neb`` between the ends of diffusion paths, ``elastic``
-(bulk moduli, elastic tensors, Debye temperatures), ``voltage``, ``diffusion`` by dynamics of
+train potentials on the paths but 74, two of each composition, and ask them for what comes of those:
+``relax`` from their first frames, ``neb`` between the ends of diffusion paths, ``elastic`` (bulk
+moduli, elastic tensors, Debye temperatures), ``voltage``, ``diffusion`` by dynamics of
 ``--picoseconds``. ``strain`` trains on other frames, volumes and features to find what strained
-cells need. Where chgnet is installed (``pip install chgnet``), the labels' own potential says what
-it makes of the structures that came out.
+cells need. ``network`` trains `AngularNetwork` on energies, forces and stresses of one fold for
+``--minutes`` of CPU time, and asks it for the unseen paths and all tasks. Where chgnet is installed
+(``pip install chgnet``), the labels' own potential says what it makes of the structures that came
+out.
 
 Features are computed once, in shards, and fitted results are stored one by one under
 ``--out``/cache: an interrupted run goes on where it was. ``--out`` receives ``tables.md`` and one
 page for each other part, CSV files, figures and ``run.json`` (seed, versions, settings).
 
-Cost: 1 h for tables, 20 min for the other parts; needs dscribe and matplotlib.
+Cost: 1 h for tables, 15 min for the network, 20 min for the other parts; needs dscribe and
+matplotlib, and torch for the network.
 """
 
 import json
@@ -71,18 +74,26 @@ PARTS = {
     "voltage": lambda potentials, args: [voltage.table(potentials)],
     "strain": lambda potentials, args: [strain_causes.table(potentials, lisi_home(args.data))],
     "diffusion": lambda potentials, args: [diffusion.table(potentials, args.picoseconds)],
+    "network": lambda potentials, args: [_network(potentials, args)],
 }
+
+
+def _network(potentials, args):
+    import network  # needs torch
+
+    return network.table(potentials.parts, args.minutes, potentials.cache)
 
 
 def main() -> None:
     args = arguments(
         __doc__,
         data="lisi",
-        quick={"picoseconds": 0.5, "bags": QUICK_BAGS["headline"]},
+        quick={"picoseconds": 0.5, "minutes": 0.2, "bags": QUICK_BAGS["headline"]},
         out=Path("lisi-results"),
         only=(),
         bags=BAGS["headline"],
         picoseconds=10.0,
+        minutes=15.0,
         parts=("tables", *PARTS),
     )
     if set(args.only) - set(HEADLINE):

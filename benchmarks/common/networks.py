@@ -1,0 +1,44 @@
+"""Training networks for a given CPU time."""
+
+import time
+
+import numpy as np
+
+
+def epochs_for(network, X, y, minutes, **labels):
+    """Return the number of epochs that take so many minutes of CPU time.
+
+    From the time that two epochs of at most 100 of the structures take.
+    """
+    rows = np.random.default_rng(0).permutation(len(X))[:100]
+    part = {name: [values[i] for i in rows] for name, values in labels.items()}
+    settings, times = network.get_params(), []
+    for epochs in (1, 3):
+        network.set_params(max_epochs=epochs, checkpoint_path=None)
+        start = time.process_time()
+        network.fit([X[i] for i in rows], y[rows], **part)
+        times.append(time.process_time() - start)
+    network.set_params(**settings)
+    epoch = (times[1] - times[0]) / 2 * sum(map(len, X)) / sum(len(X[i]) for i in rows)
+    return max(1, round(60 * minutes / epoch))
+
+
+def train_for(network, X, y, minutes, cache, **labels):
+    """Fit a network for so many minutes of CPU time.
+
+    The number of epochs is kept in the cache, and so is the state after every epoch: what was
+    interrupted goes on where it was.
+
+    Returns
+    -------
+    network : the fitted network
+    """
+    settings = (network, X, y, labels, minutes)
+
+    def count():
+        return epochs_for(network, X, y, minutes, **labels)
+
+    epochs = cache.get("epochs", count, *settings)
+    print(f"{epochs} epochs", flush=True)
+    state = cache.path("network", count, *settings).with_suffix(".checkpoint")
+    return network.set_params(max_epochs=epochs, checkpoint_path=state).fit(X, y, **labels)
