@@ -92,9 +92,9 @@ class ErrorRecord:
         nothing, none = np.zeros(0), np.zeros(0, dtype=int)
         if surroundings is None:
             return cls(
-                *(nothing, nothing, nothing, none, none, nothing, nothing, none, none),
+                nothing, nothing, nothing, none, none, nothing, nothing, none, none,
                 np.zeros((0, 0), dtype=bool),
-            )
+            )  # fmt: skip
         told = np.flatnonzero((rows.kind <= STRESS) & np.isfinite(regressor.oob_spread_))
         kind, structure = rows.kind[told], rows.structure[told]
         # Directions are orthonormal but for a factor that makes up for those not drawn.
@@ -107,19 +107,17 @@ class ErrorRecord:
         spread = regressor.oob_spread_[told] / length
         # Along a random direction of all atoms, the force is as large as those of all atoms.
         predicted = regressor.oob_prediction_[told] / length
-        own = kind == FORCE
-        squares = np.bincount(structure, own * predicted**2, len(X)) / np.maximum(
-            drawn[:, FORCE], 1
-        )
-        size = own * np.sqrt(squares)[structure]
-        numbers = np.zeros(len(told), dtype=int)
-        whole = own & (n_drawn == n_components)  # one component after the other
+        size, numbers = np.zeros(len(told)), np.zeros(len(told), dtype=int)
+        forces = kind == FORCE
+        squares = np.bincount(structure[forces], predicted[forces] ** 2, len(X))
+        size[forces] = np.sqrt(squares / np.maximum(drawn[:, FORCE], 1))[structure[forces]]
+        whole = forces & (n_drawn == n_components)  # one component after the other
         for values, of in ((spread, spread), (size, predicted)):
             values[whole] = over_directions(of[whole].reshape(-1, 3)).ravel()
         of_atoms = [X[i].numbers for i in np.unique(structure[whole])]
         numbers[whole] = np.repeat(np.concatenate([*of_atoms, none]), 3)
         return cls(
-            (regressor.oob_prediction_[told] - rows.targets[told]) / length,
+            predicted - rows.targets[told] / length,
             spread,
             rows.structure_weight[structure],
             kind,

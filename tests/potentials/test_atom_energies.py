@@ -168,6 +168,8 @@ def test_the_spread_of_parts_adds_up_to_that_of_the_calculator(data, kind):
     values = model.values([atoms])
     np.testing.assert_allclose((energies + others) / len(atoms), values[0, 1:], rtol=1e-9)
     assert np.abs(energies / n_atoms - values[0, 1:]).max() > 1e-6
+    ((low, high),) = regressor.predict_interval([atoms], coverage=0.6)
+    assert -np.inf < low < values[0, 0] < high < np.inf
     calculator = ScatteringCalculator(regressor)
     np.testing.assert_allclose(
         model.forces_std(gradients.transpose(1, 0, 2), calculator.get_forces(atoms), atoms.numbers),
