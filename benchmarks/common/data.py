@@ -19,6 +19,7 @@ from skwavelet.datasets import LISI_STEPS, load_lisi
 _PER_CELL = {"Li": 2, "Mo": 2, "Cu": 4, "Ni": 4, "Si": 8, "Ge": 8}
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "lisi.tar.xz"
 VOLUMES = ARCHIVE.with_name("lisi_volumes.npz")
+ENDS = ARCHIVE.with_name("lisi_ends.npz")
 
 
 def lisi_home(data_home=None, archive=ARCHIVE, target=DEFAULT):

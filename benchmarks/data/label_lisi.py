@@ -1,11 +1,11 @@
-"""More labels of Li-Si by CHGNet v0.3.0: paths at other volumes, and elastic tensors.
+"""More labels of Li-Si by CHGNet v0.3.0: other volumes, elastic tensors, ends of a potential.
 
     python benchmarks/data/label_lisi.py --data DIR --cache DIR
 
-makes ``benchmarks/data/lisi_volumes.npz``, which comes with the repository: ``pip install chgnet``
-brings the potential that labelled all Li-Si structures (on those that come with it, energies agree
-to a float32's rounding, forces to 2e-4 eV/Å), so that a question the data do not answer can be
-asked. It is not density functional theory.
+makes ``benchmarks/data/lisi_volumes.npz`` and ``lisi_ends.npz``, which come with the repository:
+``pip install chgnet`` brings the potential that labelled all Li-Si structures (on those that come
+with it, energies agree to a float32's rounding, forces to 2e-4 eV/Å), so that a question the data
+do not answer can be asked. It is not density functional theory.
 
 - ``path, step, strain, energy, stress``: one frame of every path, drawn at random, its cell and
   positions scaled by 1 + strain, strains from -9 % to +9 %; eV/atom and eV/Å³.
@@ -27,18 +27,77 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "accuracy" / "lisi"))
 
 from common.command import arguments
-from common.data import VOLUMES, lisi_home, strained_frame
+from common.data import ENDS, VOLUMES, lisi_home, strained_frame
 from data import load
 from elastic import clamped_tensor, unstrained
-from potentials import label_calculator
+from potentials import FORCES, RECIPES, Potentials, label_calculator
+from relaxations import relax_all
 
 CHUNK = 37
 MOST = 0.09
 
 
 def main():
-    args = arguments(__doc__, data="lisi", cache=True)
+    args = arguments(__doc__, data="lisi", cache=True, parts=("volumes", "ends"))
     parts = load(lisi_home(args.data))
+    for part in args.parts:
+        {"volumes": label_volumes, "ends": label_ends}[part](parts, args.cache)
+
+
+def label_ends(parts, cache):
+    """Label where a potential's relaxations of its training paths end."""
+    potentials, paths = Potentials(parts, cache), parts["paths"]
+    runs = cache.get(
+        "own-ends",
+        lambda: relax_all(potentials, FORCES, training=True),
+        RECIPES[FORCES].make(),
+        potentials.stamp,
+        code=["potentials", "relaxations"],
+    )
+    structures = []
+    for path in runs:
+        atoms = paths.structures[np.flatnonzero(paths.parents == path)[-1]].copy()
+        atoms.positions = runs[path]["positions"].astype(np.float32)
+        structures.append(atoms)
+    chunks = [structures[start : start + CHUNK] for start in range(0, len(structures), CHUNK)]
+    labelled = [
+        cache.get("chgnet-ends", lambda chunk=chunk: labels_of_all(chunk), chunk)
+        for chunk in chunks
+    ]
+    energies, forces, stresses = ([x for part in labelled for x in part[k]] for k in range(3))
+    np.savez_compressed(
+        ENDS,
+        path=np.array(list(runs)),
+        n_atoms=np.array([len(atoms) for atoms in structures], dtype=np.int16),
+        positions=np.concatenate([atoms.positions for atoms in structures]).astype(np.float32),
+        energy=np.array(energies),
+        forces=np.concatenate(forces).astype(np.float32),
+        stress=np.array(stresses).astype(np.float32),
+    )
+    last = [np.flatnonzero(paths.parents == path)[-1] for path in runs]
+    there = 1e3 * (np.array(energies) - paths.energies[last])
+    bias = 1e3 * (np.array([run["energies"][-1] for run in runs.values()]) - energies)
+    print(
+        f"{len(runs)} ends, {ENDS.stat().st_size} bytes; meV/atom: labels there less those of the "
+        f"labelled ends, mean {there.mean():.1f}, median of sizes {np.median(np.abs(there)):.1f}; "
+        f"potential less labels there, mean {bias.mean():.1f}, RMS {np.sqrt(np.mean(bias**2)):.1f}"
+    )
+
+
+def labels_of_all(structures):
+    """Return energies (eV/atom), forces and stresses of structures."""
+    print(f"labels of {len(structures)} structures", flush=True)
+    calculator, found = label_calculator(), []
+    for atoms in structures:
+        atoms.calc = calculator
+        energy = atoms.get_potential_energy() / len(atoms)
+        found.append((energy, atoms.get_forces(), atoms.get_stress()))
+        atoms.calc = None
+    return tuple(zip(*found, strict=True))
+
+
+def label_volumes(parts, cache):
+    """Label one frame of every path at another volume, and elastic tensors."""
     calculator = label_calculator()
     rng = np.random.default_rng(0)
     paths = parts["paths"]
@@ -49,19 +108,10 @@ def main():
         strained_frame(paths.structures[i], strain) for i, strain in zip(rows, strains, strict=True)
     ]
 
-    def label(part):
-        print(f"labels from structure {part.start}", flush=True)
-        energies, stresses = [], []
-        for atoms in structures[part]:
-            atoms.calc = calculator
-            energies.append(atoms.get_potential_energy() / len(atoms))
-            stresses.append(atoms.get_stress())
-        return np.array(energies), np.array(stresses)
-
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(rows), CHUNK)]
+    chunks = [structures[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     labelled = [
-        args.cache.get("chgnet-volumes", lambda part=part: label(part), structures[part])
-        for part in chunks
+        cache.get("chgnet-volumes", lambda chunk=chunk: labels_of_all(chunk), chunk)
+        for chunk in chunks
     ]
     cells = unstrained(parts["bulk"])
 
@@ -70,7 +120,7 @@ def main():
         return clamped_tensor(atoms, calculator)
 
     tensors = [
-        args.cache.get("chgnet-tensor", lambda a=atoms: tensor(a), atoms, code=["elastic"])
+        cache.get("chgnet-tensor", lambda a=atoms: tensor(a), atoms, code=["elastic"])
         for atoms in cells
     ]
     np.savez_compressed(
@@ -78,8 +128,8 @@ def main():
         path=names,
         step=np.array([paths.structures[i].info["step"] for i in rows], dtype=np.int8),
         strain=strains,
-        energy=np.concatenate([energies for energies, _ in labelled]),
-        stress=np.concatenate([stresses for _, stresses in labelled]).astype(np.float32),
+        energy=np.concatenate([energies for energies, _, _ in labelled]),
+        stress=np.concatenate([stresses for _, _, stresses in labelled]).astype(np.float32),
         composition=np.array([atoms.info["composition"] for atoms in cells]),
         tensors=np.array(tensors).astype(np.float32),
     )

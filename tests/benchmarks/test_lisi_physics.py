@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from skwavelet.datasets import load_lisi
 from skwavelet.properties import elastic_tensor, relaxed
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -83,14 +84,69 @@ def test_distance_of_structures_without_drift_and_across_walls(lisi):
     assert found == pytest.approx(0.3, rel=1e-9)
 
 
-def test_held_out_paths_are_two_of_each_composition(lisi):
-    potentials, data = lisi("potentials"), lisi("data")
+@pytest.fixture
+def parts(lisi):
+    """Three compositions of four paths of two frames, without structures; energies number them."""
     paths = np.array([f"c{c:02d}/p{p}" for c in range(3) for p in range(4) for _ in range(2)])
-    of_tasks = {"bulk": ["c00/p3", "c01/p0", "c02/p2"], "barriers": ["c01/p0"], "paths": paths}
-    parts = {
-        name: data.Part([None] * len(parents), np.zeros(len(parents)), [], np.zeros(0), parents)
+    of_tasks = {
+        "bulk": np.array(["c00/p3", "c01/p0", "c02/p2"]),
+        "barriers": np.array(["c01/p0"]),
+        "paths": paths,
+    }
+    return {
+        name: lisi("data").Part(
+            [None] * len(parents),
+            np.arange(len(parents)),
+            [None] * len(parents),
+            np.zeros((len(parents), 6)),
+            parents,
+        )
         for name, parents in of_tasks.items()
     }
-    found = potentials.held_out(parts)
+
+
+def test_held_out_paths_are_two_of_each_composition(lisi, parts):
+    found = lisi("potentials").held_out(parts)
     assert {"c00/p3", "c01/p0", "c02/p2"} < found
     assert sorted(name[:3] for name in found) == ["c00", "c00", "c01", "c01", "c02", "c02"]
+
+
+def test_choices_are_made_on_one_training_path_of_each_composition(lisi, parts):
+    potentials = lisi("potentials").Potentials(parts, cache=None)
+    training = potentials.of_training_paths()
+    assert sorted(name[:3] for name in training.names) == ["c00", "c01", "c02"]
+    assert not training.names & potentials.names
+    paths, everything = training.parts["paths"], parts["paths"]
+    assert not set(paths.parents) & potentials.names
+    assert set(paths.parents) | potentials.names == set(everything.parents)
+    # Rows stay together.
+    np.testing.assert_array_equal(everything.parents[paths.energies], paths.parents)
+    np.testing.assert_array_equal(training.unseen, np.isin(paths.parents, list(training.names)))
+
+
+def test_frames_with_forces_are_of_every_path(lisi, parts):
+    parents = parts["paths"].parents
+    labelled_frames = lisi("potentials").labelled_frames
+    for n_frames in (1, 2):
+        frames = labelled_frames(parents, n_frames)
+        assert [len(set(rows)) for rows in frames] == [n_frames] * 12
+        assert [set(parents[rows]) for rows in frames] == [{path} for path in np.unique(parents)]
+    assert not np.concatenate(labelled_frames(parents, 0)).size
+
+
+def test_labels_of_own_ends_are_of_their_structures(lisi):
+    """Forces of a whole cell add up to nothing, and relaxed structures are low in energy."""
+    data, potentials = load_lisi(), lisi("potentials")
+    paths = lisi("data").Part(
+        data.structures, data.energies, data.forces, data.stress, np.asarray(data.paths)
+    )
+    some = paths.take(np.flatnonzero(np.isin(paths.parents, np.unique(paths.parents)[::7])))
+    ends = potentials.own_ends(some)
+    assert 20 < len(ends) == len(set(ends.parents)) <= len(set(some.parents))
+    for k, path in enumerate(ends.parents):
+        of_path = np.flatnonzero(some.parents == path)
+        assert len(ends.forces[k]) == len(ends.structures[k])
+        np.testing.assert_allclose(ends.forces[k].sum(axis=0), 0, atol=1e-4)
+        assert ends.structures[k].info["path"] == some.structures[of_path[-1]].info["path"]
+        assert ends.energies[k] < some.energies[of_path[0]]
+        assert abs(ends.energies[k] - some.energies[of_path[-1]]) < 0.03

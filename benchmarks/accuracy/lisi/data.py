@@ -11,6 +11,7 @@ from skwavelet.datasets import LISI_STEPS, load_lisi, load_lisi_task
 TASKS = ("barriers", "scratch", "t211", "t222", "bulk")
 LARGE = ("scratch", "t211", "t222")
 N_FOLDS = 5
+N_FRAMES = len(LISI_STEPS)
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,26 @@ class Part:
     def __len__(self):
         return len(self.structures)
 
+    def take(self, rows):
+        """Return the part that consists of some rows."""
+        return Part(
+            [self.structures[i] for i in rows],
+            self.energies[rows],
+            [self.forces[i] for i in rows],
+            self.stress[rows],
+            self.parents[rows],
+        )
 
-def load(data_home, quick=False):
+
+def load(data_home, quick=False, n_frames=None):
     """Return the paths and tasks by name.
 
-    ``quick`` keeps every ninth composition with four frames of each path.
+    ``quick`` keeps every ninth composition. ``n_frames`` of the twelve frames of each path, from
+    the first to the last; default: all, 4 where it is to be quick.
     """
-    steps = LISI_STEPS[::4] + LISI_STEPS[-1:] if quick else LISI_STEPS
+    n_frames = n_frames or (4 if quick else N_FRAMES)
+    chosen = np.linspace(0, N_FRAMES - 1, n_frames).round().astype(int)
+    steps = [LISI_STEPS[k] for k in chosen]
     everything = load_lisi(data_home=data_home, steps=steps)
     sets = {"paths": everything} | {name: load_lisi_task(name, data_home) for name in TASKS}
     parents = {name: data.parents for name, data in sets.items() if name != "paths"}
@@ -46,13 +60,8 @@ def load(data_home, quick=False):
             chosen = np.flatnonzero(np.isin(data.compositions, kept))
             if name == "barriers":
                 chosen = range(8)
-        parts[name] = Part(
-            [data.structures[i] for i in chosen],
-            data.energies[chosen],
-            [data.forces[i] for i in chosen],
-            data.stress[chosen],
-            parents[name][chosen],
-        )
+        whole = Part(data.structures, data.energies, data.forces, data.stress, parents[name])
+        parts[name] = whole.take(chosen)
     return parts
 
 

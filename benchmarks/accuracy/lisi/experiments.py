@@ -6,7 +6,7 @@ import numpy as np
 from data import LARGE, N_FOLDS, TASKS, independent
 from labels import LABELLED
 from labels import result as labelled_result
-from representations import BASES, REPRESENTATIONS
+from representations import CHAPTER_3, REPRESENTATIONS
 
 BAGS = {"headline": 30, "comparison": 10, "random frames": 2, "labels": 4}
 QUICK_BAGS = {"headline": 6, "comparison": 3, "random frames": 2, "labels": 2}
@@ -14,11 +14,11 @@ QUICK_BAGS = {"headline": 6, "comparison": 3, "random frames": 2, "labels": 2}
 HEADLINE = ("Voxel", "Voxel, order 1", "Point")
 RIDGE = ("Voxel", "Point", "SOAP, by element", "ACSF, by element", "Composition")
 # (representation, scheme) of chapter 3, ratios as they were normalized there.
-CHAPTER_3 = [
+RANDOM_FOLDS = [
     (name + ratios, "chapter 3")
     for ratios in ("", ", ratios")
-    for name in ("Voxel, order 1", "Voxel", "Point")
-] + [("Voxel, ratios", "chapter 3, total energies"), ("Point, ratios", "chapter 3, total energies")]
+    for name in ("Voxel, order 1", "Voxel", "Point", CHAPTER_3)
+] + [(f"{name}, ratios", "chapter 3, total energies") for name in ("Voxel", "Point", CHAPTER_3)]
 # (table, representation, scheme, number of bags as a key of BAGS)
 CHAPTER_4 = [
     ("4.1", "Voxel", "bagged, whole paths", "headline"),
@@ -36,7 +36,7 @@ WHOLE = "bagged, whole paths"
 COMPARED = [
     name
     for name, given in REPRESENTATIONS.items()
-    if not given.by_lower_order and name != "Composition"
+    if not given.by_lower_order and name not in ("Composition", CHAPTER_3)
 ]
 
 # (representation, scheme, number of bags as a key of BAGS)
@@ -84,18 +84,21 @@ class Experiments:
     names : sequence of str
         Representations of the headline tables and figures; if they are not all of `HEADLINE`,
         nothing else is run.
+    n_folds : int
+        How many of the five folds.
     """
 
-    def __init__(self, protocol, bags, names=HEADLINE):
+    def __init__(self, protocol, bags, names=HEADLINE, n_folds=N_FOLDS):
         self.protocol, self.bags, self.names = protocol, bags, tuple(names)
+        self.n_folds = n_folds
         self.everything = self.names == HEADLINE
-        used = BASES if self.everything else [b for n in names for b in REPRESENTATIONS[n].bases]
-        self.bases = tuple(dict.fromkeys(used))
+        compared = (*COMPARED, *RIDGE) if self.everything else names
+        self.bases = tuple(dict.fromkeys(b for n in compared for b in REPRESENTATIONS[n].bases))
 
     @property
     def chapter_3(self):
-        """Those of `CHAPTER_3` whose representations are among the names."""
-        return [run for run in CHAPTER_3 if run[0].removesuffix(", ratios") in self.names]
+        """Those of `RANDOM_FOLDS` whose representations are among the names."""
+        return [run for run in RANDOM_FOLDS if run[0].removesuffix(", ratios") in self.names]
 
     @property
     def chapter_4(self):
@@ -137,14 +140,14 @@ class Experiments:
                 self.bags[bags],
                 keep_model=bags == "headline" or "chapter 3" in scheme,
             )
-            for fold in range(N_FOLDS)
+            for fold in range(self.n_folds)
         ]
 
     def labelled(self, name, labels):
         """Return the stored results of the folds of training on energies and derivatives."""
         return [
             labelled_result(self.protocol, name, labels, fold, self.bags["labels"])
-            for fold in range(N_FOLDS)
+            for fold in range(self.n_folds)
         ]
 
     def errors(self, results, leaking=False):

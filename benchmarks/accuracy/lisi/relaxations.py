@@ -3,7 +3,8 @@
 import numpy as np
 from ase.geometry import find_mic
 from ase.optimize import LBFGS
-from potentials import RECIPES, label_calculator
+from potentials import FORCES, RECIPES, TRIED, label_calculator
+from schemes import SEED
 from titled import Titled
 
 from skwavelet.properties import radial_distribution
@@ -12,17 +13,24 @@ from skwavelet.properties import radial_distribution
 N_STEPS = 55
 # Li/Si = 1.5, the fraction of lithium.
 LITHIUM_RICH = 0.6
+# By how much starts are displaced to see what ends depend on (Å, each component).
+DISPLACED = 0.01
 PAIRS = (("Li", "Li"), ("Li", "Si"), ("Si", "Si"))
 
 
-def relax_all(potentials, name):
-    """Return what the relaxations of all unseen paths come to, one dict per path."""
+def relax_all(potentials, name, displaced=0.0, training=False):
+    """Return what the relaxations of all unseen paths come to, one dict per path.
+
+    ``displaced``: standard deviation (Å) of random displacements of the first frames.
+    ``training``: those of the training paths instead.
+    """
     paths = potentials.parts["paths"]
     calculator = potentials.calculator(name)
-    found = {}
-    for path in np.unique(paths.parents[potentials.unseen]):
+    found, rng = {}, np.random.default_rng(SEED)
+    for path in np.unique(paths.parents[potentials.unseen != training]):
         rows = np.flatnonzero(paths.parents == path)
         atoms = paths.structures[rows[0]].copy()
+        atoms.positions += displaced * rng.standard_normal(atoms.positions.shape)
         atoms.calc = calculator
         energies, reason = [], ""
         try:
@@ -40,18 +48,23 @@ def relax_all(potentials, name):
     return found
 
 
-def relaxed(potentials, name):
+def relaxed(potentials, name, displaced=0.0):
     """Return the stored relaxations."""
     return potentials.result(
-        "relaxed", lambda: relax_all(potentials, name), name, N_STEPS, code=["relaxations"]
+        "relaxed",
+        lambda: relax_all(potentials, name, displaced),
+        name,
+        N_STEPS,
+        displaced,
+        code=["relaxations"],
     )
 
 
-def end_structures(potentials, name):
+def end_structures(potentials, name, displaced=0.0):
     """Return the relaxed structures of paths that did not fail, by path."""
     paths = potentials.parts["paths"]
     ends = {}
-    for path, run in relaxed(potentials, name).items():
+    for path, run in relaxed(potentials, name, displaced).items():
         if not run["reason"]:
             ends[path] = paths.structures[np.flatnonzero(paths.parents == path)[-1]].copy()
             ends[path].positions = run["positions"]
@@ -117,6 +130,60 @@ def error_table(potentials):
     return made
 
 
+def choice_table(potentials):
+    """Return the table of what forces of more frames bring, on training paths."""
+    made = Titled(
+        "relaxations_choice",
+        "Do forces of more frames help? Relaxing training paths",
+        "As the table of relaxations, on 37 of the training paths, one of each composition, by "
+        "potentials that know the 259 others. About as many rows of forces train each.",
+    )
+    training = potentials.of_training_paths()
+    for name in TRIED:
+        made.add(comparison(training, name))
+    return made
+
+
+def comparison(potentials, name):
+    """Return a row: how a potential's relaxations end, beside those of the labels."""
+    paths, last = potentials.parts["paths"], last_rows(potentials)
+    runs, ends = relaxed(potentials, name), end_structures(potentials, name)
+    references = [paths.structures[last[path]] for path in ends]
+    expected = np.array([paths.energies[last[path]] for path in ends])
+    miss = 1e3 * (np.array([runs[path]["energies"][-1] for path in ends]) - expected)
+    at_end = 1e3 * (potentials.model(name).predict(references) - expected)
+    return {
+        "trained on": name,
+        "failed": len(runs) - len(ends),
+        **_sizes(miss, references),
+        "at the labelled ends: median of sizes": float(np.median(np.abs(at_end))),
+        "RMSD: median": _median_distance(ends.values(), references),
+    }
+
+
+def last_rows(potentials):
+    """Return the rows of the last frames of all paths, by path."""
+    parents = potentials.parts["paths"].parents
+    return {str(path): np.flatnonzero(parents == path)[-1] for path in np.unique(parents)}
+
+
+def _sizes(miss, structures):
+    """Return columns of differences of energies, meV/atom."""
+    rich = np.array([np.mean(atoms.numbers == 3) >= LITHIUM_RICH for atoms in structures])
+    return {
+        "end energy: median of sizes": float(np.median(np.abs(miss))),
+        f"of {rich.sum()} with α ≥ 1.5": float(np.median(np.abs(miss[rich]))),
+        f"of {(~rich).sum()} with α < 1.5": float(np.median(np.abs(miss[~rich]))),
+        "mean": float(miss.mean()),
+        "RMS": float(np.sqrt(np.mean(miss**2))),
+    }
+
+
+def _median_distance(structures, references):
+    pairs = zip(structures, references, strict=True)
+    return float(np.median([rms_distance(a, b) for a, b in pairs]))
+
+
 def table(potentials):
     """Return the table of relaxations."""
     made = Titled(
@@ -129,57 +196,56 @@ def table(potentials):
         "the labels' own energy of the structure where the potential ended, less that of the "
         "labelled end. RMSD between both ends, Å. g(r): mean difference of the "
         "radial distribution functions of all ends, over Li-Li, Li-Si and Si-Si to 6 Å; that of "
-        "two halves of the labelled ends from each other is in the last line.",
+        "two halves of the labelled ends from each other is in the last line. 'Displaced starts': "
+        f"the same potential from first frames with random displacements of {DISPLACED:g} Å, "
+        "against itself.",
     )
-    paths = potentials.parts["paths"]
-    last = {path: np.flatnonzero(paths.parents == path)[-1] for path in np.unique(paths.parents)}
+    paths, last = potentials.parts["paths"], last_rows(potentials)
     for name in RECIPES:
-        runs = relaxed(potentials, name)
-        ends = end_structures(potentials, name)
-        labels = label_energies(potentials, name)
-        miss = 1e3 * np.array(
-            [runs[path]["energies"][-1] - paths.energies[last[path]] for path in ends]
-        )
-        there = 1e3 * np.array([labels[path] - paths.energies[last[path]] for path in ends])
+        row, ends = comparison(potentials, name), end_structures(potentials, name)
+        runs, labels = relaxed(potentials, name), label_energies(potentials, name)
         references = [paths.structures[last[path]] for path in ends]
-        expected = np.array([paths.energies[last[path]] for path in ends])
-        at_end = 1e3 * (potentials.model(name).predict(references) - expected)
-        rich = np.array([np.mean(atoms.numbers == 3) >= LITHIUM_RICH for atoms in references])
-        pairs = list(zip(ends.values(), references, strict=True))
+        there = 1e3 * np.array([labels[path] - paths.energies[last[path]] for path in ends])
+        bias = 1e3 * np.array([runs[path]["energies"][-1] - labels[path] for path in ends])
         made.add(
-            {
-                "trained on": name,
-                "failed": len(runs) - len(ends),
-                "end energy: median of sizes": float(np.median(np.abs(miss))),
-                f"of {rich.sum()} with α ≥ 1.5": float(np.median(np.abs(miss[rich]))),
-                f"of {(~rich).sum()} with α < 1.5": float(np.median(np.abs(miss[~rich]))),
-                "mean": float(miss.mean()),
-                "RMS": float(np.sqrt(np.mean(miss**2))),
-                "at the labelled ends: median of sizes": float(np.median(np.abs(at_end))),
+            row
+            | {
                 "labels there: median of sizes": float(np.median(np.abs(there))),
                 "labels there: mean": float(there.mean()),
-                "potential - labels there, RMS": float(np.sqrt(np.mean((miss - there) ** 2))),
-                "RMSD: median": float(np.median([rms_distance(a, b) for a, b in pairs])),
+                "potential - labels there: mean": float(bias.mean()),
+                "potential - labels there: RMS": float(np.sqrt(np.mean(bias**2))),
                 "g(r)": rdf_difference(list(ends.values()), references),
             }
         )
-    everything = [paths.structures[last[path]] for path in sorted(relaxed(potentials, name))]
-    row = dict.fromkeys(made.header, float("nan"))
-    start = [paths.structures[np.flatnonzero(paths.parents == path)[0]] for path in runs]
-    moved = [rms_distance(a, b) for a, b in zip(start, everything, strict=True)]
+    empty = dict.fromkeys(made.header, float("nan"))
+    made.add(empty | _displaced(potentials))
+    labelled = [paths.structures[last[path]] for path in sorted(runs)]
+    start = [paths.structures[np.flatnonzero(paths.parents == path)[0]] for path in sorted(runs)]
     made.add(
-        row
+        empty
         | {
             "trained on": "first frames",
-            "RMSD: median": float(np.median(moved)),
-            "g(r)": rdf_difference(start, everything),
+            "RMSD: median": _median_distance(start, labelled),
+            "g(r)": rdf_difference(start, labelled),
         }
     )
-    made.add(
-        row
-        | {
-            "trained on": "labels, half by half",
-            "g(r)": rdf_difference(everything[::2], everything[1::2]),
-        }
-    )
+    halves = rdf_difference(labelled[::2], labelled[1::2])
+    made.add(empty | {"trained on": "labels, half by half", "g(r)": halves})
     return made
+
+
+def _displaced(potentials):
+    """Return the row of relaxations whose starts are displaced."""
+    own, other = relaxed(potentials, FORCES), relaxed(potentials, FORCES, DISPLACED)
+    ends = end_structures(potentials, FORCES)
+    moved = end_structures(potentials, FORCES, DISPLACED)
+    both = [path for path in ends if path in moved]
+    difference = [other[path]["energies"][-1] - own[path]["energies"][-1] for path in both]
+    references = [ends[path] for path in both]
+    return {
+        "trained on": f"{FORCES}; displaced starts",
+        "failed": len(own) - len(both),
+        **_sizes(1e3 * np.array(difference), references),
+        "RMSD: median": _median_distance([moved[path] for path in both], references),
+        "g(r)": rdf_difference([moved[path] for path in both], references),
+    }

@@ -172,17 +172,19 @@ def schemes(experiments):
     return made
 
 
-def chapter_3(experiments):
+def chapter_3(experiments, name="chapter_3", title="Chapter 3: random folds of frames"):
     """Random folds, four models of each."""
+    number = len(experiments.protocol.paths)
     made = Titled(
-        "chapter_3",
-        "Chapter 3: random folds of frames",
-        "Five folds of random frames; four greedy models of all candidates per fold, each of which "
-        "leaves out a quarter of the other frames to choose M* (paths of models end when the "
-        "error of these has not fallen for 100 steps), and predicts with the mean of the four. "
+        name,
+        title,
+        f"{experiments.n_folds} of five folds of random frames, {number:,} structures in all; four "
+        "greedy models of all candidates per fold, each of which leaves out a quarter of the other "
+        "frames to choose M* (paths of models end when the error of these has not fallen for 100 "
+        "steps), and predicts with the mean of the four. "
         "Frames of one path are on both sides, so that the errors are too small for unseen paths. "
         "'Ratios': features over those of one order lower, as chapter 3 has them. The features "
-        "are the default ones, not the 45,920 of the thesis; meV/atom.",
+        "are the default ones, but for those that are said to be the thesis's 45,920; meV/atom.",
     )
     for name, scheme in experiments.chapter_3:
         results = experiments.results(name, scheme)
