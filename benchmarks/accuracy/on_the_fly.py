@@ -105,6 +105,7 @@ def compare(task, seed, args):
         PointScattering(),
         BaggedOLSEnsemble(args.bags, max_features=150, random_state=seed),
         force_weight=0.01,
+        n_directions=8,
         random_state=seed,
     )
     learner = ActiveLearner(model, EMT(), threshold=args.threshold, growth=0.5).fit(start)
