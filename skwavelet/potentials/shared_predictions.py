@@ -43,10 +43,10 @@ class SharedPredictionMixin:
 
         Notes
         -----
-        As `BaggedOLSEnsemble.predict_interval`: errors on groups that members have not seen are
-        relative to standard deviations, so that intervals are wider where these are larger, such
-        as for unusual surroundings. The promise is the same for structures of new groups like
-        those of the training set.
+        As `skwavelet.BaggedOLSEnsemble.predict_interval`: errors on groups that members have not
+        seen are relative to standard deviations, so that intervals are wider where these are
+        larger, such as for unusual surroundings. The promise is the same for structures of new
+        groups like those of the training set.
         """
         self._check_ensemble()
         coverage, X = check_coverage(coverage), as_atoms(X)
