@@ -44,8 +44,8 @@ class Mace:
     energy_weight, force_weight = 1.0, 100.0
 
     def __init__(self, numbers, n_neighbors):
+        import mace.modules as modules  # first, as it lets e3nn read its tables
         from e3nn import o3
-        from mace import modules
 
         self.elements = torch.tensor(sorted(set(numbers.tolist())))
         block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
