@@ -1,11 +1,13 @@
-r"""Training steps per second beside SchNetPack's SchNet and PaiNN, and cost against neighbours.
+r"""Training steps per second beside SchNetPack's SchNet and PaiNN, and costs per atom.
 
     python benchmarks/speed/network_throughput.py --data DATA
 
 One step is energies, forces, the gradient of the loss (5.16) and the optimizer's update, float32,
 one thread, batches of structures whose neighbour lists are at hand; networks take turns, and the
 least CPU time of each counts. Three layers each; SchNetPack's networks with 20 radial functions,
-as in its examples. Without SchNetPack its rows are left out.
+as in its examples. Without SchNetPack its rows are left out. Then the cost of a training step
+against the number of atoms, and that of energy, forces and stress of a step of dynamics: of the
+default network in crystals of silicon, by `ScatteringCalculator`, neighbour lists included.
 
 Cost: 4 min; needs torch and schnetpack.
 """
@@ -17,7 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from ase.build import bulk
 
+from skwavelet import ScatteringCalculator
+from skwavelet.neural import AngularNetwork
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon
@@ -102,6 +107,25 @@ def schnetpack_step(structures, energies, forces, width, name):
     return step
 
 
+def dynamics_step(n_cells):
+    """Return a step that moves the atoms of a crystal and computes forces, and their number."""
+    cell = bulk("Si", a=5.43, cubic=True)
+    some = [cell.copy() for _ in range(2)]
+    for seed, atoms in enumerate(some):
+        atoms.rattle(0.1, seed=seed)
+    nothing = [np.zeros((len(cell), 3))] * 2
+    network = AngularNetwork(max_epochs=1, random_state=0).fit(some, [0.0, 0.1], forces=nothing)
+    crystal = cell.repeat(n_cells)
+    crystal.calc = ScatteringCalculator(network)
+    rng = np.random.default_rng(0)
+
+    def step():
+        crystal.rattle(0.01, rng=rng)
+        crystal.get_forces()
+
+    return step, len(crystal)
+
+
 def main():
     args = arguments(
         __doc__,
@@ -144,6 +168,12 @@ def main():
         times = alternate(steps, max(2, args.rounds // 5))
         cells = [1e3 * times[name].best_cpu / n_atoms for name in steps]
         table.add(n_atoms, round(count), *cells)
+    print()
+    table = Table(["atoms of a silicon crystal", "energy, forces, stress: µs/atom"], digits=0)
+    for n_cells in (2, 5):
+        step, n_atoms = dynamics_step(n_cells)
+        seconds = alternate({"step": step}, max(5, args.rounds))["step"].best_cpu
+        table.add(n_atoms, 1e6 * seconds / n_atoms)
 
 
 if __name__ == "__main__":

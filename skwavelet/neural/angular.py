@@ -74,7 +74,7 @@ class AngularNetwork(NetworkRegressor):
         Lower the learning rate by a cosine over ``max_epochs``, or halve it whenever the
         validation loss has not fallen for a third of ``patience``.
     batch_size : int, default=None
-        Structures per step; None takes as many as have about 100 atoms together.
+        Structures per step; None takes as many as have about 100 atoms together, or two.
     max_epochs : int, default=200
         Largest number of passes over the training structures.
     patience : int, default=None

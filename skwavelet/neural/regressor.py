@@ -41,8 +41,9 @@ from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 from skwavelet.structures.folds import RelaxationPathGroupKFold
 
-# Atoms of a step where ``batch_size`` is None. In the same time, silicon cells of 64 atoms learned
-# more in many steps of 2 of them than in fewer of 10, ethanol as much in steps of 5 as of 10.
+# Atoms of a step where ``batch_size`` is None, of two structures at least. In the same time,
+# silicon cells of 64 atoms learned far more in steps of two of them than of ten, and less in steps
+# of one; ethanol as much in steps of five as of ten.
 _ATOMS_PER_STEP = 100
 # Parameters that do not change how the weights are trained.
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "n_members", "verbose", "warm_start")
@@ -303,7 +304,7 @@ class NetworkRegressor(
         if self.batch_size is not None:
             return self.batch_size
         mean = sum(len(structure) for structure in structures) / len(structures)
-        return max(1, round(_ATOMS_PER_STEP / mean))
+        return max(2, round(_ATOMS_PER_STEP / mean))
 
     def _readable(self, history: list[dict]) -> pd.DataFrame:
         table = pd.DataFrame(history).set_index("epoch")
