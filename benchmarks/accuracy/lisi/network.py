@@ -6,6 +6,7 @@ from common.networks import train_for
 from data import TASKS, independent, path_folds
 from titled import Titled
 
+from skwavelet import ScatteringCalculator
 from skwavelet.neural import AngularNetwork
 
 FOLD = 0
@@ -56,14 +57,13 @@ def table(parts, minutes, cache):
 
 def errors(network, part, rows):
     """Return the errors of energies per atom, and of all components of forces and stresses."""
-    X = [part.structures[i] for i in rows]
-    if not X:
-        return dict.fromkeys(("energy", "force", "stress"), np.zeros(0))
-    pulls, pushes = network.predict_forces(X), network.predict_stress(X)
-    return {
-        "energy": network.predict(X) - part.energies[rows],
-        "force": np.concatenate(
-            [(a - part.forces[i]).ravel() for a, i in zip(pulls, rows, strict=True)]
-        ),
-        "stress": (np.array(pushes) - part.stress[rows]).ravel(),
-    }
+    calculator = ScatteringCalculator(network)
+    wrong = {kind: [np.zeros(0)] for kind in ("energy", "force", "stress")}
+    for i in rows:
+        atoms = part.structures[i].copy()
+        atoms.calc = calculator
+        energy = atoms.get_potential_energy() / len(atoms)
+        wrong["energy"].append(np.array([energy - part.energies[i]]))
+        wrong["force"].append((atoms.get_forces() - part.forces[i]).ravel())
+        wrong["stress"].append(atoms.get_stress() - part.stress[i])
+    return {kind: np.concatenate(values) for kind, values in wrong.items()}
