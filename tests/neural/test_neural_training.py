@@ -329,7 +329,7 @@ def test_a_loss_that_is_no_number_names_the_batch(monkeypatch):
         network.fit(X, y, forces=forces)
 
 
-@pytest.mark.parametrize("size, molecules", [(1, 67), (2, 33), (16, 4), (250, 2)])
+@pytest.mark.parametrize(("size", "molecules"), [(1, 67), (2, 33), (16, 4), (250, 2)])
 def test_steps_hold_about_100_atoms(size, molecules):
     X = [Atoms(["H"] * size, 3 * np.arange(3 * size).reshape(-1, 3))] * 3
     X += [Atoms(["H"] * 2 * size, 3 * np.arange(6 * size).reshape(-1, 3))] * 3
