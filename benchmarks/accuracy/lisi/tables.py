@@ -1,6 +1,7 @@
 """The tables of the protocol, as Markdown and CSV."""
 
 import numpy as np
+from data import N_FOLDS
 from experiments import COMPARED, RIDGE, WHOLE
 from labels import LABELLED
 from representations import REPRESENTATIONS
@@ -174,11 +175,12 @@ def schemes(experiments):
 
 def chapter_3(experiments, name="chapter_3", title="Chapter 3: random folds of frames"):
     """Random folds, four models of each."""
-    number = len(experiments.protocol.paths)
+    number, n_folds = len(experiments.protocol.paths), experiments.n_folds
+    folds = "Five folds" if n_folds == N_FOLDS else f"The first {n_folds} of five folds"
     made = Titled(
         name,
         title,
-        f"{experiments.n_folds} of five folds of random frames, {number:,} structures in all; four "
+        f"{folds} of random frames, {number:,} structures in all; four "
         "greedy models of all candidates per fold, each of which leaves out a quarter of the other "
         "frames to choose M* (paths of models end when the error of these has not fallen for 100 "
         "steps), and predicts with the mean of the four. "
