@@ -50,8 +50,8 @@ model.fit(structures, labels.energies, labels.forces, labels.stress)
 #
 # Crystals under strains that the training set has (grey), and far beyond. The standard deviation
 # grows where the models disagree; the expected error also counts how far the features leave those
-# of the training set. Intervals are for structures like those of the training set: there they hold
-# what they promise, elsewhere nothing is promised.
+# of the training set. Intervals hold what they promise for structures like those of the training
+# set. Elsewhere they are wider, as standard deviations are, and nothing is promised.
 
 strains = np.linspace(-0.08, 0.12, 81)
 new, truth = alloys(strains, 0.08, seed=2)
