@@ -93,7 +93,8 @@ def clamped(potentials, name):
     if name is None:
         with np.load(VOLUMES) as labels:
             known = dict(zip(labels["composition"], labels["tensors"], strict=True))
-        return np.array([known[atoms.info["composition"]] for atoms in cells], dtype=float)
+        unknown = np.full((6, 6), np.nan)  # a few compositions only: --quick
+        return np.array([known.get(atoms.info["composition"], unknown) for atoms in cells], float)
 
     def compute():
         calculator = potentials.calculator(name)
