@@ -240,6 +240,31 @@ def test_default_potential_learns_forces_and_is_pruned():
     )
 
 
+def test_more_elements_have_more_radial_functions():
+    def most(structures, **parameters):
+        invariants = PointInvariants(max_order=2, **parameters).fit(structures)
+        table = invariants.feature_table_.query("order == 2")
+        return (table.groupby("l1")["k1"].max().to_numpy() + 1).tolist(), invariants
+
+    def rattled(atoms):
+        copies = [atoms.copy() for _ in range(6)]
+        for seed, copy in enumerate(copies):
+            copy.rattle(0.2, seed=seed)
+        return copies
+
+    one = rattled(bulk("Si", cubic=True))
+    two = rattled(bulk("ZnS", "zincblende", a=5.4, cubic=True))
+    three = rattled(STRUCTURES[1].repeat(2))
+    assert most(one)[0] == most(two)[0] == [7, 6, 6, 5, 5, 4]
+    counts, invariants = most(three)
+    assert counts == [8, 7, 7, 6, 6, 5]
+    assert most(three, n=3)[0] == [8, 7]  # wavelets have l < n
+    # What the further functions are for: more of the variance of the moments is kept.
+    named = PointInvariants((8, 7, 6, 6, 5, 5, 4), max_order=2).fit(three)
+    assert (invariants.kept_variance_ >= named.kept_variance_).all()
+    assert (invariants.kept_variance_ > named.kept_variance_ + 1e-3).any()
+
+
 def test_parameters_out_of_range_are_refused():
     with pytest.raises(ValueError, match="n_components must hold positive integers"):
         fitted(n_components=(2, 0))

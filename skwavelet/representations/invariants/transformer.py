@@ -20,6 +20,8 @@ from skwavelet.representations.tables import penalty_factors
 from skwavelet.structures.cell_list import pair_blocks
 from skwavelet.structures.checks import Structure
 
+# Radial functions of one or two elements, by degree.
+COMPONENTS = (8, 7, 6, 6, 5, 5, 4)
 # Radial functions are learned from about this many atoms.
 LEARNING_ATOMS = 4000
 # Invariants that vary by less than this part of themselves are constant but for rounding.
@@ -59,8 +61,10 @@ class PointInvariants(AtomFeaturesMixin):
 
     Parameters
     ----------
-    n_components : sequence of int, default=(8, 7, 6, 6, 5, 5, 4)
-        Number of radial functions of every degree l = 0, 1, ... More elements need more.
+    n_components : sequence of int, default=None
+        Number of radial functions of every degree l = 0, 1, ... None is (8, 7, 6, 6, 5, 5, 4) for
+        one or two elements, and one more of every degree for each further element, since the
+        functions have to tell all elements apart.
     max_order : {1, 2, 3}, default=3
         Largest number of moments in a product.
     max_degree : float, default=9.0
@@ -129,7 +133,7 @@ class PointInvariants(AtomFeaturesMixin):
     """
 
     _parameter_constraints = {
-        "n_components": ["array-like"],
+        "n_components": [None, "array-like"],
         "max_order": [Interval(Integral, 1, 3, closed="both")],
         "max_degree": [Interval(Real, 0, None, closed="left")],
         "n": [Interval(Integral, 1, None, closed="left")],
@@ -146,7 +150,7 @@ class PointInvariants(AtomFeaturesMixin):
 
     def __init__(
         self,
-        n_components: Sequence[int] = (8, 7, 6, 6, 5, 5, 4),
+        n_components: Sequence[int] | None = None,
         max_order: int = 3,
         max_degree: float = 9.0,
         *,
@@ -180,7 +184,10 @@ class PointInvariants(AtomFeaturesMixin):
         return penalty_factors(table["order"], table["radial"] + table["angular"])
 
     def _learn(self, structures: list[Structure]) -> None:
+        elements = self._atomic_numbers
         counts = np.asarray(self.n_components)
+        if self.n_components is None:
+            counts = np.add(COMPONENTS, max(0, len(elements) - 2))[: self.n]
         if not np.issubdtype(counts.dtype, np.integer) or counts.ndim != 1 or (counts < 1).any():
             raise ValueError(
                 "n_components must hold positive integers, one for every degree l = 0, 1, ..., "
@@ -191,7 +198,6 @@ class PointInvariants(AtomFeaturesMixin):
                 f"n_components has degrees up to l={len(counts) - 1}, but wavelets have l < n: "
                 f"set n={len(counts)} or more, or name fewer degrees."
             )
-        elements = self._atomic_numbers
         family = WaveletFamily(self.beta, self.n, self.n_scales, self.reach)
         some = _some(structures)
         degrees, table, self.kept_variance_ = contract(family, counts.tolist(), some, elements)
