@@ -38,6 +38,7 @@ from common.data import (  # noqa: E402
     rmd17_parts,
 )
 from common.data import mlearn as read_mlearn  # noqa: E402
+from common.potentials import FoldRidge  # noqa: E402
 from common.table import Table, table  # noqa: E402
 
 OPTIONAL = {"torch", "kymatio", "dscribe", "matscipy", "schnetpack", "distributed", "finufft"}
@@ -108,13 +109,12 @@ def test_labels_of_mlearn_tell_elastic_constants(tmp_path):
 
 def test_penalties_are_chosen_in_folds_of_structures(isolated):
     """The model is scikit-learn's, and the penalty that of a search over the same folds."""
-    fold_ridge = runpy.run_path(str(BENCHMARKS / "accuracy" / "properties.py"))["FoldRidge"]
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(30), 4)
     X = rng.normal(size=(120, 8)) * 10.0 ** -np.arange(8)
     y, weight = X @ rng.normal(size=8) + 0.1 * rng.normal(size=120), rng.uniform(0.1, 1, 120)
     alphas = (1e-8, 1e-4, 1e-2, 1.0)
-    model = fold_ridge(alphas).fit(X, y, sample_weight=weight, groups=groups)
+    model = FoldRidge(alphas).fit(X, y, sample_weight=weight, groups=groups)
     size = (weight @ X**2).mean()
 
     def fitted(alpha, rows):
