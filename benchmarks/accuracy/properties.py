@@ -4,11 +4,11 @@
     python benchmarks/accuracy/properties.py --quick --data DIR --cache DIR
 
 DIR/mlearn: the sets of Zuo et al. 2020 (PBE), one file per element, with their published split into
-training and test structures. Every model of `common.potentials` is fitted to energies and forces of the
-training structures (those with "stresses" in their name to stresses too). The first table has
-errors of the test structures and costs, the second properties of the perfect crystal, the third
-defects and dynamics. `skwavelet.properties` computes them, `PropertyError` is "-" with its
-reason below.
+training and test structures. Every model of `common.potentials` is fitted to energies and forces
+of the training structures (those with "stresses" in their name to stresses too). The first table
+has errors of the test structures and costs, the second properties of the perfect crystal, the third
+defects and dynamics. `skwavelet.properties` computes them, `PropertyError` is "-" with its reason
+below.
 
 The line "labels" is read from the labels of the same set, training structures among them: lattice
 constant of the ground state, C11 and C12 from stresses of cells strained by the smallest strain
@@ -230,7 +230,11 @@ def compare(element, options):
         settings = (MODELS[name](), name, train, test, stress, cell, slabs, options.duration)
         cost = [options.minutes if name.startswith("network") else options.directions]
         rows[name] = options.cache.get(
-            "properties", compute, *settings, *cost, code=["common.potentials", "skwavelet.properties"]
+            "properties",
+            compute,
+            *settings,
+            *cost,
+            code=["common.potentials", "skwavelet.properties"],
         )
         print(f"{element}, {name}: done", file=sys.stderr, flush=True)
     print(f"\n{element}: {len(train[0])} training, {len(test[0])} test structures\n")
