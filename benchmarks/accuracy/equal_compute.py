@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rmd17_networks import settings_for, train_and_test
+from rmd17_networks import QUICK, settings_for, train_and_test
 
 from skwavelet.neural import AngularNetwork
 
@@ -57,9 +57,7 @@ def main():
     table = Table(["molecule", "network", "weights", "CPU min", "epochs", "meV", "meV/Å"])
     missing = [name for name in args.networks if name in RIVALS and not find_spec(RIVALS[name][0])]
     for molecule in args.molecules:
-        train, test = rmd17_parts(args.data, molecule)
-        if args.quick:
-            train, test = [part[:60] for part in train], [part[:60] for part in test]
+        train, test = rmd17_parts(args.data, molecule, QUICK if args.quick else None)
         held = np.random.default_rng(0).permutation(len(train[0])) < len(train[0]) // 20
         parts = [
             ([x for x, chosen in zip(train[0], own, strict=True) if chosen], train[1][own],

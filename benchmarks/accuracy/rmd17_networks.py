@@ -34,6 +34,8 @@ from common.networks import train_for
 from common.published import DISSERTATION_ANGULAR, DISSERTATION_BASE, MEV_PER_KCAL, RMD17
 from common.table import Table
 
+# Structures of either part with --quick.
+QUICK = 60
 MOLECULES = ("ethanol", "uracil", "toluene", "benzene", "naphthalene", "aspirin")
 
 
@@ -86,9 +88,7 @@ def main():
         ["molecule", "CPU min", "energy alone, meV", "kcal/mol", "dissertation 'Base'"], quiet=True
     )
     for name in args.molecules:
-        train, test = rmd17_parts(args.data, name)
-        if args.quick:
-            train, test = [part[:60] for part in train], [part[:60] for part in test]
+        train, test = rmd17_parts(args.data, name, QUICK if args.quick else None)
         settings = settings_for(train[0]) | {"verbose": args.verbose}
         network = AngularNetwork(width=args.width, **settings)
         errors = train_and_test(name, network, train, test, args.minutes, args.cache)

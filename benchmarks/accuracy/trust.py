@@ -201,11 +201,8 @@ def forces_of_fold(part, fold, store, args, sizes):
         for key, (predicted, std, truth) in predictions.items():
             results[name][key] = np.ravel(predicted - truth)
             results[name][f"{key}_std"] = np.ravel(std)
-        inside = np.full(len(many), np.nan)
-        if hasattr(model, "predict_interval"):
-            low, high = model.predict_interval(Z, coverage=0.9).T
-            inside = ((low <= part.energies[many]) & (part.energies[many] <= high)).astype(float)
-        results[name]["inside"] = inside
+        low, high = model.predict_interval(Z, coverage=0.9).T
+        results[name]["inside"] = (low <= part.energies[many]) & (part.energies[many] <= high)
         # Structures that stem from one path are of one kind; others are their own.
         parents = [p or f"{name} {i}" for p, i in zip(part.parents[many], many, strict=True)]
         results[name]["parent"] = np.array([f"{fold} {parent}" for parent in parents])

@@ -78,13 +78,16 @@ def rmd17(directory, name):
     )
 
 
-def rmd17_parts(directory, name):
-    """Return (structures, energies in eV/atom, forces) to train on, and those to test on."""
+def rmd17_parts(directory, name, most=None):
+    """Return (structures, energies in eV/atom, forces) to train on, and those to test on.
+
+    The first ``most`` of either; default: all.
+    """
     data = rmd17(directory, name)
     energies = data.energies / len(data.structures[0])
     return [
         ([data.structures[i] for i in rows], energies[rows], data.forces[rows])
-        for rows in (np.flatnonzero(data.train), np.flatnonzero(~data.train))
+        for rows in (np.flatnonzero(data.train)[:most], np.flatnonzero(~data.train)[:most])
     ]
 
 

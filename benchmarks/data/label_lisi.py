@@ -7,15 +7,22 @@ makes ``benchmarks/data/lisi_volumes.npz`` and ``lisi_ends.npz``, which come wit
 with it, energies agree to a float32's rounding, forces to 2e-4 eV/Å), so that a question the data
 do not answer can be asked. It is not density functional theory.
 
+``lisi_volumes.npz``:
+
 - ``path, step, strain, energy, stress``: one frame of every path, drawn at random, its cell and
   positions scaled by 1 + strain, strains from -9 % to +9 %; eV/atom and eV/Å³.
 - ``composition, tensors`` (13, 6, 6): elastic constants (GPa) of the strain-free cell of every
   third composition in the task "bulk", atoms following strains of ±0.5 %, by differences of
   stresses.
 
-Interrupted runs go on where they were.
+``lisi_ends.npz``: where the default potential ends when it relaxes the training paths from their
+first frames (``path, n_atoms, positions``; cells and elements are those of the paths' last frames),
+with ``energy`` (eV/atom), ``forces`` and ``stress``.
 
-Cost: 4 min; needs chgnet.
+``label_lisi.py volumes`` or ``ends`` makes one of the two alone. Interrupted runs go on where they
+were.
+
+Cost: 4 min for the volumes, over 5 for the ends; needs chgnet.
 """
 
 import sys
@@ -59,12 +66,7 @@ def label_ends(parts, cache):
         atoms = paths.structures[np.flatnonzero(paths.parents == path)[-1]].copy()
         atoms.positions = runs[path]["positions"].astype(np.float32)
         structures.append(atoms)
-    chunks = [structures[start : start + CHUNK] for start in range(0, len(structures), CHUNK)]
-    labelled = [
-        cache.get("chgnet-ends", lambda chunk=chunk: labels_of_all(chunk), chunk)
-        for chunk in chunks
-    ]
-    energies, forces, stresses = ([x for part in labelled for x in part[k]] for k in range(3))
+    energies, forces, stresses = labels_of_all(structures, cache)
     np.savez_compressed(
         ENDS,
         path=np.array(list(runs)),
@@ -84,8 +86,17 @@ def label_ends(parts, cache):
     )
 
 
-def labels_of_all(structures):
-    """Return energies (eV/atom), forces and stresses of structures."""
+def labels_of_all(structures, cache):
+    """Return energies (eV/atom), forces and stresses of structures, kept chunk by chunk."""
+    chunks = [structures[start : start + CHUNK] for start in range(0, len(structures), CHUNK)]
+    labelled = [
+        cache.get("chgnet", lambda chunk=chunk: labels_of_chunk(chunk), chunk) for chunk in chunks
+    ]
+    return [[label for part in labelled for label in part[kind]] for kind in range(3)]
+
+
+def labels_of_chunk(structures):
+    """Return energies (eV/atom), forces and stresses of some structures."""
     print(f"labels of {len(structures)} structures", flush=True)
     calculator, found = label_calculator(), []
     for atoms in structures:
@@ -107,12 +118,7 @@ def label_volumes(parts, cache):
     structures = [
         strained_frame(paths.structures[i], strain) for i, strain in zip(rows, strains, strict=True)
     ]
-
-    chunks = [structures[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    labelled = [
-        cache.get("chgnet-volumes", lambda chunk=chunk: labels_of_all(chunk), chunk)
-        for chunk in chunks
-    ]
+    energies, _, stresses = labels_of_all(structures, cache)
     cells = unstrained(parts["bulk"])
 
     def tensor(atoms):
@@ -128,8 +134,8 @@ def label_volumes(parts, cache):
         path=names,
         step=np.array([paths.structures[i].info["step"] for i in rows], dtype=np.int8),
         strain=strains,
-        energy=np.concatenate([energies for energies, _, _ in labelled]),
-        stress=np.concatenate([stresses for _, _, stresses in labelled]).astype(np.float32),
+        energy=np.array(energies),
+        stress=np.array(stresses).astype(np.float32),
         composition=np.array([atoms.info["composition"] for atoms in cells]),
         tensors=np.array(tensors).astype(np.float32),
     )
