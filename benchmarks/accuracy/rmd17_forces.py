@@ -51,7 +51,7 @@ from common.data import rmd17
 from common.published import RMD17
 from common.rows import RowsRidge, beside, cached_rows, select
 from common.table import line, table
-from common.timing import machine
+from common.timing import machine, peak_memory
 
 FORCE_WEIGHTS = (1e-2, 1.0)
 PENALTIES = 10.0 ** np.arange(-7, -1)
@@ -203,7 +203,8 @@ def main():
                 title, structures, energies, forces, members, first, args.fixed
             )
             print(line([name, *cells, beside_ours]))
-            print(f"<!-- {seconds:.0f} CPU s of training -->", flush=True)
+            memory = f"the process has taken up to {peak_memory():.1f} GB"
+            print(f"<!-- {seconds:.0f} CPU s of training; {memory} -->", flush=True)
         for kind, (parts, n_directions, most) in representations(args).items():
             if args.only and kind not in args.only:
                 continue

@@ -9,6 +9,8 @@ import gc
 import importlib.metadata
 import os
 import platform
+import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +58,12 @@ def alternate(functions: dict[str, Callable[[], object]], repeats: int) -> dict[
     finally:
         gc.enable()
     return {name: Timing(*values.T) for name, values in times.items()}
+
+
+def peak_memory() -> float:
+    """Return the most memory (GB) that this process has had."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
 def machine(*packages: str) -> str:

@@ -90,27 +90,26 @@ class Members:
         return mean, spread
 
 
-def drawn_halves(n_blocks: int, most: int, entropy: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return halves of blocks, each followed by the other half.
+def drawn_blocks(
+    n_groups: int, held_out: float, n_others: int, random: np.random.RandomState
+) -> np.ndarray:
+    """Return the block of every group: 0 of a part that is held out, 1, 2, ... of the others."""
+    order, block = random.permutation(n_groups), np.zeros(n_groups, dtype=int)
+    if n_groups > 1:
+        count = int(np.clip(round(held_out * n_groups), 1, n_groups - 1))
+        block[order[count:]] = 1 + np.arange(n_groups - count) % min(n_others, n_groups - count)
+    return block
+
+
+def halves_of(n_blocks: int) -> list[tuple[int, ...]]:
+    """Return all halves of blocks, each followed by the other half.
 
     Every block is in half of them, so that half of them can judge it.
-
-    Parameters
-    ----------
-    n_blocks : int
-    most : int
-        How many pairs are drawn, where there are more.
-    entropy : sequence of int
-        What the draw depends on.
     """
-    if n_blocks < 2:
-        return []
     halves = [
         half
         for half in combinations(range(n_blocks), n_blocks // 2)
-        if n_blocks % 2 or 0 in half  # else it is the other half of one
+        if half and (n_blocks % 2 or 0 in half)  # else it is the other half of one
     ]
-    rng = np.random.default_rng(entropy)
-    drawn = rng.choice(len(halves), min(most, len(halves)), replace=False)
-    pairs = [(halves[i], set(range(n_blocks)) - set(halves[i])) for i in drawn]
-    return [tuple(sorted(half)) for pair in pairs for half in pair]
+    pairs = [(half, tuple(set(range(n_blocks)) - set(half))) for half in halves]
+    return [half for pair in pairs for half in pair]

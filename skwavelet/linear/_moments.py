@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.linalg.blas import dsyr, dsyrk
+from scipy.linalg.blas import daxpy
 
 from skwavelet._utils.memory import available_memory
+from skwavelet.linear._packed import (
+    add_products,
+    diagonal,
+    packed_zeros,
+    places,
+    solve_in_place,
+)
 
 # Rows that are turned to double precision at a time.
 ROWS = 2048
@@ -47,6 +53,17 @@ class Data:
         rows -= np.multiply.outer(self.ones[part], self.origin)
         return rows
 
+    def check_squares(self) -> None:
+        """Raise ValueError if the sums of squares overflow, and products with them."""
+        total = np.zeros(self.rows.shape[1] + 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(self.rows), ROWS):
+                part = np.arange(start, min(start + ROWS, len(self.rows)))
+                total[:-1] += self.weight[part] @ np.square(self.block(part))
+                total[-1] += self.weight[part] @ np.square(self.targets[part])
+        if not np.isfinite(total).all():
+            raise ValueError("Squares of X or y overflow; scale them down.")
+
     def rms_error(self, chosen: np.ndarray, coef: np.ndarray, intercept: float) -> float:
         """Return the root of the weighted mean squared error of a model in some rows."""
         squares = 0.0
@@ -64,80 +81,84 @@ class Moments:
     def __init__(
         self, gram: np.ndarray, with_y: np.ndarray, with_ones: np.ndarray, scalars: np.ndarray
     ):
-        # gram is a lower triangle; scalars are (y 1, 1 1).
+        # gram is packed, see `_packed`; scalars are (y 1, 1 1).
         self.gram, self.with_y, self.with_ones, self.scalars = gram, with_y, with_ones, scalars
 
     @classmethod
-    def of(cls, data: Data, chosen: np.ndarray) -> Moments:
-        """Return the sums over some rows.
+    def zeros(cls, n_features: int) -> Moments:
+        """Return the sums over no rows."""
+        return cls(
+            packed_zeros(n_features), np.zeros(n_features), np.zeros(n_features), np.zeros(2)
+        )
 
-        Raises
-        ------
-        ValueError
-            If they overflow.
-        """
-        n_features = data.rows.shape[1]
-        gram = np.zeros((n_features, n_features), order="F")
-        with_y, with_ones, scalars = np.zeros(n_features), np.zeros(n_features), np.zeros(2)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, len(chosen), ROWS):
-                part = chosen[start : start + ROWS]
-                root = np.sqrt(data.weight[part])
-                rows = data.block(part) * root[:, None]
-                y, ones = root * data.targets[part], root * data.ones[part]
-                gram = dsyrk(1.0, rows.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
-                with_y += rows.T @ y
-                with_ones += rows.T @ ones
-                scalars += y @ ones, ones @ ones
-        if not all(np.isfinite(sums).all() for sums in (gram, with_y, with_ones, scalars)):
-            raise ValueError("Squares of X or y overflow; scale them down.")
-        return cls(gram, with_y, with_ones, scalars)
+    @classmethod
+    def of(cls, data: Data, chosen: np.ndarray) -> Moments:
+        """Return the sums over some rows."""
+        sums = cls.zeros(data.rows.shape[1])
+        sums.add_rows(data, chosen)
+        return sums
 
     @classmethod
     def sum(cls, parts: Sequence[Moments], weights: np.ndarray | None = None) -> Moments:
         """Return the sum of several, weighted or not."""
+        total = cls.zeros(len(parts[0].with_y))
         weights = np.ones(len(parts)) if weights is None else weights
-        sums = [
-            np.zeros_like(getattr(parts[0], name))
-            for name in ("gram", "with_y", "with_ones", "scalars")
-        ]
         for part, weight in zip(parts, weights, strict=True):
-            for total, own in zip(
-                sums, (part.gram, part.with_y, part.with_ones, part.scalars), strict=True
-            ):
-                total += weight * own
-        return cls(*sums)
+            for whole, own in zip(total._arrays, part._arrays, strict=True):
+                daxpy(own, whole, a=weight)
+        return total
+
+    def add_rows(self, data: Data, chosen: np.ndarray) -> None:
+        """Add the sums over some rows."""
+        for start in range(0, len(chosen), ROWS):
+            part = chosen[start : start + ROWS]
+            root = np.sqrt(data.weight[part])
+            rows = data.block(part)
+            rows *= root[:, None]
+            y, ones = root * data.targets[part], root * data.ones[part]
+            add_products(self.gram, rows)
+            self.with_y += rows.T @ y
+            self.with_ones += rows.T @ ones
+            self.scalars += y @ ones, ones @ ones
+
+    def scale(self, weight: float) -> None:
+        """Multiply the weights of all rows."""
+        for sums in self._arrays:
+            sums *= weight
 
     def solve(
         self, alpha: float, factors: np.ndarray, origin: np.ndarray
     ) -> tuple[np.ndarray, float] | None:
-        """Return weights and intercept; None where the matrix is not positive in rounding."""
+        """Return weights and intercept; None where the matrix is not positive in rounding.
+
+        The sums are lost: there is no memory but theirs to solve in.
+        """
+        matrix, n_features = self.gram, len(origin)
         y_ones, ones_ones = self.scalars
         mean = self.with_ones / ones_ones if ones_ones else np.zeros_like(self.with_ones)
         level = y_ones / ones_ones if ones_ones else 0.0
-        squares = np.diag(self.gram) - mean * self.with_ones
+        of_diagonal = diagonal(n_features)
+        squares = matrix[of_diagonal] - mean * self.with_ones
         # Columns that do not vary have no weight.
-        varies = squares > 1e-12 * np.maximum(np.diag(self.gram) + ones_ones * origin**2, TINY)
-        scale = np.where(varies, 1 / np.sqrt(np.where(varies, squares, 1)), 0) / factors
-        # Lower triangles in the order that LAPACK has, so that nothing is copied.
-        matrix = self.gram.copy(order="F")
+        varies = squares > 1e-12 * np.maximum(matrix[of_diagonal] + ones_ones * origin**2, TINY)
         if ones_ones:
-            dsyr(-1 / ones_ones, self.with_ones, a=matrix, lower=1, overwrite_a=1)
-        matrix *= scale
-        matrix *= scale[:, None]
-        matrix[np.diag_indices_from(matrix)] += np.where(varies, alpha, 1)
-        try:
-            factored = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
-        except LinAlgError:
-            return None
-        coef = scale * cho_solve(factored, scale * (self.with_y - mean * y_ones))
-        return coef, float(level - mean @ coef)
+            add_products(matrix, self.with_ones[None], -1 / ones_ones)
+        for column in np.flatnonzero(~varies):
+            matrix[places(n_features, np.arange(n_features), np.array(column))] = 0.0
+        matrix[of_diagonal] += np.where(varies, alpha * factors**2 * squares, 1.0)
+        coef = solve_in_place(matrix, np.where(varies, self.with_y - mean * y_ones, 0.0))
+        return None if coef is None else (coef, float(level - mean @ coef))
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.gram, self.with_y, self.with_ones, self.scalars
 
 
-def check_memory(n_features: int, n_matrices: int) -> None:
-    """Raise ValueError if Gram matrices, and what is solved with them, do not fit into memory."""
-    # Besides those of blocks and kinds, sums, what is solved, and copies.
-    need, free = 8.0 * n_features**2 * (n_matrices + 5), available_memory()
+def check_memory(n_features: int, n_rows: int, n_matrices: int) -> None:
+    """Raise ValueError if Gram matrices, and rows added to them, do not fit into memory."""
+    # Rows are taken, turned to double precision, and lack their mean.
+    need = 8.0 * n_features * (n_matrices * (n_features + 1) / 2 + 3 * min(n_rows, ROWS))
+    free = available_memory()
     if need > free:
         raise ValueError(
             f"Products of {n_features} features need about {need / 2**30:.3g} GiB but "

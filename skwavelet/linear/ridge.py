@@ -24,7 +24,7 @@ from skwavelet._utils.validation import (
     check_sample_weight,
 )
 from skwavelet._utils.versioning import VersionedMixin
-from skwavelet.linear._members import Members, drawn_halves
+from skwavelet.linear._members import Members, drawn_blocks, halves_of
 from skwavelet.linear._moments import TINY, Data, Moments, check_memory
 from skwavelet.linear._search import least
 from skwavelet.linear._spread import SpreadMixin
@@ -32,8 +32,8 @@ from skwavelet.linear._spread import SpreadMixin
 ALPHAS = 10.0 ** np.arange(-14, -2)
 # Weights of kinds are tried in steps of this factor.
 FACTOR = 10**0.5
-# Groups are divided into so many blocks, and members see halves of them.
-BLOCKS, MEMBERS = 10, 20
+# Groups are divided into so many blocks, whose halves are twenty members.
+BLOCKS = 6
 
 
 class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator):
@@ -45,8 +45,8 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         \qquad s_j^2 = \sum_i v_i (x_{ij} - \bar x_j)^2,
 
     so that the penalty does not depend on the size of a column. Everything is computed from Gram
-    matrices, which are summed over blocks of rows in double precision: memory grows with the
-    square of the number of features, and one pass over the rows serves all alphas.
+    matrices, which are summed over blocks of rows in double precision: one pass over the rows
+    serves all alphas.
 
     Rows may be of several kinds whose errors cannot be compared, such as energies and forces. With
     ``kinds`` in `fit`, the weights of each kind are multiplied by a factor that is chosen together
@@ -54,9 +54,13 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
     held out. All kinds then count alike, whatever their units: halving one error is worth doubling
     another. Each kind has a Gram matrix of its own, so that one pass serves all factors.
 
-    How wrong the model may be is told by its members. The groups are divided into ten blocks (one
-    of them is held out to choose alpha), and twenty halves of these give a member each. Their
+    How wrong the model may be is told by its members. The groups are divided into six blocks (one
+    of them is held out to choose alpha), and the twenty halves of these give a member each. Their
     spread is calibrated by the errors on groups of members that have not seen them.
+
+    Memory, besides the rows: a fit with members holds seven symmetric matrices of n_features² at
+    once, without members three, and one more for every kind beyond the second. Each takes
+    4 n_features² bytes: 2.3 GB in all for 9,000 features and two kinds.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
     members : bool, default=True
         Whether to fit members, without which there are no standard deviations.
     updatable : bool, default=False
-        Whether to keep what `update` needs, 10 n_features² numbers (in files of the model, too).
+        Whether to keep what `update` needs, 3 n_features² numbers (in files of the model, too).
     random_state : int, RandomState instance or None, default=0
         Chooses the groups that are held out, and divides the others into blocks.
 
@@ -195,7 +199,8 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         kind = np.zeros(n_samples, dtype=int) if kinds is None else _check_kinds(kinds, n_samples)
         choose = len(alphas) > 1 or kind.min() < kind.max()
         random = check_random_state(self.random_state)
-        block = self._divided(int(codes.max()) + 1, random)[codes]
+        n_others = BLOCKS - 1 if self.members else 1
+        block = drawn_blocks(int(codes.max()) + 1, self.held_out, n_others, random)[codes]
         held = (block == 0) & (block.max() > 0)
         if choose and not held.any():
             raise ValueError(
@@ -203,8 +208,10 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
                 "pass more groups, or one alpha."
             )
         data = Data.of(rows, targets, weight, ones)
-        present = np.unique(kind[~held])
-        check_memory(n_features, len(present) + block.max() + 1)
+        data.check_squares()
+        present, numbers = np.unique(kind[~held]), np.unique(block[~held])
+        # What is held at once: sums of blocks, of other kinds or of those held out, and their sum.
+        check_memory(n_features, n_samples, len(numbers) + max(len(present), 1 + held.any()))
         self._factors, self._origin = factors, data.origin
         self.kind_weights_ = np.ones(kind.max() + 1)
         self._judged = np.intersect1d(kind[held], present)
@@ -212,24 +219,20 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         self.alpha_ = float(alphas[0])
         # Sums of the kind with most rows are kept; those of the others cost less than memory.
         largest = np.bincount(kind[~held]).argmax()
-        numbers = np.unique(block[~held])
         sums = [Moments.of(data, np.flatnonzero((block == n) & (kind == largest))) for n in numbers]
         if choose:
-            apart = [
-                Moments.sum(sums)
-                if one == largest
-                else Moments.of(data, np.flatnonzero(~held & (kind == one)))
-                for one in present
-            ]
+            others = [one for one in present if one != largest]
+            apart = [Moments.of(data, np.flatnonzero(~held & (kind == one))) for one in others]
+            kinds_of = np.array([*np.full(len(sums), largest), *others], dtype=int)
             tests = [np.flatnonzero(held & (kind == one)) for one in self._judged]
-            self._choose(alphas, data, present, apart, tests)
+            self._choose(alphas, data, kinds_of, [*sums, *apart], tests)
             del apart
         data = replace(data, weight=weight * self.kind_weights_[kind])
+        for number, own in zip(numbers, sums, strict=True):
+            own.scale(self.kind_weights_[largest])
+            own.add_rows(data, np.flatnonzero((block == number) & (kind != largest)))
         self._blocks = [Moments.of(data, np.flatnonzero(held))] if held.any() else []
-        for number in numbers:
-            others = Moments.of(data, np.flatnonzero((block == number) & (kind != largest)))
-            scales = np.array([self.kind_weights_[largest], 1.0])
-            self._blocks.append(Moments.sum([sums.pop(0), others], scales))
+        self._blocks += sums
         self._entropy = random.randint(2**31 - 1, size=4).tolist()
         self._told = None
         self._n_groups = int(codes.max()) + 1
@@ -288,10 +291,12 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
             X, y, groups, sample_weight, intercept_column, reset=False
         )
         data = Data(rows, targets, weight, ones, self._origin)
+        data.check_squares()
         random = np.random.default_rng([*self._entropy, self._n_groups])
         block = random.integers(len(self._blocks), size=codes.max() + 1)[codes]
         codes = codes + self._n_groups
         self._n_groups = int(codes.max()) + 1
+        # New sums, as a copy of the model may learn from other rows.
         self._blocks = [
             Moments.sum([sums, Moments.of(data, np.flatnonzero(block == number))])
             for number, sums in enumerate(self._blocks)
@@ -321,20 +326,11 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
             ones = check_row_vector(intercept_column, n_samples, "intercept_column")
         return rows, targets.astype(np.float64), codes, weight, ones
 
-    def _divided(self, n_groups: int, random: np.random.RandomState) -> np.ndarray:
-        """Return the block of every group, of which the first is held out."""
-        order, block = random.permutation(n_groups), np.zeros(n_groups, dtype=int)
-        if n_groups > 1:
-            count = int(np.clip(round(self.held_out * n_groups), 1, n_groups - 1))
-            n_others = min(BLOCKS - 1 if self.members else 1, n_groups - count)
-            block[order[count:]] = 1 + np.arange(n_groups - count) % n_others
-        return block
-
     def _choose(
         self,
         alphas: np.ndarray,
         data: Data,
-        present: np.ndarray,
+        kinds: np.ndarray,
         parts: Sequence[Moments],
         tests: Sequence[np.ndarray],
     ) -> None:
@@ -344,18 +340,18 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         ----------
         alphas : ndarray
         data : Data
-        present : ndarray
-            The kinds of the rows that are not held out.
+        kinds : ndarray of shape (n_parts,)
+            What kind of rows each part sums.
         parts : sequence of Moments
-            Their sums.
+            Sums of the rows that are not held out.
         tests : sequence of ndarray
             The rows of every kind that are held out.
         """
 
         def error(place: tuple[int, ...]) -> float:
             alpha, weights = alphas[place[0]], FACTOR ** np.array(place[1:])
-            apart = Moments.sum(parts, weights[present])
-            solution = apart.solve(alpha, self._factors, data.origin)
+            whole = Moments.sum(parts, weights[kinds])
+            solution = whole.solve(alpha, self._factors, data.origin)
             if solution is None:
                 return np.inf
             errors = np.array([data.rms_error(test, *solution) for test in tests])
@@ -370,14 +366,16 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
 
     def _solve(self, data: Data, codes: np.ndarray, block: np.ndarray) -> None:
         """Solve for all rows that were ever seen, and learn from errors on the new ones."""
-        whole = Moments.sum(self._blocks)
-        while (solution := whole.solve(self.alpha_, self._factors, self._origin)) is None:
+        while True:
+            whole = Moments.sum(self._blocks)
+            solution = whole.solve(self.alpha_, self._factors, self._origin)
+            del whole
+            if solution is not None:
+                break
             self.alpha_ *= 10  # too little to keep all features apart in double precision
-        del whole
         self.coef_, intercept = solution
         self.intercept_ = float(intercept - self._origin @ self.coef_)
-        count = MEMBERS // 2 if self.members else 0
-        halves = drawn_halves(len(self._blocks), count, self._entropy)
+        halves = halves_of(len(self._blocks)) if self.members else []
         members = Members.of(self._blocks, halves, self.alpha_, self._factors, self._origin)
         self.estimators_ = members.models(self.coef_, self.intercept_, self._origin)
         self._left_out = ~members.seen, block

@@ -220,7 +220,7 @@ def fit_last_layers(
         return total
 
     weights = min((members(penalty) for penalty in _PENALTIES), key=unlikeliness)
-    return LastLayers(weights, main_mixtures(weights, train.design[train.of_forces]))
+    return LastLayers(weights, main_mixtures(weights, [train.design[train.of_forces]]))
 
 
 def _array(tensor: Tensor) -> np.ndarray:

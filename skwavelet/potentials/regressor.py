@@ -280,7 +280,7 @@ class EnergyForceRegressor(
             print(f"{type(self).__name__}: {choice_text(choice_of(self))}")
         used = features[:, used_features(self.regressor_)]
         self._extrapolation = ExtrapolationScore().fit(used, groups=groups)
-        self._deviations = main_deviations(self.regressor_, rows.design[rows.kind == FORCE])
+        self._deviations = main_deviations(self.regressor_, rows.parts_of(FORCE))
         # Only errors out of bag tell how standard deviations grow with remoteness.
         told = hasattr(self.regressor_, "oob_spread_")
         self._surroundings = Surroundings.of(X) if told else None

@@ -10,7 +10,7 @@ a strain eps of the cell (both linear in w, neither with an intercept)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,10 @@ from skwavelet._utils.memory import available_memory
 from skwavelet.potentials.linear_chain import LinearChain
 from skwavelet.representations.atom_features import AtomFeaturesMixin
 
-# Derivatives are taken for so many structures at a time.
+# Derivatives are taken for so many structures at a time, fewer where they have many rows, ...
 _BATCH = 256
-# ... and Gram matrices grow by so many rows.
-_BATCH_ROWS = 4096
-# Rows that take more bytes than this, in float64, are condensed where that changes nothing.
-LARGE = 2**28
+_BATCH_ROWS = 4096  # ... and Gram matrices grow by so many rows.
+LARGE = 2**28  # Rows of more bytes, in float64, are condensed where that changes nothing.
 # Deviations from the mean of the energy rows have the weight of energies, and no intercept.
 ENERGY, FORCE, STRESS, DEVIATION = range(4)
 # Directions per structure where derivatives along all of them would take long.
@@ -73,6 +71,12 @@ class Rows:
 
     def __len__(self) -> int:
         return self.n_condensed or len(self.targets)
+
+    def parts_of(self, kind: int) -> Iterator[np.ndarray]:
+        """Yield the rows of a kind, some at a time."""
+        of_kind = np.flatnonzero(self.kind == kind)
+        for start in range(0, len(of_kind), _BATCH_ROWS):
+            yield self.design[of_kind[start : start + _BATCH_ROWS]]
 
     def weights(self, force_weight: float, stress_weight: float) -> np.ndarray:
         """Return weights (n_rows,) of the squared errors.
@@ -162,22 +166,19 @@ def build_rows(
     labels = list(zip(forces, stress, strict=True))
     labelled = [i for i, pair in enumerate(labels) if any(label is not None for label in pair)]
     n_rows = len(X) + sum(_n_rows(label, n_directions) for pair in labels for label in pair)
-    n_components = (
-        float(structure_weight.sum()),
-        *(
-            sum(w * v.size for w, v in zip(structure_weight, some, strict=True) if v is not None)
-            for some in (forces, stress)
-        ),
+    n_of_kinds = (
+        sum(w * v.size for w, v in zip(structure_weight, some, strict=True) if v is not None)
+        for some in (forces, stress)
     )
+    n_components = (float(structure_weight.sum()), *n_of_kinds)
     rows: _Collected | _Condensed
-    n_batch = _BATCH
     if condense and n_rows * features.shape[1] * 8 > LARGE and n_rows > features.shape[1]:
         rows = _Condensed(features, y, structure_weight)
-        per_structure = 8 * n_rows / len(X) * features.shape[1]
-        n_batch = int(np.clip(LARGE / 8 / per_structure, 1, _BATCH))
     else:
         _check_memory(n_rows, features)
         rows = _Collected(features, y, n_rows)
+    per_structure = 8 * n_rows / len(X) * features.shape[1]
+    n_batch = int(np.clip(LARGE / 8 / per_structure, 1, _BATCH))
     for start in range(0, len(labelled), n_batch):
         batch = labelled[start : start + n_batch]
         directions = [_Directions.of(X[i], *labels[i], n_directions, rng) for i in batch]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,15 @@ from skwavelet.structures.checks import as_atoms
 _KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
 
 
-def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
+def main_deviations(regressor: Any, rows: Iterable[np.ndarray]) -> np.ndarray | None:
     """Return the few mixtures of members that carry the spread of their predictions.
 
     Parameters
     ----------
     regressor : estimator
         A fitted linear model, an ensemble or not.
-    rows : ndarray of shape (n_rows, n_features)
-        Typical rows (derivatives of the features), maybe none.
+    rows : iterable of ndarray of shape (n_rows, n_features)
+        Typical rows (derivatives of the features), some at a time, maybe none.
 
     Returns
     -------
@@ -43,12 +43,12 @@ def main_deviations(regressor: Any, rows: np.ndarray) -> np.ndarray | None:
     )
 
 
-def main_mixtures(weights: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+def main_mixtures(weights: np.ndarray, rows: Iterable[np.ndarray]) -> np.ndarray | None:
     """Return what `main_deviations` does, of weights (n_features, n_members) less their mean."""
     n_members = weights.shape[1]
     gram = np.zeros((n_members, n_members))
-    for start in range(0, len(rows), 4096):
-        predicted = rows[start : start + 4096] @ weights
+    for some in rows:
+        predicted = some @ weights
         gram += predicted.T @ predicted
     variance, axes = eigh(gram)
     variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]

@@ -306,7 +306,7 @@ def test_main_deviations_carry_the_spread():
     X = rng.normal(size=(300, 30)) @ rng.normal(size=(30, 30))
     ensemble = BaggedOLSEnsemble(12, max_features=20, random_state=0)
     ensemble.fit(X, X[:, 0] + 0.5 * rng.normal(size=300))
-    mixtures = main_deviations(ensemble, X)
+    mixtures = main_deviations(ensemble, [X[:7], X[7:]])
     assert 1 <= len(mixtures) < 12
     members = np.column_stack([X @ m.coef_ for m in ensemble.estimators_])
     outputs = np.column_stack([X @ ensemble.coef_, members])
@@ -314,11 +314,11 @@ def test_main_deviations_carry_the_spread():
     exact = outputs @ spread_cotangents(13, True)[1:].T
     np.testing.assert_allclose(np.square(exact).sum(axis=1), members.var(axis=1), rtol=1e-9)
     np.testing.assert_allclose(np.square(compressed).sum(), members.var(axis=1).sum(), rtol=0.01)
-    assert main_deviations(Ridge().fit(X, X[:, 0]), X) is None
-    assert main_deviations(ensemble, X[:0]) is None
+    assert main_deviations(Ridge().fit(X, X[:, 0]), [X]) is None
+    assert main_deviations(ensemble, []) is None
 
 
 def test_models_that_agree_have_no_deviations():
     X = np.random.default_rng(0).normal(size=(40, 3))
     ensemble = BaggedOLSEnsemble(4, random_state=0).fit(X, np.ones(40))
-    assert main_deviations(ensemble, X) is None
+    assert main_deviations(ensemble, [X]) is None
