@@ -155,6 +155,31 @@ class ScatteringCalculator(Calculator):
                 len(atoms) * model.energy_std([atoms], values[None])[0]
             )
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """Tell what has changed since the last calculation.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        tol : float, default=1e-15
+            Ignored: numbers are compared as they are, which is quicker.
+
+        Returns
+        -------
+        list of str
+            ASE's names of changes that matter here; charges and magnetic moments do not.
+        """
+        if self.atoms is None:
+            return list(all_changes)
+        before, now = cast(Atoms, self.atoms), atoms
+        same = {
+            "positions": np.array_equal(before.positions, now.positions),
+            "numbers": np.array_equal(before.numbers, now.numbers),
+            "cell": np.array_equal(before.cell.array, now.cell.array),
+            "pbc": np.array_equal(before.pbc, now.pbc),
+        }
+        return [name for name, equal in same.items() if not equal]
+
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
@@ -178,9 +203,7 @@ class ScatteringCalculator(Calculator):
             return super().get_property(  # type: ignore[no-untyped-call]  # ASE's
                 name, atoms, allow_calculation
             )
-        known = self.atoms is not None and (
-            atoms is None or not self.check_state(atoms)  # type: ignore[no-untyped-call]
-        )
+        known = self.atoms is not None and (atoms is None or not self.check_state(atoms))
         if not (known and name in self._spread):
             if not allow_calculation:
                 return None
@@ -214,10 +237,13 @@ def _has_left(atoms: Atoms, first: Atoms) -> bool:
     """Whether ``atoms`` are another system than ``first``, or have outgrown its grid."""
     if not np.array_equal(atoms.numbers, first.numbers) or (atoms.pbc != first.pbc).any():
         return True
+    periodic = bool(atoms.pbc.all())
+    if periodic and np.array_equal(atoms.cell.array, first.cell.array):
+        return False
     change = np.linalg.norm(atoms.cell.array - first.cell.array, axis=1)
     if (change > _KEPT_STRAIN * first.cell.lengths())[atoms.pbc].any():
         return True
-    if atoms.pbc.all():
+    if periodic:
         return False
     return bool((_extents(atoms) - _extents(first) > _KEPT_GROWTH).any())
 

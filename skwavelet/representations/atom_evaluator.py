@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -61,6 +62,27 @@ class AtomGroups:
         else:
             members = self.of[atoms] == np.arange(self.count)[:, None]
             sums[:, places] += members.astype(terms.dtype) @ terms
+
+
+class ElementPart(NamedTuple):
+    """Features beyond order zero of the atoms of one element in a block.
+
+    Attributes
+    ----------
+    kind : int
+        Place of the element.
+    members : ndarray of shape (n_members,)
+        Its atoms, counted from the first of the block.
+    values : ndarray of shape (n_own, n_members)
+        What the features that atoms of the element have are made of: ``AtomEvaluator.own``.
+    units : ndarray of shape (n_own,)
+        What these are multiplied by.
+    """
+
+    kind: int
+    members: np.ndarray
+    values: np.ndarray
+    units: np.ndarray
 
 
 class AtomEvaluator(Evaluator):
@@ -251,6 +273,41 @@ class AtomEvaluator(Evaluator):
 
         yield slice(0, n_atoms), self.atom_values(structure, n_atoms), pull
 
+    def element_blocks(
+        self, structure: Structure, n_atoms: int, gradient: np.ndarray, strain: np.ndarray
+    ) -> Iterator[tuple[list[ElementPart], Callable[[list[np.ndarray]], None]]]:
+        """Yield what `atom_blocks` does, element by element and with atoms as the last axis.
+
+        So kernels take it, without what atoms of other elements have. Override it where values are
+        made so.
+
+        Yields
+        ------
+        parts : list of ElementPart
+        pull : callable
+            Takes the cotangents of the ``values`` of all parts.
+        """
+        kinds = self.kinds(structure)
+        for atoms, values, pull in self.atom_blocks(structure, n_atoms, gradient, strain):
+            parts = []
+            for kind in np.unique(kinds[atoms]).tolist():
+                members, own = np.flatnonzero(kinds[atoms] == kind), self.own[kind]
+                part = np.ascontiguousarray(values[np.ix_(members, own)].T)
+                parts.append(ElementPart(kind, members, part, np.ones(len(own))))
+            yield parts, partial(self._pull_parts, pull, parts, values)
+
+    def _pull_parts(
+        self,
+        pull: Callable[[np.ndarray], None],
+        parts: list[ElementPart],
+        values: np.ndarray,
+        cotangents: list[np.ndarray],
+    ) -> None:
+        whole = np.zeros_like(values)
+        for part, own in zip(parts, cotangents, strict=True):
+            whole[np.ix_(part.members, self.own[part.kind])] = own.T
+        pull(whole)
+
     def atom_strains(self, structure: Structure, cotangent: np.ndarray) -> np.ndarray:
         """Return the gradients (N, 3, 3) of ``atom_values @ cotangent`` in a strain."""
         n_atoms = len(structure)
@@ -276,6 +333,20 @@ class AtomEvaluator(Evaluator):
 
     # -- parts -------------------------------------------------------------------------------
 
+    @cached_property
+    def own(self) -> list[np.ndarray]:
+        """The features beyond order zero that atoms of every element have."""
+        has = self._has_feature(np.arange(len(self.elements)))
+        return [np.flatnonzero(row) for row in has]
+
+    @cached_property
+    def of_order_zero(self) -> tuple[np.ndarray, np.ndarray]:
+        """The features of order zero, and their values (n_elements, n) for atoms of elements."""
+        path, power = self.columns
+        zero, powers = self._channel_powers
+        features = np.flatnonzero(self.paths.order[path] == 0)
+        return features, powers[:, np.searchsorted(zero, path[features]), power[features]]
+
     def _of_paths(self, cotangent: np.ndarray) -> np.ndarray:
         """Return the weights (n_paths, n_powers) of a form of the features."""
         by_path = np.zeros((len(self.paths), len(self.powers)))
@@ -289,7 +360,7 @@ class AtomEvaluator(Evaluator):
         by_group[group, term] = weights[summed]
         return by_group
 
-    @property
+    @cached_property
     def _summed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the paths beyond order zero, their groups and their terms."""
         summed = np.flatnonzero(self.paths.order > 0)
@@ -326,9 +397,6 @@ class AtomEvaluator(Evaluator):
         return features
 
     def _with_zero_order(self, kinds: np.ndarray, values: np.ndarray) -> np.ndarray:
-        path, power = self.columns
-        zero, powers = self._channel_powers
-        features = np.flatnonzero(self.paths.order[path] == 0)
-        rows = np.searchsorted(zero, path[features])
-        values[:, features] = powers[kinds][:, rows, power[features]]
+        features, of_kinds = self.of_order_zero
+        values[:, features] = of_kinds[kinds]
         return values

@@ -26,7 +26,7 @@ from skwavelet.structures.checks import Structure
 
 # What takes less than this together is not compared with the memory that is free: asking for it
 # takes as long as the features of a small molecule, and so much must be free anyway.
-NEGLIGIBLE_BYTES = 2**23
+NEGLIGIBLE_BYTES = 2**25
 
 Gradients = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -34,6 +34,12 @@ class Normalization:
         ratios = self.mode == "lower_order"
         return self.paths.lower if ratios else np.full(len(self.paths), -1)
 
+    @cached_property
+    def _each_once(self) -> bool:
+        """Whether no two features are the same, so that nothing is to be added up."""
+        places = np.stack(self.columns)
+        return np.unique(places, axis=1).shape == places.shape
+
     def values(self, sums: np.ndarray, n_atoms: int) -> np.ndarray:
         """Return the features (n_features,) of sums (n_paths, n_powers)."""
         return (sums * self._scale(sums, n_atoms))[self.columns]
@@ -49,7 +55,10 @@ class Normalization:
     def vjp(self, cotangent: np.ndarray, sums: np.ndarray, n_atoms: int) -> np.ndarray:
         """Return the gradient (n_paths, n_powers) in the sums of ``cotangent @ features``."""
         weights = np.zeros_like(sums)
-        np.add.at(weights, self.columns, cotangent)
+        if self._each_once:
+            weights[self.columns] = cotangent
+        else:
+            np.add.at(weights, self.columns, cotangent)
         scale = self._scale(sums, n_atoms)
         weights *= scale
         if self.mode == "lower_order":

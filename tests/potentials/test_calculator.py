@@ -145,6 +145,18 @@ def test_caching(model, monkeypatch):
     assert "forces" not in atoms.calc.results
     atoms.get_forces()
     assert len(calls) == 3
+    for name, value in {
+        "positions": atoms.positions + 1e-12,
+        "numbers": np.full(len(atoms), 28),
+        "cell": 1.01 * atoms.cell,
+        "pbc": False,
+    }.items():
+        other = atoms.copy()
+        setattr(other, name, value)
+        assert atoms.calc.check_state(other) == [name]
+    other = atoms.copy()
+    other.set_initial_charges(np.ones(len(atoms)))  # which the model does not know
+    assert atoms.calc.check_state(other) == []
 
 
 def test_molecules_have_no_stress(copper):

@@ -23,6 +23,7 @@ from skwavelet import (
     EnergyForceRegressor,
     FeatureScaler,
     GreedyOLSRegressor,
+    PointInvariants,
     PointScattering,
     ScatteringCalculator,
     VoxelScattering,
@@ -32,6 +33,7 @@ from skwavelet.potentials.energy_model import energy_model
 from skwavelet.representations.atomwise.evaluator import AtomwiseEvaluator
 from skwavelet.representations.atomwise.kernels import GaussianKernel
 from skwavelet.representations.atomwise.landmarks import choose, shares
+from skwavelet.representations.atomwise.polynomial_kernels import ATOMS
 from skwavelet.structures.checks import check_structures
 
 STRUCTURES = [CELLS[name]() for name in ("triclinic", "three_elements", "slab", "molecule")]
@@ -344,6 +346,24 @@ def test_derivatives(kind, name):
     transformer = without_noise(fitted(kind), atoms)
     check_derivatives(transformer, atoms, step=1e-4)
     check_atom_derivatives(transformer, atoms)
+
+
+@pytest.mark.parametrize("representation", [SMALL, PointInvariants((3, 2), dtype="float64")])
+@pytest.mark.parametrize("degree", [2, 3])
+def test_gradients_of_all_atoms_are_the_sum_of_those_of_each(representation, degree):
+    """Of more atoms of each element than are worked on together, and of the first of them."""
+    atoms = CELLS["three_elements"]()
+    many = atoms * (5, 4, 3)
+    many.rattle(0.05, seed=1)
+    polynomial = AtomPolynomial(representation, degree, center=True, dtype="float64").fit([atoms])
+    evaluator, (structure,) = polynomial._evaluator, check_structures([many])
+    assert min(np.bincount(evaluator.kinds(structure))) > ATOMS
+    cotangent = np.random.default_rng(2).normal(size=polynomial.n_features_out_)
+    for n_atoms in (len(many), len(many) - 7):
+        together = evaluator.partial_vjp(structure, cotangent, n_atoms)
+        each = evaluator.atom_vjp(structure, np.tile(cotangent, (n_atoms, 1)))
+        for one, other in zip(together, (each[0].sum(axis=0), *each[1:]), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10 * abs(other).max())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,7 +16,9 @@ from skwavelet.representations.atomwise.polynomial_kernels import (
     add_product_gradients,
     add_product_rows,
     add_product_sums,
+    sum_and_pull,
 )
+from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.paths import Paths
 from skwavelet.structures.checks import Structure
 
@@ -121,6 +123,36 @@ class PolynomialEvaluator(AtomwiseEvaluator):
             :, None, :, None
         ]
 
+    def group_sums_vjp(
+        self,
+        structure: Structure,
+        groups: AtomGroups,
+        weights: np.ndarray,
+        strain: np.ndarray | None = None,
+    ) -> Gradients:
+        """Return the sums and the gradients of ``(weights * sums).sum()``."""
+        if groups.each or groups.count > 1:
+            return super().group_sums_vjp(structure, groups, weights, strain)
+        # One sum of all atoms, as forces need it.
+        gradient, n_atoms = np.zeros((len(structure), 3)), len(groups.of)
+        strain = np.zeros((3, 3)) if strain is None else strain
+        sums, of_functions = np.zeros(len(self.paths)), weights[0, :, 0]
+        for parts, pull in self.inner.element_blocks(structure, n_atoms, gradient, strain):
+            cotangents = []
+            for kind, members, values, units in parts:
+                means, products, factors, scales, constants = self._by_kind[kind]
+                pulls = np.empty_like(values)
+                sum_and_pull(
+                    values, units, means, products, factors, scales,
+                    scales * of_functions[products], sums, pulls,
+                )  # fmt: skip
+                sums[products] -= len(members) * constants
+                cotangents.append(pulls)
+            pull(cotangents)
+        alone, values = self._of_order_zero
+        sums[alone] += values[self.kinds(structure)[:n_atoms]].sum(axis=0)
+        return self._finished(sums[None], groups), gradient, strain
+
     def functions(self, kinds: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return the products (n_atoms, T)."""
         first, *others = self._gathered(x)
@@ -207,6 +239,26 @@ class PolynomialEvaluator(AtomwiseEvaluator):
         """The products that atoms of every element have."""
         center = self.inner.paths.center[self.inner.columns[0]][self.paths.factor1]
         return [np.flatnonzero((center < 0) | (center == k)) for k in range(len(self.elements))]
+
+    @cached_property
+    def _by_kind(self) -> list[tuple[np.ndarray, ...]]:
+        """For every element what ``sum_and_pull`` asks of its products, and their constants."""
+        found: list[tuple[np.ndarray, ...]] = []
+        for own in self.inner.own:
+            places = np.full(len(self.means) + 1, -1)
+            places[own] = np.arange(len(own))
+            factors = places[self._factors]
+            products = np.flatnonzero(factors[:, 0] >= 0)
+            of_products = (self._scales[products], self._constants[products])
+            found.append((self.means[own], products, factors[products], *of_products))
+        return found
+
+    @cached_property
+    def _of_order_zero(self) -> tuple[np.ndarray, np.ndarray]:
+        """The products of order zero, one factor each, and their values (n_elements, n)."""
+        features, values = self.inner.of_order_zero
+        products = np.flatnonzero(np.isin(self.paths.factor1, features))
+        return products, values[:, np.searchsorted(features, self.paths.factor1[products])]
 
     @cached_property
     def _scales(self) -> np.ndarray:

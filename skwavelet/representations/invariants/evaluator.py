@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from skwavelet._utils.threads import n_threads
-from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
+from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups, ElementPart
 from skwavelet.representations.atom_jacobian import AtomJacobian
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.invariants.products import Products
@@ -172,6 +172,19 @@ class InvariantEvaluator(AtomEvaluator):
             pull = partial(self._pull, pairs, moments, kinds, Gradient(gradient, strain))
             yield pairs.atoms, self._features(kinds, moments), pull
 
+    def element_blocks(
+        self, structure: Structure, n_atoms: int, gradient: np.ndarray, strain: np.ndarray
+    ) -> Iterator[tuple[list[ElementPart], Callable[[list[np.ndarray]], None]]]:
+        """Yield values by element, with atoms as the last axis, and the way back."""
+        for pairs, moments in self._blocks(structure, n_atoms):
+            values, parts = self.products.values(moments), []
+            for kind in np.unique(pairs.kinds).tolist():
+                members, (_, place) = np.flatnonzero(pairs.kinds == kind), self._own[kind]
+                part = np.ascontiguousarray(_taken(values[place].T, members).T)
+                parts.append(ElementPart(kind, members, part, self.scales[kind, place]))
+            into = Gradient(gradient, strain)
+            yield parts, partial(self._pull_parts_of, pairs, moments, into, parts)
+
     def atom_jacobian(self, structure: Structure) -> AtomJacobian:
         """Return ``atom_values`` with their derivatives in every atom and in a strain."""
         n_features = len(self.columns[0])
@@ -212,12 +225,7 @@ class InvariantEvaluator(AtomEvaluator):
     def _own(self) -> list[tuple[Any, Any]]:
         """The features beyond order zero of atoms of every element, and their invariants."""
         path = self.columns[0]
-        center, beyond = self.paths.center[path], self.paths.order[path] > 0
-        own = (
-            np.flatnonzero(beyond & ((center < 0) | (center == kind)))
-            for kind in range(len(self.elements))
-        )
-        return [(_range(features), _range(self.places[path[features]])) for features in own]
+        return [(_range(features), _range(self.places[path[features]])) for features in self.own]
 
     def _features(self, kinds: np.ndarray, moments: np.ndarray) -> np.ndarray:
         """Return the features (n_atoms, n_features) of atoms with some moments."""
@@ -250,6 +258,26 @@ class InvariantEvaluator(AtomEvaluator):
             _put(of_terms, rows, place, _taken(cotangents, rows)[:, own])
         pulls = gradient.part(pairs)
         self._pull_terms(pairs, moments, kinds, of_terms, pulls)
+        gradient.add(pulls)
+
+    def _pull_parts_of(
+        self,
+        pairs: PairBlock,
+        moments: np.ndarray,
+        gradient: Gradient,
+        parts: list[ElementPart],
+        cotangents: list[np.ndarray],
+    ) -> None:
+        """Add the gradients for cotangents of the values of some atoms, by element."""
+        if not len(self.products):
+            return
+        whole = cotangents[0]
+        if whole.shape != (self.n_terms, len(pairs.kinds)):
+            whole = np.zeros((self.n_terms, len(pairs.kinds)), moments.dtype)
+            for part, own in zip(parts, cotangents, strict=True):
+                _put(whole.T, part.members, self._own[part.kind][1], own.T)
+        pulls = gradient.part(pairs)
+        self.moments.add_vjp(pairs, self.products.vjp(moments, whole)[None], pulls)
         gradient.add(pulls)
 
     def _pull_terms(

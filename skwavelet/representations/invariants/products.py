@@ -56,10 +56,9 @@ class Products:
         """Return the gradients of ``(cotangents * values).sum()`` in the moments."""
         gradients = np.empty_like(moments)
         cotangents = np.ascontiguousarray(cotangents, moments.dtype)
-        order, *terms = self._by_pair
-        coefficients = self._cast(moments)[order]
-        pairs, starts, rows, thirds = terms
-        fill_gradients(moments, pairs, starts, coefficients, rows, thirds, cotangents, gradients)
+        pairs, starts, coefficients, *others = self._by_pair
+        ordered = coefficients.astype(moments.dtype)
+        fill_gradients(moments, pairs, starts, ordered, *others, cotangents, gradients)
         return gradients
 
     def changes(self, moments: np.ndarray, atom: int, of_moments: np.ndarray) -> np.ndarray:
@@ -86,9 +85,10 @@ class Products:
 
     @cached_property
     def _by_pair(self) -> tuple[np.ndarray, ...]:
-        """Order of the terms by their first two moments; these, and what ``fill_gradients`` asks.
+        """What ``fill_gradients`` asks of terms that stand by their first two moments.
 
-        The pairs (n_pairs, 2), the first term of each, and of every term its sum and third moment.
+        The pairs (n_pairs, 2), the first term of each, and of every term its coefficient, sum and
+        third moment.
         """
         first, second, third = self.places.T
         rows = np.repeat(np.arange(len(self)), np.diff(self.starts))
@@ -96,7 +96,7 @@ class Products:
         pairs = self.places[order, :2]
         new = np.flatnonzero(np.append(True, np.diff(pairs, axis=0).any(axis=1))[: len(order)])
         starts = np.append(new, len(order))
-        return order, pairs[new].copy(), starts, rows[order], third[order]
+        return pairs[new].copy(), starts, self.coefficients[order], rows[order], third[order]
 
     @cached_property
     def _held(self) -> tuple[np.ndarray, np.ndarray]:
