@@ -207,6 +207,23 @@ def test_kernels_compute_the_sums_of_plain_numpy(name, options, angles, dtype, t
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 3e-4)])
+@pytest.mark.parametrize("n_angular", [13, 14, 41])
+def test_narrow_gaussians_start_from_several_anchors(n_angular, dtype, tolerance):
+    options = {"smoothing": 1e-4, "n_angular": n_angular, "channels": ["number"]}
+    evaluator, double = (fitted(dtype=d, **options)._evaluator for d in (dtype, "float64"))
+    (ladder,) = evaluator._sums._gaussians
+    assert len(ladder.anchors) == (1 if n_angular == 13 else -(-n_angular // 5))
+    (structure,) = check_structures([CELLS["slab"]()])
+    groups, rng = double._groups(structure), np.random.default_rng(0)
+    weights = rng.normal(size=(groups.count, double.n_terms, len(double.powers)))
+    none = np.empty((0, len(structure), 3)), np.empty((0, 3, 3))
+    sums, _, gradient, strain = reference_sums(double, structure, groups, *none, weights)
+    results = evaluator.group_sums_vjp(structure, groups, weights)
+    for one, other in zip(results, (sums, gradient, strain), strict=True):
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
 def test_memory_does_not_grow_with_the_pairs():
     (structure,) = check_structures([bulk("Si", cubic=True).repeat(20)])
     small, large = (fitted(reach=reach)._evaluator.memory(structure) for reach in (3.0, 9.0))

@@ -3,6 +3,12 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import sph_harm_y, spherical_jn
 
+from skwavelet._utils.compiled import compiled
+from skwavelet.representations.exponential_kernels import (
+    LAST_EXPONENT,
+    exponential,
+    fill_exponentials,
+)
 from skwavelet.representations.wavelets import (
     solid_harmonic_gradients,
     solid_harmonics,
@@ -151,3 +157,16 @@ def test_dilated_wavelets_have_dilated_spectra(points, j):
             rtol=1e-10,
             atol=1e-14,
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_exponentials_are_those_of_the_library(dtype):
+    @compiled
+    def fill(t, tables, rest, bits, values):
+        fill_exponentials(t, len(t), tables, rest, bits, values)
+
+    t, tables = np.linspace(0, LAST_EXPONENT, 10_007, dtype=dtype), exponential(dtype)
+    values, rest, bits = (np.empty(len(t), d) for d in (dtype, dtype, tables.fields.dtype))
+    fill(t, tables, rest, bits, values)
+    expected = np.exp(-t.astype(np.float64))
+    np.testing.assert_allclose(values, expected, rtol=8 * np.finfo(dtype).eps)

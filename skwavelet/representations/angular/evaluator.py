@@ -134,7 +134,7 @@ class AngularEvaluator(AtomEvaluator):
         sums, derivatives = self._zeros(groups), self._zeros(groups, len(strains))
         kinds = self.kinds(structure)
         for pairs in self._finder(structure).blocks() if self._sums_anything else ():
-            block = self._sums.of(pairs, kinds)
+            block = self._sums.of(pairs, kinds, slopes=True)
             values = block.values.T
             factors = []
             for power, q in enumerate(self._exponents.powers):
@@ -170,7 +170,7 @@ class AngularEvaluator(AtomEvaluator):
 
         def work(pairs: PairBlock) -> tuple[np.ndarray, Pulls]:
             part, pulls = groups.part(sums), gradient.part(pairs)
-            block = self._sums.of(pairs, kinds)
+            block = self._sums.of(pairs, kinds, slopes=True)
             cotangents = self._exponents.add(
                 block.values, self._floors, pairs.atoms, groups, part, by_power
             )

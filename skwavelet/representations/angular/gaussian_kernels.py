@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from skwavelet._utils.compiled import compiled, compiled_part
+from skwavelet._utils.compiled import compiled
 from skwavelet.representations.angular.angle_kernels import most_pairs, take_rows
+from skwavelet.representations.angular.ladder_kernels import (
+    TOGETHER,
+    add_rungs,
+    fill_rungs,
+    fill_steps,
+    make_steps,
+    pull_rungs,
+)
 from skwavelet.representations.pair_kernels import add_product, fill_product_with_transposed
-from skwavelet.representations.point.wavelet_kernels import fill_exponentials
-from skwavelet.structures.neighbor_kernels import GROUP
-
-
-@compiled_part
-def fill_cosines(unit, k, n, cosines):
-    """Write the cosines between vector k and the first n of ``unit`` (3, n_room)."""
-    x, y, z = unit[0, k], unit[1, k], unit[2, k]
-    for j in range(n):
-        cosines[j] = x * unit[0, j] + y * unit[1, j] + z * unit[2, j]
-
-
-@compiled_part
-def fill_gaussians(cosines, center, half, decays, series, k, n, scratch, values):
-    """Write exp(-(cos - center)^2 half) of the first k cosines, and zeros up to n."""
-    most = cosines.dtype.type(len(decays) - 1)
-    for j in range(n):
-        offset = cosines[j] - center
-        scratch[j] = min(offset * offset * half, most)
-    fill_exponentials(scratch, n, decays, series, values)
-    for j in range(k, n):
-        values[j] = 0
 
 
 @compiled
-def fill_gaussian_sums(unit, left, right, starts, centers, half, decays, series, sums, values):
+def fill_gaussian_sums(unit, left, right, starts, ladder, sums, values):
     """Write the sums over pairs of neighbours, with Gaussians of the cosine.
 
     Parameters
@@ -42,19 +28,14 @@ def fill_gaussian_sums(unit, left, right, starts, centers, half, decays, series,
     left, right : ndarray of shape (n_left, n_pairs) and (n_right, n_pairs)
     starts : ndarray of shape (n_atoms + 1,)
         Where the pairs of every atom start.
-    centers : ndarray of shape (n_angular,)
-    half : float
-        Half the squared inverse of the standard deviation.
-    decays, series : ndarray
-        See `Radials`.
+    ladder : Ladder
     sums : ndarray of shape (n_angular n_left, n_pairs)
         Of left_j g_a over j; written for `add_gaussian_gradients`.
     values : ndarray of shape (n_angular n_left n_right, n_atoms)
         Written.
     """
     dtype = unit.dtype
-    zero = dtype.type(0)
-    n_left, n_right, n_angular = len(left), len(right), len(centers)
+    n_left, n_right, n_angular = len(left), len(right), len(ladder.levels)
     n_rows = n_angular * n_left
     most = most_pairs(starts)
     u = np.empty((3, most), dtype)
@@ -62,32 +43,38 @@ def fill_gaussian_sums(unit, left, right, starts, centers, half, decays, series,
     b = np.zeros(((n_right + 3) // 4 * 4, most), dtype)
     h = np.empty((n_rows, most), dtype)
     product = np.empty((n_rows, len(b)), dtype)
-    cosines, scratch, g = np.empty(most, dtype), np.empty(most, dtype), np.empty(most, dtype)
+    steps, rungs = make_steps(ladder, TOGETHER, most), np.empty(4 * most, dtype)
     for row in range(len(starts) - 1):
         begin = starts[row]
-        n_here = starts[row + 1] - begin
+        n = starts[row + 1] - begin
         here = np.uint64(begin)
-        take_rows(unit, begin, n_here, u, 0)
-        take_rows(left, begin, n_here, a, 0)
-        take_rows(right, begin, n_here, b, 0)
-        h[:] = 0
-        for k in range(1, n_here):
-            n = (k + GROUP - 1) // GROUP * GROUP
-            fill_cosines(u, k, n, cosines)
-            for angle in range(n_angular):
-                fill_gaussians(cosines, centers[angle], half, decays, series, k, n, scratch, g)
-                for c in range(n_left):
-                    line = angle * n_left + c
-                    weight, total = a[c, k], zero
-                    for j in range(n):
-                        total += a[c, j] * g[j]
-                    h[line, k] += total
-                    for j in range(n):
-                        h[line, j] += weight * g[j]
+        take_rows(unit, begin, n, u, 0)
+        take_rows(left, begin, n, a, 0)
+        take_rows(right, begin, n, b, 0)
         for line in range(n_rows):
-            for k in range(n_here):
-                sums[line, here + np.uint64(k)] = h[line, k]
-        fill_product_with_transposed(h, b, n_rows, len(b), n_here, product)
+            for k in range(n):
+                h[line, k] = 0
+        for group in range(len(ladder.anchors)):
+            for first in range(0, n, TOGETHER):
+                fill_steps(ladder, group, u, first, TOGETHER, n, steps)
+                for quarter in range(TOGETHER // 4):
+                    begin_row = 4 * quarter
+                    for c in range(n_left):
+                        weights = a[c, first + begin_row : first + begin_row + 4]
+                        if (
+                            weights[0] == 0 and weights[1] == 0
+                            and weights[2] == 0 and weights[3] == 0
+                        ):  # fmt: skip
+                            continue
+                        add_rungs(ladder, group, steps, begin_row, n, weights, rungs, h, c, n_left)
+        for angle in range(n_angular):
+            level = ladder.levels[angle]
+            for c in range(n_left):
+                line = angle * n_left + c
+                for k in range(n):
+                    h[line, k] *= level
+                    sums[line, here + np.uint64(k)] = h[line, k]
+        fill_product_with_transposed(h, b, n_rows, len(b), n, product)
         place = 0
         for line in range(n_rows):
             for s in range(n_right):
@@ -97,17 +84,17 @@ def fill_gaussian_sums(unit, left, right, starts, centers, half, decays, series,
 
 @compiled
 def add_gaussian_gradients(
-    unit, left, right, starts, centers, half, decays, series, sums, cotangents, of_unit, of_left,
-    of_right,
+    unit, left, right, starts, ladder, sums, cotangents, of_unit, of_left, of_right
 ):  # fmt: skip
     """Add the gradients of ``(cotangents * values).sum()``, see `fill_gaussian_sums`.
 
-    ``of_unit``, ``of_left`` and ``of_right`` have the shapes of what they are gradients in.
+    ``of_unit``, ``of_left`` and ``of_right`` have the shapes of what they are gradients in. What
+    is left out are gradients in left weights that are zero.
     """
     dtype = unit.dtype
     zero = dtype.type(0)
-    precision = half + half
-    n_left, n_right, n_angular = len(left), len(right), len(centers)
+    precision = ladder.numbers[0] + ladder.numbers[0]
+    n_left, n_right, n_angular = len(left), len(right), len(ladder.levels)
     n_rows = n_angular * n_left
     most = most_pairs(starts)
     u, of_u = np.empty((3, most), dtype), np.empty((3, most), dtype)
@@ -118,16 +105,16 @@ def add_gaussian_gradients(
     h, w = np.zeros((rows_filled, most), dtype), np.empty((rows_filled, most), dtype)
     weights = np.zeros((rows_filled, n_filled), dtype)
     transposed = np.zeros((n_filled, rows_filled), dtype)
-    cosines, scratch, g = np.empty(most, dtype), np.empty(most, dtype), np.empty(most, dtype)
-    both, slope = np.empty(most, dtype), np.empty(most, dtype)
+    steps, slope = make_steps(ladder, TOGETHER, most), np.empty(most, dtype)
+    rung, value, change = np.empty(most, dtype), np.empty(most, dtype), np.empty(most, dtype)
     for row in range(len(starts) - 1):
         begin = starts[row]
-        n_here = starts[row + 1] - begin
+        n = starts[row + 1] - begin
         here = np.uint64(begin)
-        take_rows(unit, begin, n_here, u, 0)
-        take_rows(left, begin, n_here, a, 0)
-        take_rows(right, begin, n_here, b, 0)
-        take_rows(sums, begin, n_here, h, 0)
+        take_rows(unit, begin, n, u, 0)
+        take_rows(left, begin, n, a, 0)
+        take_rows(right, begin, n, b, 0)
+        take_rows(sums, begin, n, h, 0)
         place = 0
         for line in range(n_rows):
             for s in range(n_right):
@@ -139,37 +126,36 @@ def add_gaussian_gradients(
         of_a[:] = 0
         of_u[:] = 0
         # Gradients in the sums over j, and in the right weights.
-        add_product(weights, b, rows_filled, n_filled, n_here, w)
-        add_product(transposed, h, n_filled, rows_filled, n_here, of_b)
-        for k in range(1, n_here):
-            n = (k + GROUP - 1) // GROUP * GROUP
-            fill_cosines(u, k, n, cosines)
-            for j in range(n):
-                slope[j] = 0
-            for angle in range(n_angular):
-                center = centers[angle]
-                fill_gaussians(cosines, center, half, decays, series, k, n, scratch, g)
-                for j in range(n):
-                    both[j] = 0
-                for c in range(n_left):
-                    line = angle * n_left + c
-                    weight, of_sum, total = a[c, k], w[line, k], zero
-                    for j in range(n):
-                        both[j] += a[c, j] * of_sum + weight * w[line, j]
-                        total += w[line, j] * g[j]
-                    of_a[c, k] += total
-                    for j in range(n):
-                        of_a[c, j] += of_sum * g[j]
-                for j in range(n):
-                    slope[j] += both[j] * g[j] * (center - cosines[j])
-            for axis in range(3):
-                toward, total = precision * u[axis, k], zero
-                for j in range(n):
-                    total += slope[j] * u[axis, j]
-                of_u[axis, k] += precision * total
-                for j in range(n):
-                    of_u[axis, j] += slope[j] * toward
-        for k in range(n_here):
+        add_product(weights, b, rows_filled, n_filled, n, w)
+        add_product(transposed, h, n_filled, rows_filled, n, of_b)
+        for angle in range(n_angular):
+            level = ladder.levels[angle]
+            for c in range(n_left):
+                for k in range(n):
+                    w[angle * n_left + c, k] *= level
+        for group in range(len(ladder.anchors)):
+            for first in range(0, n, TOGETHER):
+                fill_steps(ladder, group, u, first, TOGETHER, n, steps)
+                for j in range(TOGETHER):
+                    for k in range(n):
+                        slope[k] = 0
+                    for c in range(n_left):
+                        weight = a[c, first + j]
+                        if weight == 0:
+                            continue
+                        pull_rungs(ladder, group, steps, j, n, w, c, n_left, rung, value, change)
+                        total = zero
+                        for k in range(n):
+                            total += value[k]
+                            slope[k] += weight * change[k]
+                        of_a[c, first + j] += total
+                    for axis in range(3):
+                        toward, total = precision * u[axis, first + j], zero
+                        for k in range(n):
+                            total += slope[k] * u[axis, k]
+                            of_u[axis, k] += slope[k] * toward
+                        of_u[axis, first + j] += precision * total
+        for k in range(n):
             p = here + np.uint64(k)
             for axis in range(3):
                 of_unit[axis, p] += of_u[axis, k]
@@ -181,8 +167,7 @@ def add_gaussian_gradients(
 
 @compiled
 def fill_gaussian_changes(
-    unit, left, right, starts, centers, half, decays, series, sums, left_slopes, right_slopes,
-    along, turns, changes,
+    unit, left, right, starts, ladder, sums, left_slopes, right_slopes, along, turns, changes
 ):  # fmt: skip
     """Write the derivatives of the sums along directions, see `fill_gaussian_sums`.
 
@@ -198,7 +183,8 @@ def fill_gaussian_changes(
         Written.
     """
     dtype = unit.dtype
-    n_left, n_right, n_angular = len(left), len(right), len(centers)
+    precision = ladder.numbers[0] + ladder.numbers[0]
+    n_left, n_right, n_angular = len(left), len(right), len(ladder.levels)
     n_rows, n_filled = n_angular * n_left, (n_right + 3) // 4 * 4
     most = most_pairs(starts)
     u, du = np.empty((3, most), dtype), np.empty((3, most), dtype)
@@ -208,7 +194,7 @@ def fill_gaussian_changes(
     kept = np.empty((most, n_angular, most), dtype)
     slopes = np.empty_like(kept)
     product, other = np.empty((n_rows, n_filled), dtype), np.empty((n_rows, n_filled), dtype)
-    cosines, scratch = np.empty(most, dtype), np.empty(most, dtype)
+    steps, cosines = make_steps(ladder, 1, most), np.empty(most, dtype)
     for row in range(len(starts) - 1):
         begin = starts[row]
         n = starts[row + 1] - begin
@@ -218,13 +204,13 @@ def fill_gaussian_changes(
         take_rows(right, begin, n, b, 0)
         take_rows(sums, begin, n, h, 0)
         for k in range(n):
-            fill_cosines(u, k, n, cosines)
+            for group in range(len(ladder.anchors)):
+                fill_steps(ladder, group, u, k, 1, n, steps)
+                fill_rungs(ladder, group, steps, n, kept[k])
             for angle in range(n_angular):
-                center, g, slope = centers[angle], kept[k, angle], slopes[k, angle]
-                fill_gaussians(cosines, center, half, decays, series, n, n, scratch, g)
-                g[k] = 0
+                center, g, slope = ladder.centers[angle], kept[k, angle], slopes[k, angle]
                 for j in range(n):
-                    slope[j] = (half + half) * (center - cosines[j]) * g[j]
+                    slope[j] = precision * (center - steps.cosines[j]) * g[j]
         for direction in range(len(along)):
             take_rows(turns[direction], begin, n, du, 0)
             for c in range(n_left):

@@ -55,6 +55,9 @@ class SignedPowers:
 
     def __init__(self, powers):
         self.powers = tuple(float(q) for q in powers)
+        self._exponents = (np.array(self.powers) - 1) / 2
+        cubic = np.isclose(self._exponents[:, None], [1 / 6, 1 / 3], rtol=0, atol=1e-7)
+        self._rooted = bool(cubic.any())
 
     def add(
         self,
@@ -86,16 +89,14 @@ class SignedPowers:
             Gradients in the values, if there are weights.
         """
         dtype, n_atoms = values.dtype, values.shape[1]
-        exponents = (np.array(self.powers) - 1) / 2
-        rooted = np.isclose(exponents[:, None], [1 / 6, 1 / 3], rtol=0, atol=1e-7).any()
         single = dtype == np.float32
-        steps = (2 if single else 3) if rooted else 0
+        steps = (2 if single else 3) if self._rooted else 0
         squares = np.maximum(floors**2, np.finfo(dtype).tiny).astype(dtype)
         masks, weights, sums = group_masks(groups, atoms, dtype, weights, sums)
         of_values = np.empty((len(values) if len(weights) else 0, n_atoms), dtype)
         cubes = np.empty(n_atoms, dtype)
         add_signed_powers(
-            values, squares, exponents.astype(dtype), steps,
+            values, squares, self._exponents.astype(dtype), steps,
             cubes.view(np.int32 if single else np.int64), cubes, masks, sums, weights, of_values,
         )  # fmt: skip
         return of_values

@@ -15,14 +15,17 @@ from skwavelet.representations.angular.gaussian_kernels import (
     fill_gaussian_changes,
     fill_gaussian_sums,
 )
+from skwavelet.representations.angular.ladder import make_ladder
+from skwavelet.representations.angular.ladder_kernels import Ladder
 from skwavelet.representations.angular.legendre_kernels import (
     add_legendre_gradients,
     fill_legendre_changes,
     fill_legendre_sums,
 )
 from skwavelet.representations.angular.radial import RadialBasis
+from skwavelet.representations.angular.weight_kernels import fill_pulls, fill_weights
+from skwavelet.representations.exponential_kernels import exponential
 from skwavelet.representations.pair_kernels import add_pulls
-from skwavelet.representations.point.moments import exponential_tables
 from skwavelet.representations.sweep import Pulls
 from skwavelet.representations.wavelets import solid_harmonic_norm
 from skwavelet.structures.cell_list import PairBlock
@@ -55,13 +58,16 @@ class AngularSums:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
-    def _gaussians(self) -> tuple:
-        """Centres, half the squared inverse width, and tables of the exponential."""
-        dtype = self.weights.dtype
-        return (
-            self.centers.astype(dtype), dtype.type(0.5 / self.width**2),
-            *exponential_tables(dtype.name),
-        )  # fmt: skip
+    def _gaussians(self) -> tuple[Ladder]:
+        """The Gaussians of the cosine in the form of the compiled kernels."""
+        return (make_ladder(self.centers, self.width, self.weights.dtype),)
+
+    @cached_property
+    def _distances(self) -> tuple:
+        """Centres of the Gaussians of the distance, half their precision, and the exponential."""
+        dtype, radial = self.weights.dtype, self.radial
+        centers, half = np.array(radial.centers, dtype), dtype.type(0.5 / radial.width**2)
+        return centers, half, exponential(dtype.name)
 
     @cached_property
     def _harmonics(self) -> tuple[np.ndarray, np.ndarray]:
@@ -70,9 +76,12 @@ class AngularSums:
         norms = [solid_harmonic_norm(l, m) for l in degrees for m in range(l + 1)]
         return np.array(norms, dtype), 4 * pi / (2 * np.arange(self.n_angular) + 1).astype(dtype)
 
-    def of(self, pairs: PairBlock, kinds: np.ndarray) -> BlockSums:
-        """Return the sums of the centres of some pairs; ``kinds`` are elements of all atoms."""
-        return BlockSums(self, pairs, kinds)
+    def of(self, pairs: PairBlock, kinds: np.ndarray, slopes: bool = False) -> BlockSums:
+        """Return the sums of the centres of some pairs.
+
+        ``kinds`` are elements of all atoms. Derivatives need ``slopes``.
+        """
+        return BlockSums(self, pairs, kinds, slopes)
 
 
 class BlockSums:
@@ -84,21 +93,25 @@ class BlockSums:
         Sums over pairs, then those over triplets.
     """
 
-    def __init__(self, sums: AngularSums, pairs: PairBlock, kinds: np.ndarray):
+    def __init__(self, sums: AngularSums, pairs: PairBlock, kinds: np.ndarray, slopes: bool):
         self._sums, self._pairs = sums, pairs
         dtype = sums.weights.dtype
         r = np.sqrt((pairs.vectors**2).sum(axis=0))
-        # Pairs that fill up places are beyond the reach.
-        weights = sums.weights[kinds[pairs.neighbors]].T * (r < sums.radial.reach)
-        cutoff, cutoff_slope = sums.radial.cutoff(r)
-        gauss, gauss_slope = sums.radial.gaussians(r)
+        n_left, n_right = sums.weights.shape[1], sums.weights.shape[1] * len(sums.radial.centers)
         self._r, self._unit = r, pairs.vectors / r
-        self._left, self._left_slope = weights * cutoff, weights * cutoff_slope
-        self._gauss, self._gauss_slope = gauss, gauss_slope
-        # Not -1: there may be no pair.
-        self._right = (self._left[:, None] * gauss).reshape(len(weights) * len(gauss), len(r))
+        self._left, self._right = (np.empty((n, len(r)), dtype) for n in (n_left, n_right))
+        self._left_slopes, self._right_slopes = (
+            np.empty((n if slopes else 0, len(r)), dtype) for n in (n_left, n_right)
+        )
+        # Pairs that fill up places are beyond the reach.
+        within = r < sums.radial.reach
+        cutoff, cutoff_slope = (part * within for part in sums.radial.cutoff(r))
+        fill_weights(
+            r, kinds[pairs.neighbors], sums.weights, cutoff, cutoff_slope, *sums._distances,
+            self._left, self._right, self._left_slopes, self._right_slopes,
+        )  # fmt: skip
         self._starts = np.ascontiguousarray(pairs.starts)
-        n_left, n_right, n_atoms = len(weights), len(self._right), len(self._starts) - 1
+        n_atoms = len(self._starts) - 1
         n_terms = n_right * (1 + n_left * sums.n_angular)
         self.values = np.empty((n_terms, n_atoms), dtype)
         fill_pair_sums(self._right, self._starts, self.values[:n_right])
@@ -126,14 +139,14 @@ class BlockSums:
                 self._unit, self._left, self._right, self._starts, *tables, self._kept,
                 cotangents[n_right:], of_unit, of_left, of_right,
             )  # fmt: skip
-        by_channel = of_right.reshape(len(self._left), *self._gauss.shape)
-        of_left += (by_channel * self._gauss).sum(axis=1)
-        along = (of_left * self._left_slope).sum(axis=0)
-        along += ((by_channel * self._gauss_slope).sum(axis=1) * self._left).sum(axis=0)
-        turn = of_unit - self._unit * (of_unit * self._unit).sum(axis=0)
+        pulled = np.empty_like(of_unit)
+        fill_pulls(
+            self._r, self._unit, self._left_slopes, self._right_slopes, of_left, of_right, of_unit,
+            pulled,
+        )  # fmt: skip
         add_pulls(
-            pairs.vectors, turn / self._r + along * self._unit, pairs.local, self._starts,
-            len(self._starts) - 1, 0, pulls.positions, pulls.strain.reshape(-1, 3, 3),
+            pairs.vectors, pulled, pairs.local, self._starts, len(self._starts) - 1, 0,
+            pulls.positions, pulls.strain.reshape(-1, 3, 3),
         )  # fmt: skip
 
     def jvp(self, moves: np.ndarray) -> np.ndarray:
@@ -144,20 +157,18 @@ class BlockSums:
         sums, n_right = self._sums, len(self._right)
         along = (moves * self._unit).sum(axis=1)
         turns = (moves - self._unit * along[:, None]) / self._r
-        slopes = self._left_slope[:, None] * self._gauss + self._left[:, None] * self._gauss_slope
-        right_slopes = slopes.reshape(self._right.shape)
         n_terms, n_atoms = self.values.shape
         # Apart: kernels are compiled for contiguous arrays.
         of_pairs = np.empty((len(moves), n_right, n_atoms), moves.dtype)
         of_triplets = np.empty((len(moves), n_terms - n_right, n_atoms), moves.dtype)
         for direction, change in zip(along, of_pairs, strict=True):
-            fill_pair_sums(right_slopes * direction, self._starts, change)
+            fill_pair_sums(self._right_slopes * direction, self._starts, change)
         if sums.n_angular:
             fill = fill_gaussian_changes if len(sums.centers) else fill_legendre_changes
             tables = sums._gaussians if len(sums.centers) else sums._harmonics
             fill(
                 self._unit, self._left, self._right, self._starts, *tables, self._kept,
-                self._left_slope, right_slopes, along, turns, of_triplets,
+                self._left_slopes, self._right_slopes, along, turns, of_triplets,
             )  # fmt: skip
         return np.concatenate([of_pairs, of_triplets], axis=1)
 

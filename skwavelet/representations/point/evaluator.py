@@ -186,6 +186,10 @@ class PointEvaluator(AtomEvaluator):
         source = np.array([rows[tuple(key)] for key in below[second].tolist()])
         sources, inputs = np.unique(source, return_inverse=True)
         wavelet, scale = maps.wavelet2[second], maps.scale2[second]
+        first_scale = np.full(len(sources), scale.max())
+        np.minimum.at(first_scale, inputs, scale)
+        order = np.argsort(first_scale, kind="stable")
+        sources, inputs = sources[order], np.argsort(order)[inputs]
         moments, radials = self._moments(wavelet, scale)
         floors = channel_floors[tuple(keys[source].T)] * gains[wavelet, scale]
         return SecondOrder(first, sources, moments, inputs, radials, self._squared(floors))

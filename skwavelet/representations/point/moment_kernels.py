@@ -36,6 +36,8 @@ class Chunk(NamedTuple):
     squares : ndarray of shape (n_room,)
         Squares of their lengths.
     scratch : ndarray of shape (3, n_room)
+    bits : ndarray of int of shape (n_room,)
+        See `fill_exponentials`.
     values, slopes : ndarray of shape (n_radials, n_room)
         Radial parts, and their derivatives in the squares, if these are asked for.
     vertical : ndarray of shape ((max_l + 1) (max_l + 2) / 2, n_room)
@@ -47,6 +49,7 @@ class Chunk(NamedTuple):
     vectors: np.ndarray
     squares: np.ndarray
     scratch: np.ndarray
+    bits: np.ndarray
     values: np.ndarray
     slopes: np.ndarray
     vertical: np.ndarray
@@ -64,6 +67,7 @@ def make_chunk(ends, radials, dtype, derivatives):
         np.empty((3, room), dtype),
         np.empty(room, dtype),
         np.empty((3, room), dtype),
+        np.empty(room, radials.exponential.fields.dtype),
         np.empty((n_radials, room), dtype),
         np.empty((n_radials if derivatives else 0, room), dtype),
         np.empty((len(radials.norms), room), dtype),
@@ -78,7 +82,8 @@ def fill_chunk(chunk, vectors, ends, radials, first):
     stop = next_chunk(ends, first, CHUNK)
     n_pairs = take_pairs(vectors, ends[first, -1], ends[stop, -1], chunk.vectors, chunk.squares)
     fill_radials(
-        radials, ends, first, stop, chunk.squares, chunk.scratch, chunk.values, chunk.slopes,
+        radials, ends, first, stop, chunk.squares, chunk.scratch, chunk.bits, chunk.values,
+        chunk.slopes,
     )  # fmt: skip
     fill_harmonics(
         radials.norms, len(radials.bounds) - 2, chunk.vectors, chunk.squares, n_pairs,

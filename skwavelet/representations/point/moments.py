@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from math import factorial
 from typing import Any
 
 import numpy as np
 
+from skwavelet.representations.exponential_kernels import exponential
 from skwavelet.representations.point.filters import SWITCH_START
 from skwavelet.representations.point.moment_kernels import add_gradients, fill_moments
 from skwavelet.representations.point.wavelet_kernels import Radials
 from skwavelet.representations.sweep import Pulls
 from skwavelet.representations.wavelets import radial_coefficients, solid_harmonic_norm
 from skwavelet.structures.cell_list import PairBlock
-
-# exp(-t) stays exp(-87), the smallest number of single precision, beyond t = 87.
-LAST_DECAY = 87
-
-
-def exponential_tables(dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``decays`` and ``series`` of `Radials`."""
-    terms = 15 if dtype == "float64" else 9
-    series = [1 / factorial(k) for k in range(terms)]
-    return np.exp(-np.arange(LAST_DECAY + 1.0)).astype(dtype), np.array(series[::-1], dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +154,6 @@ class WaveletMoments(Moments):
             coefficients, self.degrees.tolist(), self.n.tolist(), self.dilations, strict=True
         ):
             row[: n - l] = radial_coefficients(n, l, self.beta) / dilation ** (3 + l)
-        decays, series = exponential_tables(self.dtype)
         squares = bands[:, 1] ** 2
 
         def cast(values: Any) -> np.ndarray:
@@ -179,8 +168,7 @@ class WaveletMoments(Moments):
             coefficients=cast(coefficients),
             bounds=self.layout.bounds,
             norms=cast(self.layout.norms),
-            decays=decays,
-            series=series,
+            exponential=exponential(self.dtype),
             table=cast(np.empty((0, 0, 0, 0, 0))),
             centers=np.empty(0, np.int64),
             steps=cast([0]),

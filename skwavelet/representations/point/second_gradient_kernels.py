@@ -41,13 +41,13 @@ def add_second_gradients(
         In the positions and in a strain; added to.
     """
     dtype = sigma.dtype
-    room = make_room(radials, second, ends, dtype, np.bool_(True))
+    room = make_room(radials, second, ends, sigma, np.bool_(True))
     max_l = len(radials.bounds) - 2
     of_psi, of_inputs = np.empty_like(room.psi), np.empty_like(room.inputs)
-    transposed = np.empty((room.psi.shape[1], room.psi.shape[0]), dtype)
+    transposed = np.zeros((room.psi.shape[1], room.psi.shape[0]), dtype)
     of_harmonics = np.empty_like(room.chunk.harmonics)
     along, pull = np.empty_like(room.chunk.squares), np.empty_like(room.chunk.vectors)
-    twice = np.empty(second.widths.max(), dtype)
+    twice = np.empty(sigma.shape[1], dtype)
     of_products = np.zeros((len(room.psi), len(twice)), dtype)
     first = np.int64(0)
     while first < len(ends) - 1:
@@ -57,62 +57,51 @@ def add_second_gradients(
         of_harmonics[:] = 0
         along[:] = 0
         for row in range(first, stop):
-            begin = room.starts[row - first]
-            here = np.uint64(begin)
-            for scale in range(len(second.rows)):
-                n, width = room.counts[row - first, scale], second.widths[scale]
-                n_rows, used = second.rows[scale], 0
-                fill_psi(radials, second, scale, begin, n, room)
-                fill_inputs(second, scale, sigma, begin, n, room)
-                for q in range(len(second.degrees)):
-                    if radials.scale[q] != scale:
-                        continue
+            begin, counts = room.starts[row - first], room.counts[row - first]
+            here, most = np.uint64(begin), counts[-1]
+            fill_psi(radials, second, counts, begin, room)
+            fill_inputs(sigma, begin, most, room)
+            for q in range(len(second.degrees)):
+                width = second.widths[radials.scale[q]]
+                for i in range(width):
+                    twice[i] = 0
+                for e in range(second.bounds[q], second.bounds[q + 1]):
+                    twice[second.inputs[e]] = of_squared[e, row] + of_squared[e, row]
+                for m in range(2 * second.degrees[q] + 1):
+                    line = second.first_lines[q] + m
+                    product, kept = of_products[line], maps[row, line]
                     for i in range(width):
-                        twice[i] = 0
-                    for e in range(second.bounds[q], second.bounds[q + 1]):
-                        twice[second.columns[e]] = of_squared[e, row] + of_squared[e, row]
-                    for m in range(2 * second.degrees[q] + 1):
-                        line = second.first_rows[q] + m
-                        place = second.offsets[scale] + line * width
-                        product, kept = of_products[line], maps[row, place : place + width]
-                        for i in range(width):
-                            product[i] = twice[i] * kept[i]
-                    used = second.first_rows[q] + 2 * second.degrees[q] + 1
-                for line in range(used, n_rows):
-                    product = of_products[line]
-                    for i in range(width):
-                        product[i] = 0
-                fill_product_with_transposed(of_products, room.inputs, n_rows, n, width, of_psi)
-                for q in range(len(second.degrees)):
-                    if radials.scale[q] != scale:
-                        continue
-                    for m in range(2 * second.degrees[q] + 1):
-                        harmonic = second.degrees[q] ** 2 + m
-                        back = of_psi[second.first_rows[q] + m]
-                        for k in range(n):
-                            p = here + np.uint64(k)
-                            of_harmonics[harmonic, p] += back[k] * room.chunk.values[q, p]
-                            along[p] += (
-                                back[k]
-                                * room.chunk.harmonics[harmonic, p]
-                                * room.chunk.slopes[q, p]
-                            )
+                        product[i] = twice[i] * kept[i]
+            for k in range(most):
+                for i in range(len(twice)):
+                    of_inputs[k, i] = 0
+            for scale in range(len(second.sizes)):
+                low, high, size = second.lines[scale], second.lines[scale + 1], second.sizes[scale]
+                n, width = counts[scale], second.widths[scale]
+                fill_product_with_transposed(
+                    of_products[low:], room.inputs, size, n, width, of_psi[low:]
+                )
                 for k in range(n):
-                    for line in range(n_rows):
-                        transposed[k, line] = room.psi[line, k]
-                    for i in range(width):
-                        of_inputs[k, i] = 0
-                add_product(transposed, of_products, n, n_rows, width, of_inputs)
-                for k in range(n):
-                    source, target = of_inputs[k], of_sigma[room.owners[begin + k]]
-                    column = 0
-                    for run in range(second.run_bounds[scale], second.run_bounds[scale + 1]):
-                        start, length = second.run_starts[run], second.run_lengths[run]
-                        part = source[column : column + length]
-                        place = target[start : start + length]
-                        for i in range(length):
-                            place[i] += part[i]
-                        column += length
+                    for line in range(size):
+                        transposed[k, line] = room.psi[low + line, k]
+                    for line in range(size, high - low):
+                        transposed[k, line] = 0
+                add_product(transposed, of_products[low:], n, high - low, width, of_inputs)
+            for q in range(len(second.degrees)):
+                n = counts[radials.scale[q]]
+                for m in range(2 * second.degrees[q] + 1):
+                    harmonic = second.degrees[q] ** 2 + m
+                    back = of_psi[second.first_lines[q] + m]
+                    for k in range(n):
+                        p = here + np.uint64(k)
+                        of_harmonics[harmonic, p] += back[k] * room.chunk.values[q, p]
+                        along[p] += (
+                            back[k] * room.chunk.harmonics[harmonic, p] * room.chunk.slopes[q, p]
+                        )
+            for k in range(most):
+                source, target = of_inputs[k], of_sigma[room.owners[begin + k]]
+                for i in range(len(source)):
+                    target[i] += source[i]
         for axis in range(3):
             for k in range(n_pairs):
                 pull[axis, k] = (along[k] + along[k]) * room.chunk.vectors[axis, k]
@@ -152,7 +141,7 @@ def add_second_changes(
     dtype = maps.dtype
     zero, two = dtype.type(0), dtype.type(2)
     n_directions = len(strains)
-    room = make_room(radials, second, ends, dtype, np.bool_(True))
+    room = make_room(radials, second, ends, sigma, np.bool_(True))
     most = room.psi.shape[1]
     max_l = len(radials.bounds) - 2
     n_lines = (max_l + 1) ** 2
@@ -203,8 +192,7 @@ def add_second_changes(
                 q = second.radials[e]
                 scale, degree = radials.scale[q], second.degrees[q]
                 n = room.counts[row - first, scale]
-                width = second.widths[scale]
-                place = second.offsets[scale] + second.first_rows[q] * width + second.columns[e]
+                place = second.first_lines[q]
                 for k in range(n):
                     turned[0, k] = 0
                     turned[1, k] = 0
@@ -212,7 +200,7 @@ def add_second_changes(
                     along[k] = 0
                 for m in range(2 * degree + 1):
                     line = degree * degree + m
-                    f = two * maps[row, place + m * width]
+                    f = two * maps[row, place + m, current]
                     for k in range(n):
                         p = here + np.uint64(k)
                         turned[0, k] += f * gradients[line, 0, p]

@@ -33,22 +33,17 @@ class SecondMaps(NamedTuple):
 
     Attributes
     ----------
-    rows : ndarray of shape (n_scales,)
-        Number of rows of the products of every scale.
+    lines : ndarray of shape (n_scales + 1,)
+        Rows ``lines[s]`` to ``lines[s + 1]`` of the products are those of scale s, whole groups.
+    sizes : ndarray of shape (n_scales,)
+        How many of them are wavelets; those that fill up groups come last.
     widths : ndarray of shape (n_scales,)
-        Number of columns.
-    offsets : ndarray of shape (n_scales + 1,)
-        Where the products of every scale start.
-    run_bounds : ndarray of shape (n_scales + 1,)
-        Runs ``run_bounds[s]`` to ``run_bounds[s + 1]`` of consecutive inputs are those of scale s.
-    run_starts, run_lengths : ndarray of shape (n_runs,)
+        So many of the first inputs the maps of a scale have, whole groups.
     degrees : ndarray of shape (n_radials,)
-    first_rows : ndarray of shape (n_radials,)
+    first_lines : ndarray of shape (n_radials,)
         Row of m = -l.
     bounds : ndarray of shape (n_radials + 1,)
         Maps ``bounds[q]`` to ``bounds[q + 1]`` belong to radial part q.
-    columns : ndarray of shape (n_maps,)
-        Column of the input of every map.
     floors : ndarray of shape (n_maps,)
     inputs, radials : ndarray of shape (n_maps,)
         Input and radial part of every map.
@@ -56,16 +51,12 @@ class SecondMaps(NamedTuple):
         Maps by input.
     """
 
-    rows: np.ndarray
+    lines: np.ndarray
+    sizes: np.ndarray
     widths: np.ndarray
-    offsets: np.ndarray
-    run_bounds: np.ndarray
-    run_starts: np.ndarray
-    run_lengths: np.ndarray
     degrees: np.ndarray
-    first_rows: np.ndarray
+    first_lines: np.ndarray
     bounds: np.ndarray
-    columns: np.ndarray
     floors: np.ndarray
     inputs: np.ndarray
     radials: np.ndarray
@@ -88,8 +79,9 @@ class Room(NamedTuple):
 
 
 @compiled_part
-def make_room(radials, second, ends, dtype, derivatives):
+def make_room(radials, second, ends, sigma, derivatives):
     """Return `Room` for the pairs of any atoms that are worked on together."""
+    dtype = sigma.dtype
     chunk = make_chunk(ends, radials, dtype, derivatives)
     most = largest_chunk(ends, 0)
     return Room(
@@ -97,8 +89,8 @@ def make_room(radials, second, ends, dtype, derivatives):
         np.zeros((len(ends), len(radials.half)), np.int64),
         np.zeros(len(chunk.squares), np.int64),
         chunk,
-        np.zeros((second.rows.max(), most), dtype),
-        np.zeros((most, second.widths.max()), dtype),
+        np.zeros((second.lines[-1], most), dtype),
+        np.zeros((most, sigma.shape[1]), dtype),
     )
 
 
@@ -138,7 +130,9 @@ def sort_by_reach(vectors, neighbors, ends, first, stop, radials, room):
 def fill_taken(radials, n_pairs, room):
     """Write radial parts and harmonics of the pairs that were taken."""
     chunk = room.chunk
-    fill_wavelets(radials, chunk.squares, n_pairs, chunk.scratch, chunk.values, chunk.slopes)
+    fill_wavelets(
+        radials, chunk.squares, n_pairs, chunk.scratch, chunk.bits, chunk.values, chunk.slopes
+    )
     fill_harmonics(
         radials.norms, len(radials.bounds) - 2, chunk.vectors, chunk.squares, n_pairs,
         chunk.vertical, chunk.azimuth, chunk.harmonics,
@@ -146,38 +140,25 @@ def fill_taken(radials, n_pairs, room):
 
 
 @compiled_part
-def fill_psi(radials, second, scale, begin, n, room):
-    """Write the wavelets (n_rows, n) of one scale at the neighbours of one atom."""
+def fill_psi(radials, second, counts, begin, room):
+    """Write the wavelets (n_lines, n) of all scales at the neighbours of one atom."""
     here = np.uint64(begin)
-    row = 0
     for q in range(len(second.degrees)):
-        if radials.scale[q] != scale:
-            continue
-        degree = second.degrees[q]
-        for line in range(degree * degree, (degree + 1) ** 2):
+        degree, n = second.degrees[q], counts[radials.scale[q]]
+        for m in range(2 * degree + 1):
+            line, psi = degree * degree + m, room.psi[second.first_lines[q] + m]
             for k in range(n):
                 p = here + np.uint64(k)
-                room.psi[row, k] = room.chunk.values[q, p] * room.chunk.harmonics[line, p]
-            row += 1
-    for rest in range(row, second.rows[scale]):
-        for k in range(n):
-            room.psi[rest, k] = 0
+                psi[k] = room.chunk.values[q, p] * room.chunk.harmonics[line, p]
 
 
 @compiled_part
-def fill_inputs(second, scale, sigma, begin, n, room):
-    """Write the inputs (n, width) of one scale at the neighbours of one atom."""
+def fill_inputs(sigma, begin, n, room):
+    """Write the inputs (n, n_inputs) at the neighbours of one atom."""
     for k in range(n):
         source, target = sigma[room.owners[begin + k]], room.inputs[k]
-        column = 0
-        for run in range(second.run_bounds[scale], second.run_bounds[scale + 1]):
-            start, length = second.run_starts[run], second.run_lengths[run]
-            part, place = source[start : start + length], target[column : column + length]
-            for p in range(length):
-                place[p] = part[p]
-            column += length
-        for p in range(column, second.widths[scale]):
-            target[p] = 0
+        for p in range(len(target)):
+            target[p] = source[p]
 
 
 @compiled
@@ -193,45 +174,43 @@ def fill_second(vectors, neighbors, ends, radials, second, sigma, maps, squared)
     radials : Radials
     second : SecondMaps
     sigma : ndarray of shape (n_around, n_inputs)
-        The inputs.
-    maps : ndarray of shape (n_atoms, n_products)
-        Written.
+        The inputs, filled up to whole groups with zeros.
+    maps : ndarray of shape (n_atoms, n_lines, n_inputs) or (1, n_lines, n_inputs)
+        Written; for all atoms, or for the last one.
     squared : ndarray of shape (n_maps, n_atoms)
         Written.
     """
-    room = make_room(radials, second, ends, sigma.dtype, np.bool_(False))
-    moduli = np.empty(second.widths.max(), sigma.dtype)
-    products = np.empty((len(room.psi), len(moduli)), sigma.dtype)
+    room = make_room(radials, second, ends, sigma, np.bool_(False))
+    moduli = np.empty(sigma.shape[1], sigma.dtype)
+    keep = len(maps) > 1
     first = np.int64(0)
     while first < len(ends) - 1:
         stop = next_chunk(ends, first, CHUNK)
         n_pairs = sort_by_reach(vectors, neighbors, ends, first, stop, radials, room)
         fill_taken(radials, n_pairs, room)
         for row in range(first, stop):
-            begin = room.starts[row - first]
-            for scale in range(len(second.rows)):
-                n, width = room.counts[row - first, scale], second.widths[scale]
-                fill_psi(radials, second, scale, begin, n, room)
-                fill_inputs(second, scale, sigma, begin, n, room)
-                for line in range(second.rows[scale]):
+            begin, counts = room.starts[row - first], room.counts[row - first]
+            products = maps[row if keep else 0]
+            fill_psi(radials, second, counts, begin, room)
+            fill_inputs(sigma, begin, counts[-1], room)
+            for scale in range(len(second.sizes)):
+                low, size, width = second.lines[scale], second.sizes[scale], second.widths[scale]
+                n_lines = (size + 1) // 2 * 2
+                for line in range(low, low + n_lines):
                     product = products[line]
                     for p in range(width):
                         product[p] = 0
-                add_product(room.psi, room.inputs, second.rows[scale], n, width, products)
-                for line in range(second.rows[scale]):
-                    place = second.offsets[scale] + line * width
-                    product, kept = products[line], maps[row, place : place + width]
+                add_product(
+                    room.psi[low:], room.inputs, n_lines, counts[scale], width, products[low:]
+                )
+            for q in range(len(second.degrees)):
+                width = second.widths[radials.scale[q]]
+                for p in range(width):
+                    moduli[p] = 0
+                for m in range(2 * second.degrees[q] + 1):
+                    product = products[second.first_lines[q] + m]
                     for p in range(width):
-                        kept[p] = product[p]
-                for q in range(len(second.degrees)):
-                    if radials.scale[q] != scale:
-                        continue
-                    for p in range(width):
-                        moduli[p] = 0
-                    for m in range(2 * second.degrees[q] + 1):
-                        product = products[second.first_rows[q] + m]
-                        for p in range(width):
-                            moduli[p] += product[p] * product[p]
-                    for e in range(second.bounds[q], second.bounds[q + 1]):
-                        squared[e, row] = moduli[second.columns[e]] + second.floors[e]
+                        moduli[p] += product[p] * product[p]
+                for e in range(second.bounds[q], second.bounds[q + 1]):
+                    squared[e, row] = moduli[second.inputs[e]] + second.floors[e]
         first = stop

@@ -41,7 +41,8 @@ class SecondOrder:
     first : FirstOrder
         All moduli of the first order.
     sources : ndarray of shape (n_inputs,)
-        Which of them are inputs of the second.
+        Which of them are inputs of the second. Those of the first scales of the second order come
+        first.
     moments : WaveletMoments
         The wavelets of the second order, which have no moments themselves.
     inputs, radials : ndarray of shape (n_maps,)
@@ -67,30 +68,23 @@ class SecondOrder:
         order = self._order
         inputs, radials = self.inputs[order], self.radials[order]
         degrees, scale = self.moments.degrees, self.moments.radials.scale
-        rows, widths, runs = [], [], []
-        first_rows, columns = np.zeros_like(degrees), np.zeros_like(inputs)
-        for s in range(scale.max() + 1):
-            here = scale == s
-            sizes = 2 * degrees[here] + 1
-            first_rows[here] = np.cumsum(sizes) - sizes
-            of_scale = here[radials]
-            needed, columns[of_scale] = np.unique(inputs[of_scale], return_inverse=True)
-            rows.append(_filled(sizes.sum(), ROWS))
-            widths.append(_filled(len(needed), GROUP))
-            ends = np.flatnonzero(np.diff(needed) > 1) + 1
-            runs.append([(run[0], len(run)) for run in np.split(needed, ends)])
-        run_starts, run_lengths = np.concatenate([np.array(r) for r in runs]).T.copy()
+        n_scales = scale.max() + 1
+        # Wavelets of a scale stand together, by radial part, then m.
+        sizes = np.bincount(scale, 2 * degrees + 1, n_scales).astype(int)
+        lines = _bounds(_filled(sizes, ROWS))
+        first_lines = np.empty_like(degrees)
+        for s in range(n_scales):
+            here = np.flatnonzero(scale == s)
+            first_lines[here] = lines[s] + _bounds(2 * degrees[here] + 1)[:-1]
+        widths = np.zeros(n_scales, int)
+        np.maximum.at(widths, scale[radials], inputs + 1)
         return SecondMaps(
-            rows=np.array(rows),
-            widths=np.array(widths),
-            offsets=_bounds(np.array(rows) * np.array(widths)),
-            run_bounds=_bounds([len(r) for r in runs]),
-            run_starts=run_starts,
-            run_lengths=run_lengths,
+            lines=lines,
+            sizes=sizes,
+            widths=_filled(widths, GROUP),
             degrees=degrees,
-            first_rows=first_rows,
+            first_lines=first_lines,
             bounds=_bounds(np.bincount(radials, minlength=len(degrees))),
-            columns=columns,
             floors=self.floors[order].astype(self.moments.dtype),
             inputs=inputs,
             radials=radials,
@@ -113,7 +107,7 @@ class SecondOrder:
             return part
 
         def work(pairs: PairBlock) -> np.ndarray:
-            part, (_, squared) = groups.part(second), self._squared(pairs, sigma[pairs.around])
+            part, (_, squared) = groups.part(second), self._squared(pairs, sigma[pairs.around], 1)
             self._powers.add(squared, pairs.atoms, groups, part)
             return part
 
@@ -159,7 +153,12 @@ class SecondOrder:
             gradient.add(pulls)
             add_at(pulls.around, of_inputs, of_sigma)
         first, of_first = self.first.found_vjp(
-            structure, finder, groups, weights[:, :n_first], strain, (self.sources, of_sigma)
+            structure,
+            finder,
+            groups,
+            weights[:, :n_first],
+            strain,
+            (self.sources, of_sigma[:, : len(self.sources)]),
         )
         return self._joined(first, second), gradient.positions + of_first
 
@@ -220,13 +219,16 @@ class SecondOrder:
         derivatives = self._joined(of_first, np.moveaxis(of_second, -1, 0))
         return self._joined(first, second), derivatives
 
-    def _squared(self, pairs: PairBlock, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _squared(
+        self, pairs: PairBlock, inputs: np.ndarray, n_kept: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return maps and squared moduli (n_maps, n_atoms) of the centres of some pairs.
 
-        ``inputs`` (n_around, n_inputs) are those around the centres.
+        ``inputs`` (n_around, n_inputs) are those around the centres. Maps are needed for
+        derivatives only; without them, there is room for those of one atom.
         """
         n_atoms, dtype = len(pairs.starts) - 1, self.moments.dtype
-        maps = np.empty((n_atoms, self._maps.offsets[-1]), dtype)
+        maps = np.empty((n_kept or n_atoms, self._maps.lines[-1], inputs.shape[1]), dtype)
         squared = np.empty((len(self._maps.inputs), n_atoms), dtype)
         fill_second(*self._arguments(pairs), inputs, maps, squared)
         return maps, squared
@@ -237,14 +239,16 @@ class SecondOrder:
 
     def _store(self, atoms: slice, squared: np.ndarray, sigma: np.ndarray) -> None:
         """Write the inputs of consecutive atoms."""
-        sigma[atoms] = (np.sqrt(squared) - self.first.moduli_floors[:, None])[self.sources].T
+        moduli = np.sqrt(squared) - self.first.moduli_floors[:, None]
+        sigma[atoms, : len(self.sources)] = moduli[self.sources].T
 
     def _finder(self, structure: Structure, room: int | None = None) -> PairFinder:
         reach = max(self.first.moments.reach, self.moments.reach)
         return PairFinder(structure, self.first.elements, reach, self.moments.dtype, room)
 
     def _empty_sigma(self, structure: Structure) -> np.ndarray:
-        return np.empty((len(structure), len(self.sources)), self.moments.dtype)
+        n_inputs = self._maps.widths.max()
+        return np.zeros((len(structure), n_inputs), self.moments.dtype)
 
     def _zeros(self, groups: AtomGroups) -> np.ndarray:
         return groups.zeros(len(self.inputs), len(self.first.powers), self.moments.dtype)
@@ -259,9 +263,9 @@ class SecondOrder:
         return joined
 
 
-def _filled(n: int, group: int) -> int:
-    """Return the number of places of whole groups."""
-    return int(-(-n // group) * group)
+def _filled(n: np.ndarray, group: int) -> np.ndarray:
+    """Return numbers of places of whole groups."""
+    return -(-n // group) * group
 
 
 def _bounds(sizes: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skwavelet.representations.exponential_kernels import exponential
 from skwavelet.representations.point.moment_kernels import fill_jacobian
 from skwavelet.representations.point.moments import Moments
 from skwavelet.representations.point.wavelet_kernels import Radials
@@ -45,8 +46,7 @@ class TabulatedMoments(Moments):
             coefficients=np.empty((0, 0), self.dtype),
             bounds=self.layout.bounds,
             norms=self.layout.norms.astype(self.dtype),
-            decays=empty,
-            series=empty,
+            exponential=exponential(self.dtype),
             table=np.ascontiguousarray(self.table, dtype=self.dtype),
             centers=np.empty(0, np.int64),
             steps=np.array([(self.table.shape[2] - 1) / self.reach], self.dtype),

@@ -1,7 +1,6 @@
 """Compiled wavelets at pairs of atoms: radial parts and solid harmonics.
 
-Arrays have pairs as their last axis, over which all loops run that the processor vectorizes. The
-libraries' exponential would prevent that, so it is written out.
+Arrays have pairs as their last axis, over which all loops run that the processor vectorizes.
 """
 
 from __future__ import annotations
@@ -11,6 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from skwavelet._utils.compiled import compiled_part
+from skwavelet.representations.exponential_kernels import (
+    LAST_EXPONENT,
+    Exponential,
+    fill_exponentials,
+)
 
 # Pairs whose tabulated functions are looked up before they are moved.
 GROUP = 16
@@ -35,10 +39,7 @@ class Radials(NamedTuple):
         Radial parts ``bounds[l]`` to ``bounds[l + 1]`` belong to harmonics of degree l.
     norms : ndarray of shape ((max_l + 1) (max_l + 2) / 2,)
         Norms of the solid harmonics, m = 0 ... l for every l.
-    decays : ndarray of shape (n_decays,)
-        exp(-k) for k = 0, 1, ...
-    series : ndarray
-        Coefficients of the exponential series, highest power first.
+    exponential : Exponential
     table : ndarray of shape (n_tables, n_elements, n_steps + 1, 4, n_radials)
         In place of the wavelets, if it is not empty: cubic polynomials in the distance, highest
         power first, on ``n_steps`` equal parts of the reach, and zeros beyond. They may differ
@@ -57,39 +58,24 @@ class Radials(NamedTuple):
     coefficients: np.ndarray
     bounds: np.ndarray
     norms: np.ndarray
-    decays: np.ndarray
-    series: np.ndarray
+    exponential: Exponential
     table: np.ndarray
     centers: np.ndarray
     steps: np.ndarray
 
 
 @compiled_part
-def fill_exponentials(t, n, decays, series, values):
-    """Write exp(-t) of n numbers that are at most ``len(decays) - 1``, see `Radials`."""
-    cast = t.dtype.type
-    half = cast(0.5)
-    for k in range(n):
-        whole = np.uint32(t[k] + half)
-        rest = cast(whole) - t[k]
-        value = series[0]
-        for power in range(1, len(series)):
-            value = value * rest + series[power]
-        values[k] = value * decays[whole]
-
-
-@compiled_part
-def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivatives):
+def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, bits, derivatives):
     """Write t, exp(-t) times the switch, and the derivative of that in r^2, of one scale."""
     cast = squares.dtype.type
     one, zero = cast(1), cast(0)
     six, ten, fifteen, thirty = cast(6), cast(10), cast(15), cast(30)
     half, begin, end = radials.half[scale], radials.begin[scale], radials.end[scale]
     per_width = one / (end - begin)
-    most = cast(len(radials.decays) - 1)
+    most = cast(LAST_EXPONENT)
     for k in range(n_pairs):
         t[k] = min(squares[k] * half, most)
-    fill_exponentials(t, n_pairs, radials.decays, radials.series, envelope)
+    fill_exponentials(t, n_pairs, radials.exponential, fall, bits, envelope)
     if derivatives:
         for k in range(n_pairs):
             y = min(max((squares[k] - begin) * per_width, zero), one)
@@ -104,7 +90,7 @@ def fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivativ
 
 
 @compiled_part
-def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes):
+def fill_radials(radials, ends, first, stop, squares, scratch, bits, values, slopes):
     """Write the radial parts (n_radials, n_pairs), and their derivatives in r^2.
 
     Parameters
@@ -116,6 +102,8 @@ def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes):
         Rows of the atoms whose pairs these are.
     squares : ndarray of shape (n_room,)
     scratch : ndarray of shape (3, n_room)
+    bits : ndarray of int of shape (n_room,)
+        See `fill_exponentials`.
     values, slopes : ndarray of shape (n_radials, n_room)
         Written, the latter unless it is empty.
     """
@@ -131,7 +119,7 @@ def fill_radials(radials, ends, first, stop, squares, scratch, values, slopes):
                 begin = end
     else:
         n_pairs = ends[stop, -1] - ends[first, -1]
-        fill_wavelets(radials, squares, n_pairs, scratch, values, slopes)
+        fill_wavelets(radials, squares, n_pairs, scratch, bits, values, slopes)
 
 
 @compiled_part
@@ -172,12 +160,12 @@ def look_up(table, steps, squares, start, stop, values, slopes):
 
 
 @compiled_part
-def fill_wavelets(radials, squares, n_pairs, scratch, values, slopes):
+def fill_wavelets(radials, squares, n_pairs, scratch, bits, values, slopes):
     """Write the radial parts of wavelets, see `fill_radials`."""
     t, envelope, fall = scratch[0], scratch[1], scratch[2]
     derivatives = len(slopes) > 0
     for scale in range(len(radials.half)):
-        fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, derivatives)
+        fill_envelope(radials, scale, squares, n_pairs, t, envelope, fall, bits, derivatives)
         half = radials.half[scale]
         for q in range(len(radials.scale)):
             if radials.scale[q] != scale:
