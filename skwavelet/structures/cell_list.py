@@ -33,6 +33,8 @@ BINS_PER_REACH = 2
 BINS_PER_POINT = 4
 # Pairs of the atoms that are worked on together.
 PAIRS = 2**14
+# Pairs are kept for further sweeps, if there is as much as this of them, and found again otherwise.
+KEPT_BYTES = 2**26
 # Parts of a structure are this much smaller than its first block, so that most are one block.
 FILLED = 0.9
 
@@ -140,6 +142,8 @@ class PairFinder:
         Of the vectors.
     room : int, optional
         Pairs in a block, ``PAIRS`` if nothing is said, more where one atom has more.
+    again : bool, default=False
+        Whether there will be several sweeps over the atoms. Pairs are kept if they are few.
     """
 
     def __init__(
@@ -149,12 +153,15 @@ class PairFinder:
         reach: float,
         dtype: str,
         room: int | None = None,
+        again: bool = False,
     ):
         self._structure, self._n_elements = structure, len(elements)
         self._reach, self._dtype, self._room = reach, dtype, room or PAIRS
         self._bins = make_bins(structure, elements, reach)
         self._kinds = np.searchsorted(elements, structure.numbers)
         self._first: PairBlock | None = None
+        self._again = again
+        self._kept: dict[tuple[int, int], list[PairBlock]] = {}
 
     def blocks(self, n_centers: int | None = None) -> Iterator[PairBlock]:
         """Yield the pairs.
@@ -191,10 +198,23 @@ class PairFinder:
 
     def blocks_of(self, part: PairBlock | slice) -> Iterator[PairBlock]:
         """Yield the pairs of one of the `parts`, which threads may do at the same time."""
-        if isinstance(part, slice):
+        if not isinstance(part, slice):
+            yield part
+        elif not self._keeps:
             yield from self._found(part)
         else:
-            yield part
+            place = part.start, part.stop
+            if place not in self._kept:
+                self._kept[place] = list(self._found(part))
+            yield from self._kept[place]
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether pairs are kept, as the first block is in any case."""
+        if not self._again or self._first is None:
+            return False
+        per_atom = pair_bytes(self._dtype) * len(self._first.neighbors) / self._first.atoms.stop
+        return per_atom * len(self._structure) <= KEPT_BYTES
 
     def _found(self, atoms: slice) -> Iterator[PairBlock]:
         """Yield the pairs of consecutive atoms."""
@@ -235,6 +255,11 @@ def pair_blocks(
 ) -> Iterator[PairBlock]:
     """Return what a `PairFinder` finds, for those who need it once."""
     return PairFinder(structure, elements, reach, dtype, room).blocks(n_centers)
+
+
+def pair_bytes(dtype: str) -> int:
+    """Return the bytes that a pair takes: a vector, and the neighbour under two numbers."""
+    return 3 * np.dtype(dtype).itemsize + 16
 
 
 def make_bins(structure: Structure, elements: Sequence[int], reach: float) -> Bins:

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.neighborlist import primitive_neighbor_list
 from helpers.neighbor_pairs import pairs_within
 from helpers.small_structures import CELLS
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from skwavelet.structures.cell_list import pair_blocks
+from skwavelet.structures import cell_list
+from skwavelet.structures.cell_list import PairFinder, pair_blocks
 from skwavelet.structures.checks import Structure, check_structures
 
 
@@ -93,3 +95,22 @@ def test_atoms_far_apart_do_not_fill_the_memory_with_empty_bins():
     atoms = Atoms("Si3", [[0, 0, 0], [2.3, 0, 0], [1e7, 1e7, -1e7]])
     (structure,) = check_structures([atoms])
     assert found_pairs(structure, [14], 5.0)[:, :2].tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("limit", [0, 2**26])
+def test_later_sweeps_have_the_pairs_of_the_first(limit, monkeypatch):
+    monkeypatch.setattr(cell_list, "KEPT_BYTES", limit)
+    atoms = bulk("Si", cubic=True).repeat(3)
+    atoms.rattle(0.1, seed=0)
+    (structure,) = check_structures([atoms])
+    finder = PairFinder(structure, [14], 4.0, "float64", room=512, again=True)
+    first, second = list(finder.blocks()), list(finder.blocks())
+    assert len(first) > 3
+    for one, other in zip(first, second, strict=True):
+        assert one.atoms == other.atoms
+        np.testing.assert_array_equal(one.vectors, other.vectors)
+        np.testing.assert_array_equal(one.neighbors, other.neighbors)
+    # The first block is kept in any case.
+    assert [one is other for one, other in zip(first[1:], second[1:], strict=True)] == (
+        [limit > 0] * (len(first) - 1)
+    )

@@ -18,7 +18,7 @@ from skwavelet.representations.point.moments import WaveletMoments
 from skwavelet.representations.point.plan import distinct_maps
 from skwavelet.representations.point.second_order import DERIVATIVE_BYTES, SecondOrder
 from skwavelet.representations.wavelets import wavelet_size
-from skwavelet.structures.cell_list import PAIRS
+from skwavelet.structures.cell_list import KEPT_BYTES, PAIRS, pair_bytes
 from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighborhoods import (
     describe_pairs,
@@ -54,12 +54,15 @@ class PointEvaluator(AtomEvaluator):
         images = image_bytes(structure, max(self.bank.reaches))
         n_features = len(self.columns[0]) if method == "jvp" else 0
         largest = n_pairs / len(structure) * (1 + n_features)
-        inputs = 0.0
+        inputs = kept = 0.0
         if isinstance(self._layers, SecondOrder):
-            inputs = 2.0 * len(self._layers.sources) * np.dtype(self.dtype).itemsize
+            layers, itemsize = self._layers, np.dtype(self.dtype).itemsize
+            n_moments = len(self.elements) * layers.first.moments.layout.n_terms
+            inputs = (3.0 * len(layers.sources) + n_moments) * itemsize
+            kept = min(KEPT_BYTES, n_pairs * pair_bytes(layers.moments.dtype))
         several = DERIVATIVE_BYTES if inputs and method == "jvp" else 0
         largest += (n_threads() - 1) * min(PAIRS, n_pairs)
-        return images + largest * BYTES_PER_PAIR + len(structure) * inputs + several
+        return images + largest * BYTES_PER_PAIR + len(structure) * inputs + several + kept
 
     def describe_need(self, structure: Structure) -> tuple[str, str]:
         """Return how many neighbours a structure has, and how to have fewer."""

@@ -30,6 +30,9 @@ ROWS_BYTES = 2**28
 # Pairs whose derivatives of all maps are in memory together.
 DERIVATIVE_PAIRS = 2**13
 
+# Moments and squared moduli of the atoms of every block, by its first atom.
+Moduli = dict[int, tuple[np.ndarray, np.ndarray]]
+
 
 @dataclass(frozen=True, eq=False)
 class FirstOrder:
@@ -115,12 +118,12 @@ class FirstOrder:
         groups: AtomGroups,
         weights: np.ndarray,
         strain: np.ndarray,
-        above: tuple[np.ndarray, np.ndarray] | None = None,
+        above: tuple[np.ndarray, np.ndarray, Moduli] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the same as `vjp`, from given pairs.
 
-        ``above`` adds another form: numbers of some maps, and gradients (N, n_some) in their
-        moduli.
+        ``above`` adds another form: numbers of some maps, gradients (N, n_some) in their moduli,
+        and what was computed before.
         """
         sums, gradient = self.zeros(groups), Gradient(np.zeros((len(structure), 3)), strain)
         weights = self._powers.weights(weights)
@@ -128,11 +131,11 @@ class FirstOrder:
 
         def work(pairs: PairBlock) -> tuple[np.ndarray, Pulls]:
             part, pulls = groups.part(sums), gradient.part(pairs)
-            moments, squared = self.squared(pairs)
+            moments, squared = above[2][pairs.atoms.start] if above else self.squared(pairs)
             slopes = self.add(groups, pairs.atoms, squared, part, weights)
             of_squared = slopes.of_squared
             if above:
-                sources, of_moduli = above
+                sources, of_moduli, _ = above
                 of_squared = np.zeros_like(squared)
                 n_maps, n_atoms = slopes.of_squared.shape
                 of_squared[:n_maps, :n_atoms] = slopes.of_squared

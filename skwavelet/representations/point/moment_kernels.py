@@ -22,6 +22,7 @@ from skwavelet.representations.point.wavelet_kernels import (
     fill_harmonics,
     fill_radials,
 )
+from skwavelet.structures.neighbor_kernels import GROUP
 
 # Pairs that are worked on at a time: their wavelets stay in a core's own cache.
 CHUNK = 512
@@ -60,7 +61,8 @@ class Chunk(NamedTuple):
 @compiled_part
 def make_chunk(ends, radials, dtype, derivatives):
     """Return room for the pairs that are worked on at a time."""
-    room = largest_chunk(ends, CHUNK)
+    # One place to spare, and rows whose distance is no power of two: caches do not like it.
+    room = largest_chunk(ends, CHUNK) + GROUP
     degrees = len(radials.bounds) - 1
     n_radials = len(radials.scale)
     return Chunk(

@@ -6,7 +6,7 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled
 from skwavelet.representations.pair_kernels import (
-    add_product,
+    add_product_of_transposed,
     add_pulls,
     fill_product_with_transposed,
 )
@@ -33,7 +33,7 @@ def add_second_gradients(
     Parameters
     ----------
     vectors, neighbors, ends, radials, second, sigma, maps
-        See `fill_second`.
+        See `fill_second`. Neighbours are numbered with the centres first.
     of_squared : ndarray of shape (n_maps, n_atoms)
     of_sigma : ndarray of shape (n_around, n_inputs)
         In the inputs; added to.
@@ -44,7 +44,6 @@ def add_second_gradients(
     room = make_room(radials, second, ends, sigma, np.bool_(True))
     max_l = len(radials.bounds) - 2
     of_psi, of_inputs = np.empty_like(room.psi), np.empty_like(room.inputs)
-    transposed = np.zeros((room.psi.shape[1], room.psi.shape[0]), dtype)
     of_harmonics = np.empty_like(room.chunk.harmonics)
     along, pull = np.empty_like(room.chunk.squares), np.empty_like(room.chunk.vectors)
     twice = np.empty(sigma.shape[1], dtype)
@@ -81,12 +80,9 @@ def add_second_gradients(
                 fill_product_with_transposed(
                     of_products[low:], room.inputs, size, n, width, of_psi[low:]
                 )
-                for k in range(n):
-                    for line in range(size):
-                        transposed[k, line] = room.psi[low + line, k]
-                    for line in range(size, high - low):
-                        transposed[k, line] = 0
-                add_product(transposed, of_products[low:], n, high - low, width, of_inputs)
+                add_product_of_transposed(
+                    room.psi[low:], of_products[low:], n, high - low, width, of_inputs
+                )
             for q in range(len(second.degrees)):
                 n = counts[radials.scale[q]]
                 for m in range(2 * second.degrees[q] + 1):
@@ -126,7 +122,7 @@ def add_second_changes(
     Parameters
     ----------
     vectors, neighbors, ends, radials, second, sigma, maps
-        See `fill_second`.
+        See `fill_second`. Neighbours are numbered with the centres first.
     factors : ndarray of shape (n_powers, n_maps, n_atoms)
         Derivatives of the powers in the squared moduli.
     groups : ndarray of shape (n_atoms,)

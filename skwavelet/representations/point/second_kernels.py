@@ -105,14 +105,14 @@ def sort_by_reach(vectors, neighbors, ends, first, stop, radials, room):
         for scale in range(n_scales):
             low = radials.end[scale - 1] if scale else radials.end.dtype.type(-1)
             high = radials.end[scale]
+            # Without branches, which could not be foreseen: the next overwrites who is elsewhere.
             for p in range(ends[row, -1], ends[row + 1, -1]):
                 x, y, z = vectors[0, p], vectors[1, p], vectors[2, p]
                 square = x * x + y * y + z * z
-                if low <= square < high:
-                    taken[0, used], taken[1, used], taken[2, used] = x, y, z
-                    room.chunk.squares[used] = square
-                    room.owners[used] = neighbors[p]
-                    used += 1
+                taken[0, used], taken[1, used], taken[2, used] = x, y, z
+                room.chunk.squares[used] = square
+                room.owners[used] = neighbors[p]
+                used += (low <= square) & (square < high)
             room.counts[row - first, scale] = (used - begin + GROUP - 1) // GROUP * GROUP
         end = begin + room.counts[row - first, n_scales - 1]
         for slot in range(used, end):
@@ -120,7 +120,7 @@ def sort_by_reach(vectors, neighbors, ends, first, stop, radials, room):
             taken[1, slot] = 0
             taken[2, slot] = 0
             room.chunk.squares[slot] = radials.end[n_scales - 1]
-            room.owners[slot] = row
+            room.owners[slot] = neighbors[ends[row, -1]]
         used = end
     room.starts[stop - first] = used
     return used
@@ -170,10 +170,10 @@ def fill_second(vectors, neighbors, ends, radials, second, sigma, maps, squared)
     vectors, ends : ndarray
         See ``PairBlock``.
     neighbors : ndarray of shape (n_pairs,)
-        Neighbours as they are numbered in the inputs, where the centres come first.
+        Neighbours as they are numbered in the inputs.
     radials : Radials
     second : SecondMaps
-    sigma : ndarray of shape (n_around, n_inputs)
+    sigma : ndarray of shape (n, n_inputs)
         The inputs, filled up to whole groups with zeros.
     maps : ndarray of shape (n_atoms, n_lines, n_inputs) or (1, n_lines, n_inputs)
         Written; for all atoms, or for the last one.
@@ -181,7 +181,7 @@ def fill_second(vectors, neighbors, ends, radials, second, sigma, maps, squared)
         Written.
     """
     room = make_room(radials, second, ends, sigma, np.bool_(False))
-    moduli = np.empty(sigma.shape[1], sigma.dtype)
+    moduli = np.empty((GROUP, len(second.degrees), sigma.shape[1]), sigma.dtype)
     keep = len(maps) > 1
     first = np.int64(0)
     while first < len(ends) - 1:
@@ -203,14 +203,19 @@ def fill_second(vectors, neighbors, ends, radials, second, sigma, maps, squared)
                 add_product(
                     room.psi[low:], room.inputs, n_lines, counts[scale], width, products[low:]
                 )
+            place = (row - first) % GROUP
             for q in range(len(second.degrees)):
-                width = second.widths[radials.scale[q]]
+                width, total = second.widths[radials.scale[q]], moduli[place, q]
                 for p in range(width):
-                    moduli[p] = 0
+                    total[p] = 0
                 for m in range(2 * second.degrees[q] + 1):
                     product = products[second.first_lines[q] + m]
                     for p in range(width):
-                        moduli[p] += product[p] * product[p]
-                for e in range(second.bounds[q], second.bounds[q + 1]):
-                    squared[e, row] = moduli[second.inputs[e]] + second.floors[e]
+                        total[p] += product[p] * product[p]
+            # Those of several atoms together, as they stand side by side.
+            if place == GROUP - 1 or row == stop - 1:
+                for e in range(len(second.inputs)):
+                    q, i, floor = second.radials[e], second.inputs[e], second.floors[e]
+                    for k in range(place + 1):
+                        squared[e, row - place + k] = moduli[k, q, i] + floor
         first = stop

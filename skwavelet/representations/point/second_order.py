@@ -10,7 +10,7 @@ import numpy as np
 
 from skwavelet.representations.atom_evaluator import AtomGroups
 from skwavelet.representations.pair_kernels import add_at
-from skwavelet.representations.point.first_order import DERIVATIVE_PAIRS, FirstOrder
+from skwavelet.representations.point.first_order import DERIVATIVE_PAIRS, FirstOrder, Moduli
 from skwavelet.representations.point.moments import WaveletMoments
 from skwavelet.representations.point.powers import AtomPowers
 from skwavelet.representations.point.second_gradient_kernels import (
@@ -107,7 +107,10 @@ class SecondOrder:
             return part
 
         def work(pairs: PairBlock) -> np.ndarray:
-            part, (_, squared) = groups.part(second), self._squared(pairs, sigma[pairs.around], 1)
+            part, (_, squared) = (
+                groups.part(second),
+                self._squared(pairs, pairs.neighbors, sigma, 1),
+            )
             self._powers.add(squared, pairs.atoms, groups, part)
             return part
 
@@ -127,8 +130,11 @@ class SecondOrder:
         second, sigma = self._zeros(groups), self._empty_sigma(structure)
         finder = self._finder(structure)
 
+        moduli: Moduli = {}
+
         def below(pairs: PairBlock) -> None:
-            self._store(pairs.atoms, self.first.squared(pairs)[1], sigma)
+            found = moduli[pairs.atoms.start] = self.first.squared(pairs)
+            self._store(pairs.atoms, found[1], sigma)
 
         for _ in sweep(finder, len(structure), below):
             pass
@@ -139,7 +145,7 @@ class SecondOrder:
 
         def work(pairs: PairBlock) -> tuple[np.ndarray, Pulls, np.ndarray]:
             part, pulls, inputs = groups.part(second), gradient.part(pairs), sigma[pairs.around]
-            maps, squared = self._squared(pairs, inputs)
+            maps, squared = self._squared(pairs, pairs.local, inputs)
             slopes = self._powers.add(squared, pairs.atoms, groups, part, of_second)
             of_inputs = np.zeros_like(inputs)
             add_second_gradients(
@@ -158,7 +164,7 @@ class SecondOrder:
             groups,
             weights[:, :n_first],
             strain,
-            (self.sources, of_sigma[:, : len(self.sources)]),
+            (self.sources, of_sigma[:, : len(self.sources)], moduli),
         )
         return self._joined(first, second), gradient.positions + of_first
 
@@ -205,7 +211,7 @@ class SecondOrder:
         moves, strains = displacements.astype(dtype), strains.astype(dtype)
         for pairs in finder.blocks():
             around, inputs = pairs.around, sigma[pairs.around]
-            maps, squared = self._squared(pairs, inputs)
+            maps, squared = self._squared(pairs, pairs.local, inputs)
             slopes = self._powers.add(squared, pairs.atoms, groups, second, factors=True)
             members, part = groups.of[pairs.atoms], of_second
             if groups.each:  # the kernel knows sums in double precision
@@ -220,21 +226,24 @@ class SecondOrder:
         return self._joined(first, second), derivatives
 
     def _squared(
-        self, pairs: PairBlock, inputs: np.ndarray, n_kept: int | None = None
+        self, pairs: PairBlock, neighbors: np.ndarray, inputs: np.ndarray, n_kept: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return maps and squared moduli (n_maps, n_atoms) of the centres of some pairs.
 
-        ``inputs`` (n_around, n_inputs) are those around the centres. Maps are needed for
+        Inputs (n, n_inputs) are numbered as the neighbours (n_pairs,). Maps are needed for
         derivatives only; without them, there is room for those of one atom.
         """
         n_atoms, dtype = len(pairs.starts) - 1, self.moments.dtype
         maps = np.empty((n_kept or n_atoms, self._maps.lines[-1], inputs.shape[1]), dtype)
         squared = np.empty((len(self._maps.inputs), n_atoms), dtype)
-        fill_second(*self._arguments(pairs), inputs, maps, squared)
+        radials = self.moments.radials
+        fill_second(
+            pairs.vectors, neighbors, pairs.ends, radials, self._maps, inputs, maps, squared
+        )
         return maps, squared
 
     def _arguments(self, pairs: PairBlock) -> tuple:
-        """Return what all kernels begin with."""
+        """Return what the kernels of derivatives begin with."""
         return pairs.vectors, pairs.local, pairs.ends, self.moments.radials, self._maps
 
     def _store(self, atoms: slice, squared: np.ndarray, sigma: np.ndarray) -> None:
@@ -244,7 +253,9 @@ class SecondOrder:
 
     def _finder(self, structure: Structure, room: int | None = None) -> PairFinder:
         reach = max(self.first.moments.reach, self.moments.reach)
-        return PairFinder(structure, self.first.elements, reach, self.moments.dtype, room)
+        return PairFinder(
+            structure, self.first.elements, reach, self.moments.dtype, room, again=True
+        )
 
     def _empty_sigma(self, structure: Structure) -> np.ndarray:
         n_inputs = self._maps.widths.max()
