@@ -111,9 +111,9 @@ def test_invariants_are_sums_over_pairs_and_integrals_over_the_sphere(name):
     )
 
 
-@pytest.mark.parametrize("l", [0, 1, 3])
-def test_wavelets_are_those_of_scattering_times_the_cutoff(l):
-    family = WaveletFamily(beta=0.5, n=5, n_scales=3, reach=5.0)
+@pytest.mark.parametrize(("l", "decay"), [(0, 3), (1, 2), (3, 6)])
+def test_wavelets_are_those_of_scattering_times_the_cutoff(l, decay):
+    family = WaveletFamily(beta=0.5, n=5, n_scales=3, reach=5.0, decay=decay)
     functions = family.values(l)
     r = family.grid[1:]
     direction = np.array([0.3, -0.5, 0.7])
@@ -125,7 +125,7 @@ def test_wavelets_are_those_of_scattering_times_the_cutoff(l):
     for scale in (1, 2, 4):
         for n in range(l + 1, 6):
             values = wavelet(np.outer(direction, r / scale), n, l, 0.5)
-            expected = np.sqrt((values**2).sum(axis=0)) / size * (1 - (r / 5) ** 2) ** 3
+            expected = np.sqrt((values**2).sum(axis=0)) / size * (1 - (r / 5) ** 2) ** decay
             found = np.abs(functions[row, 1:]) * r**l
             # Up to a factor, which makes the maximum before the cutoff 1.
             factor = expected.max() / found.max()
@@ -263,6 +263,26 @@ def test_more_elements_have_more_radial_functions():
     named = PointInvariants((8, 7, 6, 6, 5, 5, 4), max_order=2).fit(three)
     assert (invariants.kept_variance_ >= named.kept_variance_).all()
     assert (invariants.kept_variance_ > named.kept_variance_ + 1e-3).any()
+
+
+@pytest.mark.parametrize(("number", "decay"), [(0, 3), (1, 6)])
+def test_more_elements_see_more_of_near_neighbours(number, decay):
+    """Radial functions of more than two elements fall off faster, and so do their components."""
+    structures = [STRUCTURES[number].repeat(2)]
+    structures[0].rattle(0.2, seed=0)
+    default, same, other = (
+        PointInvariants((3, 3), **named).fit(structures)
+        for named in ({}, {"decay": decay}, {"decay": 9 - decay})
+    )
+    np.testing.assert_array_equal(default.transform(structures), same.transform(structures))
+
+    def mean_distance(invariants):
+        r = np.linspace(0.3, 6.0, 100, endpoint=False)
+        radial = radial_values(invariants._evaluator, r, 0, 0)[:3]
+        return np.mean([np.average(r, weights=row**2) for row in radial])
+
+    gentle, steep = (default, other) if decay == 3 else (other, default)
+    assert mean_distance(steep) < mean_distance(gentle)
 
 
 def test_parameters_out_of_range_are_refused():

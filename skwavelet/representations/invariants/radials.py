@@ -35,13 +35,15 @@ class WaveletFamily:
     n_scales : int
         Number of octaves.
     reach : float
-        Distance (Å) at which a factor (1 - (r / reach)^2)^3 brings them to zero.
+        Distance (Å) at which a factor (1 - (r / reach)^2)^decay brings them to zero.
+    decay : int
     """
 
     beta: float
     n: int
     n_scales: int
     reach: float
+    decay: int
 
     @property
     def grid(self) -> np.ndarray:
@@ -58,7 +60,7 @@ class WaveletFamily:
             for n in range(l + 1, self.n + 1):
                 row = radial_polynomial(points, n, l, self.beta) / scale**l
                 rows.append(row / np.abs(row * grid**l).max())
-        return np.array(rows) * (1 - (grid / self.reach) ** 2) ** 3
+        return np.array(rows) * (1 - (grid / self.reach) ** 2) ** self.decay
 
     def moments(self, max_l: int, n_elements: int) -> TabulatedMoments:
         """Return the moments of all functions, the same for all elements, in double precision."""
