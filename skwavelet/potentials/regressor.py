@@ -27,6 +27,7 @@ from skwavelet._utils.validation import (
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.linear import RidgePath
 from skwavelet.potentials.contract import EnergyModel
+from skwavelet.potentials.default_features import chosen_decay, default_features
 from skwavelet.potentials.energy_model import LinearEnergyModel, energy_model, split_model
 from skwavelet.potentials.errors_out_of_bag import ErrorRecord
 from skwavelet.potentials.extrapolation import ExtrapolationScore
@@ -38,12 +39,8 @@ from skwavelet.potentials.rows import FORCE, STRESS, build_rows, fit_rows
 from skwavelet.potentials.surroundings import Surroundings
 from skwavelet.potentials.uncertainty import main_deviations
 from skwavelet.potentials.updating import UpdateMixin
-from skwavelet.representations.atomwise import AtomPolynomial
-from skwavelet.representations.invariants import PointInvariants
 from skwavelet.structures.checks import as_atoms, check_structures
 
-# Products of invariants by default: so many, and up to so many for each element, as labels allow.
-PRODUCTS, MOST_PRODUCTS, LABELS_PER_PRODUCT = 1500, 6000, 4
 # Weights of mean squared errors, where nothing chooses them.
 WEIGHTS = {FORCE: 0.001, STRESS: 1.0}
 
@@ -72,7 +69,10 @@ class EnergyForceRegressor(
         None takes `PointInvariants` of up to three moments and the smoothest products of two of
         them that have at most four moments (`AtomPolynomial`): 1,500 for all elements together,
         and up to 1,500 for each where there are four times as many labels, but 6,000 at most.
-        Otherwise a representation such
+        Three or four elements with four labels for each of 2,000 products of every element have
+        these, and (14, 12, 11, 10, 9, 8, 7) radial functions. For more than two elements small
+        models tell, by forces of groups held out, whether radial functions fall off with
+        ``decay=3`` or 6. Otherwise a representation such
         as `VoxelScattering`, a Pipeline of one and of linear steps (scalers, selectors, PCA), or a
         FeatureUnion of such.
     regressor : estimator, default=None
@@ -245,7 +245,8 @@ class EnergyForceRegressor(
         if self.features is None:
             n_labels = len(X) + sum(label.size for label in forces if label is not None)
             n_elements = len({number for atoms in X for number in atoms.numbers})
-            self.features_ = default_features(n_elements, n_labels)
+            decay = chosen_decay(X, y, forces, groups, rng)
+            self.features_ = default_features(n_elements, n_labels, decay)
         else:
             self.features_ = clone(self.features)
         if hasattr(self.features_, "fit_transform"):
@@ -292,21 +293,6 @@ class EnergyForceRegressor(
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
-
-
-def default_features(n_elements: int, n_labels: int) -> AtomPolynomial:
-    """Return the features of potentials for which none are named.
-
-    Parameters
-    ----------
-    n_elements : int
-        Number of elements, among which the products are shared out.
-    n_labels : int
-        Number of energies and of components of forces.
-    """
-    most = min(PRODUCTS * n_elements, MOST_PRODUCTS)
-    n_products = int(np.clip(n_labels // LABELS_PER_PRODUCT, PRODUCTS, most)) // n_elements
-    return AtomPolynomial(PointInvariants(), center=True, max_order=4, max_products=n_products)
 
 
 def choice_of(model: EnergyForceRegressor) -> dict[str, float]:

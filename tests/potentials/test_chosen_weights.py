@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from sklearn.linear_model import Ridge
 
 from skwavelet import EnergyForceRegressor, PointInvariants, RidgePath
-from skwavelet.potentials.regressor import default_features
+from skwavelet.potentials.default_features import chosen_decay, default_features
 from tests.helpers.emt_data import copper_crystals
 
 
@@ -55,7 +56,46 @@ def test_other_linear_models_have_the_documented_weights(copper):
 
 @pytest.mark.parametrize(
     ("n_elements", "n_labels", "each"),
-    [(1, 10, 1500), (1, 10**6, 1500), (2, 8000, 1000), (3, 28000, 1500), (5, 10**6, 1200)],
+    [
+        (1, 10, 1500),
+        (1, 10**6, 1500),
+        (2, 8000, 1000),
+        (3, 18000, 1500),
+        (3, 24000, 2000),
+        (4, 31999, 1500),
+        (4, 32000, 2000),
+        (5, 10**6, 1200),
+    ],
 )
 def test_default_products_grow_with_the_labels(n_elements, n_labels, each):
-    assert default_features(n_elements, n_labels).max_products == each
+    features = default_features(n_elements, n_labels, decay=6)
+    assert features.max_products == each
+    assert (features.representation.n_components is None) == (each <= 1500)
+    assert features.representation.decay == 6
+
+
+def floppy_molecules(near, n_molecules=60):
+    """Stiff molecules among atoms that drift about, and the forces of bonds or of these atoms."""
+    rng = np.random.default_rng(0)
+    structures, energies, forces = [], [], []
+    for _ in range(n_molecules):
+        drifting = np.concatenate([np.eye(3), -np.eye(3)]) * rng.uniform(3.0, 5.5, (6, 1))
+        drifting += rng.normal(scale=0.2, size=(6, 3))
+        bonded = np.array([[0, 0, 0], [1.2, 0, 0], [0, 1.0, 0]]) + rng.normal(0, 0.05, (3, 3))
+        atoms = Atoms("COHCOHCOH", np.concatenate([bonded, drifting]))
+        vectors = atoms.positions[1:] - atoms.positions[0]
+        r = np.linalg.norm(vectors, axis=1)
+        here = np.arange(8) < 2
+        slope = np.where(here == near, 3 * np.cos(3 * r), 0.0)
+        along = slope[:, None] * vectors / r[:, None]
+        structures.append(atoms)
+        energies.append(np.where(here == near, np.sin(3 * r), 0.0).sum() / 9)
+        forces.append(np.concatenate([along.sum(axis=0, keepdims=True), -along]))
+    return structures, np.array(energies), forces
+
+
+@pytest.mark.parametrize(("near", "decay"), [(True, 6), (False, 3)])
+def test_small_models_choose_radial_functions(near, decay):
+    structures, energies, forces = floppy_molecules(near)
+    groups, rng = np.arange(len(structures)), np.random.default_rng(0)
+    assert chosen_decay(structures, energies, forces, groups, rng) == decay

@@ -22,8 +22,6 @@ from skwavelet.structures.checks import Structure
 
 # Radial functions of one or two elements, by degree.
 COMPONENTS = (8, 7, 6, 6, 5, 5, 4)
-# How fast they fall off towards the reach, for one or two elements and for more.
-DECAYS = (3, 6)
 # Radial functions are learned from about this many atoms.
 LEARNING_ATOMS = 4000
 # Invariants that vary by less than this part of themselves are constant but for rounding.
@@ -79,11 +77,10 @@ class PointInvariants(AtomFeaturesMixin):
         Width of the narrowest wavelet (Å).
     reach : float, default=6.0
         Largest distance (Å) at which atoms act on each other.
-    decay : int, default=None
+    decay : int, default=3
         Exponent p with which the radial functions fall off towards the reach, 2 at least. The
         larger it is, the more the principal components tell of near neighbours and the less of
-        the many far ones, which move more. None is 3 for one or two elements, and 6 for more,
-        whose near neighbours few components have to tell apart.
+        the many far ones, which move more.
     elements : sequence of str, default=None
         Chemical symbols of all elements that may occur. None takes those of X.
     normalize : {"atoms"} or None, default="atoms"
@@ -147,7 +144,7 @@ class PointInvariants(AtomFeaturesMixin):
         "n_scales": [Interval(Integral, 1, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="neither")],
         "reach": [Interval(Real, 0, None, closed="neither")],
-        "decay": [None, Interval(Integral, 2, None, closed="left")],
+        "decay": [Interval(Integral, 2, None, closed="left")],
         "elements": [None, "array-like"],
         "normalize": [None, StrOptions({"atoms"})],
         "dtype": [StrOptions({"float32", "float64"})],
@@ -166,7 +163,7 @@ class PointInvariants(AtomFeaturesMixin):
         n_scales: int = 4,
         beta: float = 0.45,
         reach: float = 6.0,
-        decay: int | None = None,
+        decay: int = 3,
         elements: Sequence[str] | None = None,
         normalize: str | None = "atoms",
         dtype: str = "float32",
@@ -208,8 +205,7 @@ class PointInvariants(AtomFeaturesMixin):
                 f"n_components has degrees up to l={len(counts) - 1}, but wavelets have l < n: "
                 f"set n={len(counts)} or more, or name fewer degrees."
             )
-        decay = DECAYS[len(elements) > 2] if self.decay is None else self.decay
-        family = WaveletFamily(self.beta, self.n, self.n_scales, self.reach, decay)
+        family = WaveletFamily(self.beta, self.n, self.n_scales, self.reach, self.decay)
         some = _some(structures)
         degrees, table, self.kept_variance_ = contract(family, counts.tolist(), some, elements)
         moments = TabulatedMoments(degrees, self.dtype, table, self.reach, True)
