@@ -12,6 +12,7 @@ BAGS = {"headline": 30, "comparison": 10, "random frames": 2, "labels": 4}
 QUICK_BAGS = {"headline": 6, "comparison": 3, "random frames": 2, "labels": 2}
 
 HEADLINE = ("Voxel", "Voxel, order 1", "Point")
+FIVE_SCALES = ("Voxel, five scales", "Voxel, five scales, order 1")
 RIDGE = ("Voxel", "Point", "SOAP, by element", "ACSF, by element", "Composition")
 # (representation, scheme) of chapter 3, ratios as they were normalized there.
 RANDOM_FOLDS = [
@@ -27,6 +28,10 @@ CHAPTER_4 = [
     ("4.5", "Voxel", "bags of random frames", "random frames"),
     ("(3.10)", "Voxel", "bagged, formation energy", "comparison"),
     ("fewer bags", "Voxel", "bagged", "comparison"),
+    ("4.1", "Voxel, five scales", "bagged, whole paths", "headline"),
+    ("4.3", "Voxel, five scales, order 1", "bagged, whole paths", "headline"),
+    ("4.4", "Voxel, five scales", "nested folds, all candidates", "comparison"),
+    ("4.5", "Voxel, five scales", "bags of random frames", "random frames"),
     ("4.1, at the atoms", "Point", "bagged, whole paths", "headline"),
     ("4.4, at the atoms", "Point", "nested folds, all candidates", "comparison"),
     ("4.5, at the atoms", "Point", "bags of random frames", "random frames"),
@@ -36,7 +41,7 @@ WHOLE = "bagged, whole paths"
 COMPARED = [
     name
     for name, given in REPRESENTATIONS.items()
-    if not given.by_lower_order and name not in ("Composition", CHAPTER_3)
+    if not given.by_lower_order and name not in ("Composition", CHAPTER_3, *FIVE_SCALES)
 ]
 
 # (representation, scheme, number of bags as a key of BAGS)

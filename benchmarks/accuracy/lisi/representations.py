@@ -33,6 +33,8 @@ class Composition(BaseEstimator):
 
 BASES = {
     "voxel": VoxelScattering(),
+    # The dissertation's 3,740 features; of its five scales the widest two see the box.
+    "voxel-five-scales": VoxelScattering(n_scales=5),
     "point": PointScattering(),
     "point-two-scales": PointScattering(n_scales=2),
     "point-small": PointScattering((1, 2, 3), 2),
@@ -94,6 +96,8 @@ class Representation:
 REPRESENTATIONS = {
     "Voxel": Representation(("voxel",)),
     "Voxel, order 1": Representation(("voxel",), _order_below_two),
+    "Voxel, five scales": Representation(("voxel-five-scales",)),
+    "Voxel, five scales, order 1": Representation(("voxel-five-scales",), _order_below_two),
     "Voxel, two scales": Representation(("voxel",), _fewer_scales(2)),
     "Voxel, order 1, two scales": Representation(
         ("voxel",), lambda table: _order_below_two(table) & _fewer_scales(2)(table)
