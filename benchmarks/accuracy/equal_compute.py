@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rmd17_networks import QUICK, settings_for, train_and_test
+from rmd17_networks import QUICK, SETTINGS, train_and_test
 
 from skwavelet.neural import AngularNetwork
 
@@ -78,7 +78,7 @@ def main():
                     code=["common.rival_networks"],
                 )  # fmt: skip
             else:
-                network = AngularNetwork(**settings_for(train[0]))
+                network = AngularNetwork(**SETTINGS)
                 found = train_and_test(molecule, network, train, test, args.minutes, args.cache)
             table.add(
                 molecule, name, f"{found['weights']:,}", f"{args.minutes:g}", str(found["epochs"]),

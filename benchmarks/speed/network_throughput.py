@@ -24,9 +24,9 @@ from ase.build import bulk
 from skwavelet import ScatteringCalculator
 from skwavelet.neural import AngularNetwork
 from skwavelet.neural.graph import build_graph, collate
+from skwavelet.neural.loss import Labels, LossWeights, loss_and_errors
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon
-from skwavelet.neural.training import Labels, LossWeights, loss_and_errors
 from skwavelet.structures.checks import check_structures
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

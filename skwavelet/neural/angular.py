@@ -62,27 +62,30 @@ class AngularNetwork(NetworkRegressor):
         all levels adding up. The cost stays proportional to the atoms, in cells as well.
     pooling_weight : float, default=0.01
         Weight of the entropy loss of pooling, which lets atoms go to one node only.
-    force_weight, stress_weight : float, default=1 and 1000
+    force_weight, stress_weight : float, default=0.01 and 10
         In the loss, mean (energy error)² + force_weight mean (force error)² + stress_weight mean
         (stress error)², in (eV/atom)², (eV/Å)² and (eV/Å³)², as in
-        `skwavelet.EnergyForceRegressor`. Equation (5.16) of the reference, with total energies,
-        is this with p = 1 / (1 + N² force_weight) for structures of N atoms. Less weight of
-        forces made their errors and those of energies larger on ethanol.
+        `skwavelet.EnergyForceRegressor`. Energies start with a hundredth of their weight and reach
+        the whole as the learning rate falls: forces teach more, energies need small steps.
+        Equation (5.16) of the reference, with total energies, is this with
+        p = 1 / (1 + N² force_weight) for structures of N atoms.
     learning_rate : float, default=0.006
         At its highest, of Muon (matrices of weights) and Adam (everything else).
     schedule : {"cosine", "plateau"}, default="cosine"
         Lower the learning rate by a cosine over ``max_epochs``, or halve it whenever the
-        validation loss has not fallen for a third of ``patience``.
+        validation errors have not fallen for a third of ``patience``.
     batch_size : int, default=None
         Structures per step; None takes as many as have about 100 atoms together, or two.
     max_epochs : int, default=200
         Largest number of passes over the training structures.
     patience : int, default=None
-        Stop when the validation loss has not fallen for so many epochs; None never does.
+        Stop when the validation errors have not fallen for so many epochs; None never does.
     validation_fraction : float, default=0.1
         Part of the structures that is held out to choose the best weights, rounded to one fold of
-        several: whole groups, of all compositions (`skwavelet.RelaxationPathGroupKFold`). None
-        trains on everything and keeps the last weights.
+        several: whole groups, of all compositions (`skwavelet.RelaxationPathGroupKFold`). The
+        best are the last whose product of mean absolute errors of energies, forces and stresses is
+        within 5 % of the least: all kinds count alike, and neither outliers nor chance decide.
+        None trains on everything and keeps the last weights.
     averaging : float, default=0.999
         Decay per step of the running average of the weights, which is what validation and
         predictions use; 0 uses the weights themselves.
@@ -184,8 +187,8 @@ class AngularNetwork(NetworkRegressor):
         messages: str = "both",
         pooling: int | None = None,
         pooling_weight: float = 0.01,
-        force_weight: float = 1.0,
-        stress_weight: float = 1000.0,
+        force_weight: float = 0.01,
+        stress_weight: float = 10.0,
         learning_rate: float = 0.006,
         schedule: str = "cosine",
         batch_size: int | None = None,

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from skwavelet.linear.calibration import fit_calibration, unbiased_std
 from skwavelet.neural.graph import Batch, collate
-from skwavelet.neural.training import Labelled, Trainer
+from skwavelet.neural.loss import Labelled
+from skwavelet.neural.training import Trainer
 from skwavelet.potentials.contract import UNCALIBRATED, Calibrations
 from skwavelet.potentials.uncertainty import main_mixtures
 

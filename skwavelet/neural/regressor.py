@@ -33,8 +33,9 @@ from skwavelet._utils.validation import (
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.neural.graph import Graph, build_graph
 from skwavelet.neural.last_layers import fit_last_layers
+from skwavelet.neural.loss import Labelled
 from skwavelet.neural.predictions import NetworkPredictionMixin
-from skwavelet.neural.training import Labelled, Settings, Trainer
+from skwavelet.neural.training import Settings, Trainer
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.errors_out_of_bag import calibrated_on
 from skwavelet.potentials.label_checks import check_forces, check_stress

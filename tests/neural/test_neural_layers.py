@@ -23,9 +23,9 @@ from skwavelet.neural.layers import (
     LegendreAngularLayer,
     LiteralAngularLayer,
 )
+from skwavelet.neural.loss import Labels, LossWeights, loss_and_errors
 from skwavelet.neural.networks import AngularModule, ScatteringModule
 from skwavelet.neural.pooling import AtomPooling, Nodes, pool
-from skwavelet.neural.training import Labels, LossWeights, loss_and_errors
 from skwavelet.representations.wavelets import solid_harmonics, wavelet
 from skwavelet.structures.checks import check_structures
 

@@ -17,9 +17,10 @@ from helpers.small_structures import molecule, triclinic
 from skwavelet import labels_of
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork, training
 from skwavelet.neural.graph import build_graph, collate
+from skwavelet.neural.loss import Labels, LossWeights, loss_and_errors
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.optimizer import Muon, orthogonalized
-from skwavelet.neural.training import Labels, LossWeights, Trainer, loss_and_errors
+from skwavelet.neural.training import Trainer
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.structures.checks import check_structures
 
@@ -250,6 +251,29 @@ def test_a_resumed_fit_ends_with_the_weights_of_an_uninterrupted_one(
         network.set_params(width=4).fit(X, y, forces=forces)
 
 
+@pytest.mark.parametrize("with_forces", [True, False])
+def test_energies_get_their_weight_as_the_learning_rate_falls(monkeypatch, with_forces):
+    X, y, forces = waters(8)
+    seen, loss = [], training.loss_and_errors
+
+    def spy(module, batch, labels, kinds, *, training):
+        if training:
+            seen.append(kinds)
+        return loss(module, batch, labels, kinds, training=training)
+
+    monkeypatch.setattr(training, "loss_and_errors", spy)
+    network = NETWORKS["pairs"](
+        max_epochs=25, batch_size=2, validation_fraction=None, force_weight=0.3
+    )
+    network.fit(X, y, forces=forces if with_forces else None)
+    steps = np.arange(100)
+    fall = 0.5 * (1 + np.cos(np.pi * steps / 100))
+    shares = np.where(steps < 10, 0.01, np.minimum(1, 0.01 / fall)) if with_forces else 1.0
+    np.testing.assert_allclose([kinds.energy for kinds in seen], shares * np.ones(100), rtol=1e-9)
+    # A structure of three atoms has nine components.
+    assert {kinds.forces for kinds in seen} == {0.3 / 9 if with_forces else 0.0}
+
+
 def test_a_seed_makes_fits_repeatable_and_random_states_differ():
     X, y, forces = waters(8)
     first, again, other = (
@@ -288,16 +312,24 @@ def test_the_best_weights_are_kept_and_patience_ends_the_fit():
     """Random labels: validation cannot go on getting better."""
     X, _, _ = waters(12)
     y, forces = labels(X)
-    network = NETWORKS["legendre"](
-        max_epochs=30, patience=5, validation_fraction=0.25, averaging=0.0, learning_rate=0.02
-    ).fit(X, y, forces=forces)
-    losses = network.history_["validation_loss"]
-    assert network.n_iter_ < 30
-    assert network.best_epoch_ == losses.idxmin() == network.n_iter_ - 5
-    short = NETWORKS["legendre"](
-        max_epochs=30, patience=None, validation_fraction=0.25, averaging=0.0, learning_rate=0.02
-    ).fit(X, y, forces=forces)
-    np.testing.assert_array_equal(weights(short), weights(network))
+    ended, whole = (
+        NETWORKS["legendre"](
+            max_epochs=30,
+            patience=patience,
+            validation_fraction=0.25,
+            averaging=0.0,
+            learning_rate=0.02,
+        ).fit(X, y, forces=forces)
+        for patience in (5, None)
+    )
+    for network in (ended, whole):
+        history = network.history_
+        errors = history["validation_energy_mae"] * history["validation_force_mae"]
+        assert network.best_epoch_ == errors.index[errors <= 1.05 * errors.min()].max()
+        if network is ended:
+            assert errors.idxmin() == network.n_iter_ - 5 < 25
+    assert whole.n_iter_ == 30
+    np.testing.assert_array_equal(whole.history_.iloc[: ended.n_iter_], ended.history_)
 
 
 def test_learning_rate_falls():
