@@ -97,7 +97,8 @@ class EnergyForceRegressor(
         others. Directions per structure along which forces are used: orthonormal random ones of all
         atoms at once, or all 3 N. At most 6 of them, likewise, serve the stress. Memory: every
         direction is a row of n_features numbers (float32 where the features are), of which a
-        linear model makes a copy in float64. `sklearn.linear_model.Ridge` sees only sums of
+        linear model makes a copy in float64. `RidgePath` makes none, but holds at most eight
+        matrices of 4 n_features² bytes. `sklearn.linear_model.Ridge` sees only sums of
         squares, so that for it many rows (256 MiB) are added up as they come, and take the memory
         of n_features² numbers.
     random_state : int, RandomState instance or None, default=None
