@@ -187,10 +187,14 @@ class PairFinder:
         n_centers = len(self._structure) if n_centers is None else n_centers
         if not n_centers:
             return
-        if self._first is None or self._first.atoms.stop > n_centers:
-            self._first = next(self._found(slice(0, n_centers)))
-        yield self._first
-        begin = self._first.atoms.stop
+        first = self._first
+        if first is None or first.atoms.stop > n_centers:
+            first = next(self._found(slice(0, n_centers)))
+        # A sweep over fewer atoms in between leaves the blocks of the others as they are.
+        if self._first is None:
+            self._first = first
+        yield first
+        begin = first.atoms.stop
         count = ceil((n_centers - begin) / (FILLED * begin))
         for part in range(count):
             start, stop = (begin + (n_centers - begin) * k // count for k in (part, part + 1))

@@ -123,6 +123,7 @@ CHANGES = {
         "n_scales": 1,
         "beta": 0.6,
         "reach": 3.5,
+        "decay": 5,
         "elements": ["H", "Li", "O", "Si"],
         "normalize": None,
         "dtype": "float64",

@@ -104,7 +104,10 @@ def test_later_sweeps_have_the_pairs_of_the_first(limit, monkeypatch):
     atoms.rattle(0.1, seed=0)
     (structure,) = check_structures([atoms])
     finder = PairFinder(structure, [14], 4.0, "float64", room=512, again=True)
-    first, second = list(finder.blocks()), list(finder.blocks())
+    first, few = list(finder.blocks()), list(finder.blocks(5))
+    # A sweep over a few atoms in between, fewer than the first block has, changes nothing.
+    assert [pairs.atoms for pairs in few] == [slice(0, 5)]
+    second = list(finder.blocks())
     assert len(first) > 3
     for one, other in zip(first, second, strict=True):
         assert one.atoms == other.atoms
