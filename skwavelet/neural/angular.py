@@ -120,9 +120,9 @@ class AngularNetwork(NetworkRegressor):
     scale_ : float
         Root mean square of the training forces (eV/Å), the unit inside of the network.
     history_ : DataFrame
-        One row per epoch: train_loss, learning_rate, and of the validation set loss, energy MAE
-        (eV/atom), force MAE (eV/Å) and stress MAE (eV/Å³), where there are such labels. Losses
-        are in units of ``scale_`` squared.
+        One row per epoch: train_loss (with the weights that energies had), learning_rate, and of
+        the validation set loss, energy MAE (eV/atom), force MAE (eV/Å) and stress MAE (eV/Å³),
+        where there are such labels. Losses are in units of ``scale_`` squared.
     n_iter_, best_epoch_ : int
         Epochs in all, and the epoch of the weights that are kept.
 
