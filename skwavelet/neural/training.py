@@ -226,12 +226,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": _plain(self.scheduler.state_dict()),
             "best_weights": self.best_weights,
-            "counters": [
-                *(self.epoch, self.step),
-                float(self.least),
-                self.least_epoch,
-                self.best_epoch,
-            ],
+            "counters": [self.epoch, self.step, self.least, self.least_epoch, self.best_epoch],
             "history": self.history,
         }
         path = self.settings.checkpoint

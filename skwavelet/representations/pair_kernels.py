@@ -29,27 +29,6 @@ def add_product(left, right, n_rows, n_inner, width, product):
 
 
 @compiled_part
-def add_product_of_transposed(left, right, n_rows, n_inner, width, product):
-    """Add left.T @ right to a product, see `add_product`; left is (n_inner, n_rows)."""
-    for half in range(n_rows // 2):
-        row = 2 * half
-        top, bottom = product[row], product[row + 1]
-        for quarter in range(n_inner // 4):
-            k = 4 * quarter
-            a, b, c, d = left[k, row], left[k + 1, row], left[k + 2, row], left[k + 3, row]
-            e, f, g, h = (
-                left[k, row + 1],
-                left[k + 1, row + 1],
-                left[k + 2, row + 1],
-                left[k + 3, row + 1],
-            )
-            w, x, y, z = right[k], right[k + 1], right[k + 2], right[k + 3]
-            for p in range(width):
-                top[p] += a * w[p] + b * x[p] + c * y[p] + d * z[p]
-                bottom[p] += e * w[p] + f * x[p] + g * y[p] + h * z[p]
-
-
-@compiled_part
 def fill_product_with_transposed(left, right, n_rows, n_columns, width, product):
     """Write left @ right.T, of (n_rows, width) and (n_columns, width)."""
     zero = left.dtype.type(0)

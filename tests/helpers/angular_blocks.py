@@ -23,6 +23,14 @@ from skwavelet.representations.wavelets import SolidHarmonics
 from skwavelet.structures.neighborhoods import Neighborhoods
 
 
+def gaussians(basis: RadialBasis, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Gaussians (n_radial, E) at distances ``r`` (E,) and their derivatives."""
+    offsets = r - np.array(basis.centers, dtype=r.dtype)[:, None]
+    scaled = offsets * r.dtype.type(1 / basis.width**2)
+    values = np.exp(-0.5 * scaled * offsets)
+    return values, -scaled * values
+
+
 class GaussianAngles:
     """Gaussians of the cosine: a sum over the pairs of neighbours.
 
@@ -199,7 +207,7 @@ class AtomBlock:
         self.unit = (hoods.vectors[block.pairs] / hoods.distances[block.pairs, None]).astype(dtype)
         weights = evaluator.weights[kinds[hoods.neighbors[block.pairs]]].T.astype(dtype)
         cutoff, cutoff_derivative = radial.cutoff(self.r)
-        gauss, gauss_derivative = radial.gaussians(self.r)
+        gauss, gauss_derivative = gaussians(radial, self.r)
         # Per pair: (C, E) weights of j, (C R, E) of k, and their derivatives in r.
         self.left, self.left_derivative = weights * cutoff, weights * cutoff_derivative
         shape = (len(weights) * len(gauss), len(self.r))

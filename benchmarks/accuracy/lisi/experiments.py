@@ -16,10 +16,14 @@ FIVE_SCALES = ("Voxel, five scales", "Voxel, five scales, order 1")
 RIDGE = ("Voxel", "Point", "SOAP, by element", "ACSF, by element", "Composition")
 # (representation, scheme) of chapter 3, ratios as they were normalized there.
 RANDOM_FOLDS = [
-    (name + ratios, "chapter 3")
-    for ratios in ("", ", ratios")
-    for name in ("Voxel, order 1", "Voxel", "Point", CHAPTER_3)
-] + [(f"{name}, ratios", "chapter 3, total energies") for name in ("Voxel", "Point", CHAPTER_3)]
+    *(
+        (name + ratios, "chapter 3")
+        for ratios in ("", ", ratios")
+        for name in ("Voxel, order 1", "Voxel", "Point", CHAPTER_3)
+    ),
+    *((name, "chapter 3") for name in FIVE_SCALES),
+    *((f"{name}, ratios", "chapter 3, total energies") for name in ("Voxel", "Point", CHAPTER_3)),
+]
 # (table, representation, scheme, number of bags as a key of BAGS)
 CHAPTER_4 = [
     ("4.1", "Voxel", "bagged, whole paths", "headline"),

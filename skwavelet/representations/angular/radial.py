@@ -36,13 +36,6 @@ class RadialBasis:
         angle = r * r.dtype.type(np.pi / self.reach)
         return 0.5 * (1 + np.cos(angle)), r.dtype.type(-0.5 * np.pi / self.reach) * np.sin(angle)
 
-    def gaussians(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the Gaussians (n_radial, E) at distances ``r`` (E,) and their derivatives."""
-        offsets = r - np.array(self.centers, dtype=r.dtype)[:, None]
-        scaled = offsets * r.dtype.type(1 / self.width**2)
-        values = np.exp(-0.5 * scaled * offsets)
-        return values, -scaled * values
-
 
 class SignedPowers:
     """Powers v (v^2 + e^2)^((q - 1) / 2): v^q for v > 0, smooth and odd, v itself for q = 1.

@@ -6,7 +6,7 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled
 from skwavelet.representations.pair_kernels import (
-    add_product_of_transposed,
+    add_product,
     add_pulls,
     fill_product_with_transposed,
 )
@@ -80,9 +80,7 @@ def add_second_gradients(
                 fill_product_with_transposed(
                     of_products[low:], room.inputs, size, n, width, of_psi[low:]
                 )
-                add_product_of_transposed(
-                    room.psi[low:], of_products[low:], n, high - low, width, of_inputs
-                )
+                add_product(room.psi[low:].T, of_products[low:], n, high - low, width, of_inputs)
             for q in range(len(second.degrees)):
                 n = counts[radials.scale[q]]
                 for m in range(2 * second.degrees[q] + 1):
