@@ -166,13 +166,12 @@ def _of_spread(
         if factor2 > (1 - 1e-12) * ratio2:  # but for rounding
             return 0.0
 
-        def excess(a2: float) -> float:
-            with np.errstate(divide="ignore"):
-                return float(w @ (e2 / (a2 + factor2 * s2))) - 1
+        # In logarithms, as errors of rounding beside large ones span many decades.
+        def excess(log_a2: float) -> float:
+            return float(np.log(w @ (e2 / (np.exp(log_a2) + factor2 * s2))))
 
-        return (
-            0.0 if excess(0) <= 0 else float(brentq(excess, 0, e2.max(), xtol=1e-300, rtol=1e-12))
-        )
+        top = float(np.log(e2.max()))
+        return 0.0 if excess(top - 230) <= 0 else float(np.exp(brentq(excess, top - 230, top + 1)))
 
     def sharpness(log_factor2: float) -> float:
         factor2 = np.exp(log_factor2)

@@ -93,6 +93,15 @@ def test_no_pair_is_more_likely():
         assert cost(other) > cost(found)
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_errors_of_rounding_beside_large_ones(unit):
+    # The floor is of the size of the errors where models agree, 1e-17 times the largest.
+    errors = unit * np.array([-5.3e-18, 2.2e-2, 6.5e-2, 8.2e-18])
+    spread = unit * np.array([0.0, 2.0, 2.0, 1e-6])
+    found = fit_calibration(errors, spread, np.ones(4), np.arange(4))
+    assert np.mean((errors / found(spread)) ** 2) == pytest.approx(1, rel=1e-9)
+
+
 @pytest.mark.parametrize("power", [0.0, 0.5, 2.0])
 def test_the_growth_of_errors_with_the_remoteness_is_found(power):
     rng = np.random.default_rng(2)
