@@ -1,4 +1,4 @@
-"""Training networks for a given CPU time."""
+"""Training networks for a given CPU time, and their errors."""
 
 import time
 
@@ -43,3 +43,31 @@ def train_for(network, X, y, minutes, cache, **labels):
     print(f"{epochs} epochs", flush=True)
     state = cache.path("network", count, *settings).with_suffix(".checkpoint")
     return network.set_params(max_epochs=epochs, checkpoint_path=state).fit(X, y, **labels)
+
+
+def errors(test, energies, forces, total):
+    """Return the errors of what a network predicts.
+
+    Parameters
+    ----------
+    test : (structures, energies in eV/atom, forces in eV/Å)
+    energies : ndarray of shape (n_structures,)
+        Predicted, eV/atom.
+    forces : ndarray of shape (n_atoms, 3)
+        Predicted for all atoms of all structures, eV/Å.
+    total : bool
+        Whether errors are those of total energies.
+
+    Returns
+    -------
+    dict
+        Mean absolute errors ``energy`` (meV, or meV/atom) and ``force`` (meV/Å, of components), and
+        the root mean square errors ``energy_rmse`` and ``force_rmse``.
+    """
+    off = {"energy": energies - test[1], "force": forces - np.concatenate(test[2])}
+    if total:
+        off["energy"] = off["energy"] * [len(atoms) for atoms in test[0]]
+    found = {name: 1e3 * float(np.abs(values).mean()) for name, values in off.items()}
+    for name, values in off.items():
+        found[f"{name}_rmse"] = 1e3 * float(np.sqrt(np.mean(values**2)))
+    return found

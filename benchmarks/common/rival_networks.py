@@ -1,4 +1,4 @@
-"""MACE and SchNetPack's PaiNN on molecules of one formula, trained for a given CPU time."""
+"""MACE and SchNetPack's PaiNN on molecules and periodic cells, trained for a given CPU time."""
 
 import copy
 import math
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from common.networks import errors
 from common.rivals import schnetpack_model
 
 from skwavelet.structures.checks import check_structures
@@ -15,8 +16,8 @@ CUTOFF = 5.0
 
 
 @dataclass(frozen=True)
-class Molecules:
-    """What networks take of a batch: float32, pairs sorted by structure.
+class Batch:
+    """What networks take of several structures: float32, pairs sorted by structure.
 
     Attributes
     ----------
@@ -24,6 +25,8 @@ class Molecules:
     positions : Tensor of shape (N, 3)
     pairs : Tensor of shape (2, P)
         From an atom to its neighbour.
+    offsets : Tensor of shape (P, 3)
+        Lattice vectors (Å) that move the neighbour to the image that is meant.
     structure : Tensor of shape (N,)
     n_structures : int
     """
@@ -31,6 +34,7 @@ class Molecules:
     numbers: torch.Tensor
     positions: torch.Tensor
     pairs: torch.Tensor
+    offsets: torch.Tensor
     structure: torch.Tensor
     n_structures: int
 
@@ -43,11 +47,11 @@ class Mace:
     # Of squared errors of energies per atom, and of components of forces.
     energy_weight, force_weight = 1.0, 100.0
 
-    def __init__(self, numbers, n_neighbors):
+    def __init__(self, structures, n_neighbors):
         import mace.modules as modules  # first, as it lets e3nn read its tables
         from e3nn import o3
 
-        self.elements = torch.tensor(sorted(set(numbers.tolist())))
+        self.elements = torch.tensor(sorted({z for s in structures for z in s.numbers.tolist()}))
         block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
         self.module = modules.ScaleShiftMACE(
             r_max=CUTOFF,
@@ -73,15 +77,15 @@ class Mace:
         """Return energies (B,) and forces (N, 3)."""
         counts = torch.bincount(batch.structure, minlength=batch.n_structures)
         kinds = torch.searchsorted(self.elements, batch.numbers)
-        zero = torch.zeros(3 * batch.n_structures, 3)
         found = module(
             {
                 "positions": batch.positions.clone(),
                 "node_attrs": torch.nn.functional.one_hot(kinds, len(self.elements)).float(),
                 "edge_index": batch.pairs,
-                "shifts": torch.zeros(batch.pairs.shape[1], 3),
-                "unit_shifts": torch.zeros(batch.pairs.shape[1], 3),
-                "cell": zero,
+                "shifts": batch.offsets,
+                # Only virials are made of the following two.
+                "unit_shifts": torch.zeros_like(batch.offsets),
+                "cell": torch.zeros(3 * batch.n_structures, 3),
                 "batch": batch.structure,
                 "ptr": torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
             },
@@ -96,10 +100,13 @@ class Painn:
     batch_size, learning_rate, averaging = 10, 1e-3, 0.99
     amsgrad = False
 
-    def __init__(self, numbers, n_neighbors):
+    def __init__(self, structures, n_neighbors):
         self.module = schnetpack_model("PaiNN", 64, CUTOFF)
-        # Of 5 % for squared errors of total energies and 95 % for those of forces.
-        self.energy_weight, self.force_weight = 0.05 * len(numbers) ** 2, 0.95
+        # 5 % for squared errors of energies, of total ones where all structures are of one size,
+        # as in that example, and 95 % for those of forces.
+        sizes = {len(s) for s in structures}
+        self.energy_weight = 0.05 * (sizes.pop() ** 2 if len(sizes) == 1 else 1)
+        self.force_weight = 0.95
 
     def energies_forces(self, module, batch, training):
         """Return energies (B,) and forces (N, 3)."""
@@ -113,37 +120,89 @@ class Painn:
                 properties.idx_i: batch.pairs[0],
                 properties.idx_j: batch.pairs[1],
                 properties.idx_m: batch.structure,
-                properties.n_atoms: torch.bincount(batch.structure),
-                properties.offsets: torch.zeros(batch.pairs.shape[1], 3),
+                properties.n_atoms: torch.bincount(batch.structure, minlength=batch.n_structures),
+                properties.offsets: batch.offsets,
             }
         )
         return found["energy"], found["forces"]
 
 
-def molecules(structures):
-    """Return functions of rows that make a batch of them."""
-    pairs = [s.neighbors(CUTOFF, "ij") for s in check_structures(structures)]
-    numbers = torch.tensor(structures[0].numbers)
-    positions = torch.tensor(np.array([a.positions for a in structures])).float()
-    n_atoms = len(numbers)
+class Batches:
+    """Structures with their neighbours within `CUTOFF`, of which batches are made.
 
-    def batch(rows):
-        joined = [
-            np.concatenate([pairs[row][side] + n_atoms * k for k, row in enumerate(rows)])
+    Parameters
+    ----------
+    X : list of Atoms
+    """
+
+    def __init__(self, X):
+        self.structures = check_structures(X)
+        self.pairs = [s.neighbors(CUTOFF, "ijS") for s in self.structures]
+
+    @property
+    def n_neighbors(self):
+        """The mean number of neighbours of an atom."""
+        return sum(len(i) for i, _, _ in self.pairs) / sum(map(len, self.structures))
+
+    def take(self, rows):
+        """Return a batch of some of them."""
+        structures, pairs = ([values[r] for r in rows] for values in (self.structures, self.pairs))
+        sizes = [len(s) for s in structures]
+        first = np.cumsum([0, *sizes[:-1]])
+        both = [
+            np.concatenate([pair[side] + start for pair, start in zip(pairs, first, strict=True)])
             for side in (0, 1)
         ]
-        return Molecules(
-            numbers.repeat(len(rows)),
-            positions[rows].reshape(-1, 3),
-            torch.from_numpy(np.array(joined, dtype=np.int64)),
-            torch.arange(len(rows)).repeat_interleave(n_atoms),
-            len(rows),
+        offsets = [pair[2] @ s.cell for pair, s in zip(pairs, structures, strict=True)]
+        return Batch(
+            torch.from_numpy(np.concatenate([s.numbers for s in structures])).long(),
+            torch.from_numpy(np.concatenate([s.positions for s in structures])).float(),
+            torch.from_numpy(np.array(both, dtype=np.int64)),
+            torch.from_numpy(np.concatenate(offsets)).float(),
+            torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
+            len(sizes),
         )
 
-    return batch
+
+class Labels:
+    """Energies and forces in the units of a network.
+
+    An atom of the training structures has the energy 0 on average, and the unit of energies (eV)
+    and forces (eV/Å) is the root mean square of their forces.
+
+    Parameters
+    ----------
+    train : (structures, energies in eV/atom, forces in eV/Å)
+    """
+
+    def __init__(self, train):
+        X, energies, forces = train
+        y = np.asarray(energies)
+        self.sizes = np.array([len(atoms) for atoms in X])
+        self.mean, self.unit = y.mean(), np.sqrt(np.mean(np.concatenate(forces) ** 2))
+        self.energies = torch.tensor(self.sizes * (y - self.mean) / self.unit).float()
+        self.forces = [torch.tensor(f / self.unit).float() for f in forces]
+
+    def loss(self, network, rows, batch):
+        """Return the loss of a network on a batch, made of some of the structures."""
+        energies, forces = network.energies_forces(network.module, batch, True)
+        off = (energies - self.energies[rows]) / torch.from_numpy(self.sizes[rows]).float()
+        pulls = forces - torch.cat([self.forces[row] for row in rows])
+        loss = network.energy_weight * off.square().mean()
+        return loss + network.force_weight * pulls.square().mean()
+
+    def predictions(self, network, module, batches):
+        """Return energies (eV/atom) and all forces (eV/Å) of structures."""
+        energies, forces = [], []
+        sizes = np.array([len(s) for s in batches.structures])
+        for rows in np.array_split(np.arange(len(sizes)), -(-len(sizes) // 50)):
+            energy, force = network.energies_forces(module, batches.take(rows), False)
+            energies.append(energy.detach().numpy() / sizes[rows])
+            forces.append(force.detach().numpy())
+        return self.mean + self.unit * np.concatenate(energies), self.unit * np.concatenate(forces)
 
 
-def train_rival(kind, train, held, test, minutes):
+def train_rival(kind, train, held, test, minutes, total):
     """Train a network and return its errors on the test structures.
 
     The learning rate falls to 0 by a cosine of the CPU time, weights are averaged, and those of
@@ -156,54 +215,42 @@ def train_rival(kind, train, held, test, minutes):
     train, held, test : (structures, energies in eV/atom, forces in eV/Å)
     minutes : float
         CPU time.
+    total : bool
+        Whether errors are those of total energies.
 
     Returns
     -------
     dict
-        ``energy`` (meV) and ``force`` (meV/Å), mean absolute errors; ``epochs``, ``weights``.
+        `common.networks.errors`; ``epochs``, ``weights``.
     """
     torch.manual_seed(0)
-    X, y, forces = train
-    n_atoms, mean, unit = len(X[0]), y.mean(), np.sqrt(np.mean(forces**2))
-    energies = torch.tensor(n_atoms * (y - mean) / unit).float()
-    pulls = torch.tensor(forces / unit).float()
-    take, take_held, take_test = (molecules(part[0]) for part in (train, held, test))
-    first = take([0])
-    network = kind(first.numbers, first.pairs.shape[1] / n_atoms)
+    labels = Labels(train)
+    batches, of_held, of_test = (Batches(part[0]) for part in (train, held, test))
+    network = kind(batches.structures, batches.n_neighbors)
     average = copy.deepcopy(network.module)
     optimizer = torch.optim.Adam(
         network.module.parameters(), network.learning_rate, amsgrad=network.amsgrad
     )
 
     def step(rows):
-        found, forces_found = network.energies_forces(network.module, take(rows), True)
-        error = (found - energies[rows]) / n_atoms
-        off = forces_found - pulls[rows].reshape(-1, 3)
-        loss = network.energy_weight * error.square().mean()
-        loss = loss + network.force_weight * off.square().mean()
+        loss = labels.loss(network, rows, batches.take(rows))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.module.parameters(), 10.0)
 
-    def errors(take_part, part):
-        numbers, found = [], []
-        for rows in np.array_split(np.arange(len(part[0])), -(-len(part[0]) // 50)):
-            energy, force = network.energies_forces(average, take_part(rows), False)
-            numbers.append(energy.detach().numpy())
-            found.append(force.detach().numpy().reshape(-1, n_atoms, 3))
-        off = n_atoms * (part[1] - mean) - unit * np.concatenate(numbers)
-        return 1e3 * np.abs(off).mean(), 1e3 * np.abs(part[2] - unit * np.concatenate(found)).mean()
+    def measure(part, of_part):
+        return errors(part, *labels.predictions(network, average, of_part), total)
 
-    rng = np.random.default_rng(0)
+    rng, n_train = np.random.default_rng(0), len(train[0])
     for _ in range(3):  # compiles, and leaves the weights as they are
-        step(rng.permutation(len(X))[: network.batch_size])
-        errors(take_held, held)
+        step(rng.permutation(n_train)[: network.batch_size])
+        measure(held, of_held)
     start, epochs, n_steps = time.process_time(), 0, 0
     best, best_weights = math.inf, None
     passed = 0.0
     while passed < 1:
-        batches = -(-len(X) // network.batch_size)
-        for rows in np.array_split(rng.permutation(len(X)), batches):
+        n_batches = -(-n_train // network.batch_size)
+        for rows in np.array_split(rng.permutation(n_train), n_batches):
             passed = min(1.0, (time.process_time() - start) / (60 * minutes))
             rate = network.learning_rate * min(1.0, (n_steps + 1) / 100)
             optimizer.param_groups[0]["lr"] = 0.5 * rate * (1 + math.cos(math.pi * passed))
@@ -218,14 +265,11 @@ def train_rival(kind, train, held, test, minutes):
             if passed >= 1:
                 break
         epochs += 1
-        force = errors(take_held, held)[1]
+        force = measure(held, of_held)["force"]
         if force < best:
             best, best_weights = force, copy.deepcopy(average.state_dict())
     average.load_state_dict(best_weights)
-    energy, force = errors(take_test, test)
-    return {
-        "energy": float(energy),
-        "force": float(force),
+    return measure(test, of_test) | {
         "epochs": epochs,
         "weights": sum(p.numel() for p in network.module.parameters()),
     }
