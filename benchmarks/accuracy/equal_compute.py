@@ -7,7 +7,7 @@ Molecules are those of revised MD17 (PBE/def2-SVP), published split 01: 950 stru
 choose the weights, and errors of the 1000 test structures are those of total energies (meV).
 "silicon" is that of mlearn (PBE, Zuo et al. 2020), 214 training structures of the published split,
 a tenth of which chooses the weights, and errors of the 25 test structures are those of energies
-per atom (meV/atom); its cells are periodic and of 12 to 64 atoms. Labels are energies and forces;
+per atom (meV/atom); its cells are periodic and of 12 to 96 atoms. Labels are energies and forces;
 errors of these are those of components. Every network gets ``--minutes`` of CPU time on one
 thread, in float32; neighbours within 5 Å are found beforehand. Ours has its defaults, and is
 trained as `rmd17_networks.py` does it.

@@ -13,6 +13,7 @@ from common.rivals import schnetpack_model
 from skwavelet.structures.checks import check_structures
 
 CUTOFF = 5.0
+AT_ONCE = 450  # atoms of a prediction
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class Labels:
         """Return energies (eV/atom) and all forces (eV/Å) of structures."""
         energies, forces = [], []
         sizes = np.array([len(s) for s in batches.structures])
-        for rows in np.array_split(np.arange(len(sizes)), -(-len(sizes) // 50)):
+        for rows in np.array_split(np.arange(len(sizes)), -(-sizes.sum() // AT_ONCE)):
             energy, force = network.energies_forces(module, batches.take(rows), False)
             energies.append(energy.detach().numpy() / sizes[rows])
             forces.append(force.detach().numpy())
