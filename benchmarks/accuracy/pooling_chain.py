@@ -14,19 +14,23 @@ Cost: 10 min; needs torch.
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.units import Bohr, Hartree
+from sklearn.base import clone
 
 from skwavelet.neural import AngularNetwork
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
+from common.networks import errors
 from common.table import Table
+from common.timing import alternate, machine
 
 CC, CH, ANGLE = 1.53, 1.09, np.radians(112)
 CHARGE, SCREENING, BEYOND = 0.1, 8.0, (3.0, 5.0)
@@ -104,18 +108,24 @@ def data(n, n_carbons, seed):
     return X, np.array(y), list(forces)
 
 
-def measure(options, train, test, epochs):
-    """Return errors of total energies (meV) and of forces (meV/Å), and CPU seconds."""
-    X, y, forces = train
-    network = AngularNetwork(
-        width=32, cutoff=3.0, max_epochs=epochs, learning_rate=0.01, random_state=0, **options
-    )
-    start = time.process_time()
-    network.fit(X, y, forces=forces)
-    seconds = time.process_time() - start
-    energy = len(test[0][0]) * np.abs(network.predict(test[0]) - test[1]).mean()
-    force = np.abs(np.array(network.predict_forces(test[0])) - test[2]).mean()
-    return 1e3 * energy, 1e3 * force, seconds
+def measurement(network, train, test):
+    """Return a function that trains a network.
+
+    That returns errors of total energies (meV) and of forces (meV/Å), and CPU seconds.
+    """
+
+    def measure():
+        X, y, forces = train
+        # What is compiled at first does not count.
+        clone(network).set_params(max_epochs=1).fit(X[:10], y[:10], forces=forces[:10])
+        start = time.process_time()
+        network.fit(X, y, forces=forces)
+        seconds = time.process_time() - start
+        pulls = np.concatenate(network.predict_forces(test[0]))
+        found = errors(test, network.predict(test[0]), pulls, total=True)
+        return found["energy"], found["force"], seconds
+
+    return measure
 
 
 def main():
@@ -129,38 +139,31 @@ def main():
         lengths=(20, 80, 320),
     )
     torch.set_num_threads(1)
+    print(machine("torch"))
     train, test = data(args.train, 10, 0), data(args.test, 10, 1)
+    networks = {
+        title: AngularNetwork(
+            width=32, cutoff=3.0, max_epochs=args.epochs, random_state=0, **options
+        )
+        for title, options in NETWORKS.items()
+    }
     table = Table(["network", "energy meV", "force meV/Å", "CPU s"], digits=1)
-    for title, options in NETWORKS.items():
-
-        def compute(options=options):
-            return measure(options, train, test, args.epochs)
-
-        code = ["skwavelet.neural.angular"]
-        settings = (options, train, test, args.epochs)
-        energy, force, seconds = args.cache.get("pooling", compute, *settings, code=code)
+    for title, network in networks.items():
+        settings = (network, train, test)
+        energy, force, seconds = args.cache.get("pooling", measurement(*settings), *settings)
         table.add(title, energy, force, f"{seconds:.0f}")
     print()
-    header = ["carbon atoms", *(f"{title}, µs/atom" for title in NETWORKS)]
-    table = Table(header, digits=0)
-    fitted = [
-        AngularNetwork(width=32, cutoff=3.0, max_epochs=1, random_state=0, **options).fit(
-            *(part[:10] for part in train)
-        )
-        for options in NETWORKS.values()
-    ]
+    table = Table(["carbon atoms", *(f"{title}, µs/atom" for title in networks)], digits=0)
+    fitted = {
+        title: clone(network).set_params(max_epochs=1).fit(*(part[:10] for part in train))
+        for title, network in networks.items()
+    }
     rng = np.random.default_rng(0)
     for length in args.lengths:
         atoms = alkane(length, rng, spread=0.2)
-        cells = []
-        for network in fitted:
-            times = []
-            for _ in range(4):
-                start = time.process_time()
-                network.predict_forces([atoms])
-                times.append(time.process_time() - start)
-            cells.append(1e6 * min(times) / len(atoms))
-        table.add(length, *cells)
+        calls = {title: partial(model.predict_forces, [atoms]) for title, model in fitted.items()}
+        times = alternate(calls, 5).values()
+        table.add(length, *(1e6 * taken.best_cpu / len(atoms) for taken in times))
 
 
 if __name__ == "__main__":
