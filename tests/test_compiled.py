@@ -10,12 +10,12 @@ import pytest
 
 from skwavelet._utils import compiled as module
 from skwavelet._utils.compiled import compiled
-from skwavelet.structures.neighbor_kernels import find_images
+from skwavelet.structures.neighbor_kernels import make_images
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 def test_kernels_are_kept_under_the_time_of_the_newest_of_them():
-    assert find_images._cache._cache_file._source_stamp == module._newest()
+    assert make_images._cache._cache_file._source_stamp == module._newest()
     newest, size = module._newest()
     assert newest > 0
     assert size > 10_000

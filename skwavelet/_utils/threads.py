@@ -38,10 +38,11 @@ def threads_for(n_jobs: int | None) -> int:
     One where this is already one of several jobs of joblib, and no more than the environment and
     `at_most` say.
     """
-    if get_active_backend()[0].nesting_level:
+    count = int(effective_n_jobs(n_jobs))
+    if count == 1 or get_active_backend()[0].nesting_level:
         return 1
     limits = (threads_of_environment(), getattr(_local, "limit", None))
-    return min([int(effective_n_jobs(n_jobs)), *filter(None, limits)])
+    return min([count, *filter(None, limits)])
 
 
 @contextmanager

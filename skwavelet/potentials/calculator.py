@@ -12,7 +12,6 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 
 from skwavelet.potentials.contract import EnergyModel
 from skwavelet.potentials.energy_model import energy_model
-from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import check_structures
 
 # Relative change of a cell vector up to which the grid of the first structure is kept, ...
@@ -251,5 +250,5 @@ def _has_left(atoms: Atoms, first: Atoms) -> bool:
 def _extents(atoms: Atoms) -> np.ndarray:
     """Return the extent (Å) of the atoms in each direction without periods."""
     (structure,) = check_structures([atoms])
-    across = structure.positions @ np.linalg.inv(bounding_cell(structure))
+    across = structure.positions @ structure.inverse_box
     return np.ptp(across, axis=0)[~structure.pbc]

@@ -355,16 +355,17 @@ class AtomEvaluator(Evaluator):
 
     def _by_group(self, groups: AtomGroups, weights: np.ndarray) -> np.ndarray:
         """Return weights (n_groups, n_terms, n_powers) from those (n_paths, n_powers) of paths."""
-        by_group = np.zeros((groups.count, self.n_terms, len(self.powers)))
-        summed, group, term = self._summed
-        by_group[group, term] = weights[summed]
-        return by_group
+        summed, place = self._summed
+        by_group = np.zeros((groups.count * self.n_terms, len(self.powers)))
+        by_group[place] = weights.take(summed, axis=0)
+        return by_group.reshape(groups.count, self.n_terms, len(self.powers))
 
     @cached_property
-    def _summed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the paths beyond order zero, their groups and their terms."""
+    def _summed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the paths beyond order zero, and their places among the terms of all groups."""
         summed = np.flatnonzero(self.paths.order > 0)
-        return summed, np.maximum(self.paths.center[summed], 0), self.places[summed]
+        group = np.maximum(self.paths.center[summed], 0)
+        return summed, group * self.n_terms + self.places[summed]
 
     def _n_swept(self, structure: Structure, n_atoms: int | None) -> int:
         """Return how many atoms a sweep goes over for the first ``n_atoms``."""
@@ -378,9 +379,11 @@ class AtomEvaluator(Evaluator):
 
     def _by_path(self, sums: np.ndarray) -> np.ndarray:
         """Return the sums (..., n_paths, n_powers) from (..., n_groups, n_terms, n_powers)."""
-        by_path = np.zeros((*sums.shape[:-3], len(self.paths), sums.shape[-1]))
-        summed, group, term = self._summed
-        by_path[..., summed, :] = sums[..., group, term, :]
+        *directions, n_groups, n_terms, n_powers = sums.shape
+        summed, place = self._summed
+        by_path = np.zeros((*directions, len(self.paths), n_powers))
+        flat = sums.reshape(*directions, n_groups * n_terms, n_powers)
+        by_path[..., summed, :] = flat.take(place, axis=-2)
         return by_path
 
     def _has_feature(self, kinds: np.ndarray) -> np.ndarray:

@@ -321,7 +321,8 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         return SelectedFeatures(self._evaluator, columns, self.n_features_out_)
 
     def _check(self, X: Iterable[Atoms]) -> list[Structure]:
-        check_is_fitted(self)
+        if not hasattr(self, "_evaluator"):  # asking scikit-learn takes longer
+            check_is_fitted(self)
         structures = check_structures(X)
         check_elements(structures, self._atomic_numbers, declared=self.elements is not None)
         if not self._finds_neighbors:
@@ -344,19 +345,18 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
     ) -> Iterator[tuple[int, Any]]:
         """Yield (position in ``structures``, result of the evaluator's method)."""
         evaluator = self._evaluator
+        if len(structures) == 1:  # a step of dynamics: threads if it is large, no progress
+            with threads(threads_for(self.n_jobs)):
+                evaluator.check(structures, method)
+                yield 0, getattr(evaluator, method)(structures[0], *(arguments or [()])[0])
+            return
         # Structures of one cell side by side, so that they share their filters.
         order = sorted(range(len(structures)), key=lambda i: _cell_key(structures[i]))
         tasks = [(i, structures[i], arguments[i] if arguments else ()) for i in order]
         n_workers = joblib.effective_n_jobs(self.n_jobs)
         size = 1 if n_workers == 1 else int(np.clip(len(tasks) // (8 * n_workers), 1, 64))
         batches = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        # One batch is not worth a process.
-        n_jobs = self.n_jobs if len(batches) > 1 else 1
-        if len(tasks) == 1:  # a step of dynamics: threads if it is large, no progress to be shown
-            with threads(threads_for(self.n_jobs)):
-                evaluator.check(structures, method)
-                yield from _run(getattr(evaluator, method), tasks)
-            return
+        n_jobs = self.n_jobs if len(batches) > 1 else 1  # one batch is not worth a process
         evaluator.check(structures, method, n_workers if len(batches) > 1 else 1)
         if n_jobs is not None and len(batches) > 1:
             evaluator.prepare(method)

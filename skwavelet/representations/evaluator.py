@@ -201,13 +201,13 @@ class Evaluator:
 
         ``n_workers`` structures are computed at the same time, at worst the largest ones.
         """
-        needs = np.array([self.memory(structure, method) for structure in structures])
-        largest = np.argsort(-needs, kind="stable")[:n_workers]
-        together = needs[largest].sum()
+        needs = [self.memory(structure, method) for structure in structures]
+        together = sum(sorted(needs)[-n_workers:])
         if together <= NEGLIGIBLE_BYTES:
             return
         free = self.available_memory()
         if together > free:
+            largest = np.argsort(-np.array(needs), kind="stable")[:n_workers].tolist()
             first = structures[largest[0]]
             what, remedy = self.describe_need(first)
             others = ""
@@ -241,6 +241,10 @@ class Evaluator:
         )
 
     @cached_property
+    def _numbers(self) -> np.ndarray:
+        return np.array(self.elements)
+
+    @cached_property
     def _normalization(self) -> Normalization:
         return Normalization(self.normalize, self.paths, self.columns)
 
@@ -256,7 +260,7 @@ class Evaluator:
 
     def kinds(self, structure: Structure) -> np.ndarray:
         """Return the place of every atom's element in ``elements``, of shape (N,)."""
-        return np.searchsorted(self.elements, structure.numbers)
+        return np.searchsorted(self._numbers, structure.numbers)
 
     def _zero_order(self, structure: Structure) -> np.ndarray:
         """Return sum_k |c(Z_k)|^q in the rows (n_paths, n_powers) of the zero-order paths."""

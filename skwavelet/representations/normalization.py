@@ -40,9 +40,18 @@ class Normalization:
         places = np.stack(self.columns)
         return np.unique(places, axis=1).shape == places.shape
 
+    @cached_property
+    def _n_powers(self) -> int:
+        """Number of powers of every sum where the features are all sums in their order, else 0."""
+        path, power = self.columns
+        n_powers = int(power.max(initial=-1)) + 1
+        places = np.arange(len(self.paths) * n_powers)
+        return n_powers if np.array_equal(path * n_powers + power, places) else 0
+
     def values(self, sums: np.ndarray, n_atoms: int) -> np.ndarray:
         """Return the features (n_features,) of sums (n_paths, n_powers)."""
-        return (sums * self._scale(sums, n_atoms))[self.columns]
+        scaled = sums * self._scale(sums, n_atoms)
+        return scaled.ravel() if self._n_powers == sums.shape[1] else scaled[self.columns]
 
     def jvp(self, sums: np.ndarray, derivatives: np.ndarray, n_atoms: int) -> np.ndarray:
         """Return the derivatives (D, n_features) for those (D, n_paths, n_powers) of the sums."""
@@ -54,13 +63,16 @@ class Normalization:
 
     def vjp(self, cotangent: np.ndarray, sums: np.ndarray, n_atoms: int) -> np.ndarray:
         """Return the gradient (n_paths, n_powers) in the sums of ``cotangent @ features``."""
-        weights = np.zeros_like(sums)
-        if self._each_once:
-            weights[self.columns] = cotangent
+        if self._n_powers == sums.shape[1]:
+            weights = cotangent.reshape(sums.shape)
         else:
-            np.add.at(weights, self.columns, cotangent)
+            weights = np.zeros_like(sums)
+            if self._each_once:
+                weights[self.columns] = cotangent
+            else:
+                np.add.at(weights, self.columns, cotangent)
         scale = self._scale(sums, n_atoms)
-        weights *= scale
+        weights = weights * scale
         if self.mode == "lower_order":
             has = self.lower >= 0
             back = np.zeros_like(weights)

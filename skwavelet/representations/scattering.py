@@ -16,8 +16,7 @@ from skwavelet._utils.validation import Interval, StrOptions
 from skwavelet.representations.base import StructureTransformer
 from skwavelet.representations.evaluator import Evaluator
 from skwavelet.representations.paths import ScatteringPaths
-from skwavelet.structures.boxes import bounding_cell
-from skwavelet.structures.checks import Structure, perpendicular_heights
+from skwavelet.structures.checks import Structure
 
 
 class ScatteringTransformer(StructureTransformer):
@@ -115,9 +114,7 @@ def learn_n_scales(structures: Sequence[Structure], beta: float, scale_step: flo
     half the smallest perpendicular height of the periodic cells, or half the largest extent of the
     atoms where nothing is periodic. A wider wavelet would see the box rather than the structure.
     """
-    heights = [
-        perpendicular_heights(bounding_cell(s))[s.pbc].min() for s in structures if s.pbc.any()
-    ]
+    heights = [s.heights[s.pbc].min() for s in structures if s.pbc.any()]
     if heights:
         extent = min(heights) / 2
     else:

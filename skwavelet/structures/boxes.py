@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from skwavelet.structures.checks import Structure
+if TYPE_CHECKING:
+    from skwavelet.structures.checks import Structure
 
 
-def bounding_cell(structure: Structure) -> np.ndarray:
+def bounding_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     """Return the cell (3, 3) with unit vectors across the periods in place of non-periodic ones."""
-    cell, pbc = structure.cell.copy(), structure.pbc
-    periods = cell[pbc]
+    if pbc.all():
+        return cell
+    cell, periods = cell.copy(), cell[pbc]
     if len(periods) == 0:
         return np.eye(3)
     if len(periods) == 2:

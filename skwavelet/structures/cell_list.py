@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
-from math import ceil
+from math import ceil, floor, prod
 
 import numpy as np
 from ase.data import covalent_radii
 
-from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import (
     CLOSEST,
     Structure,
     check_distances,
-    perpendicular_heights,
 )
 from skwavelet.structures.neighbor_kernels import (
     Bins,
     fill_pairs,
-    find_images,
+    list_shifts,
+    make_images,
     number_around,
     sort_into_bins,
 )
@@ -157,8 +156,8 @@ class PairFinder:
     ):
         self._structure, self._n_elements = structure, len(elements)
         self._reach, self._dtype, self._room = reach, dtype, room or PAIRS
-        self._bins = make_bins(structure, elements, reach)
         self._kinds = np.searchsorted(elements, structure.numbers)
+        self._bins = make_bins(structure, elements, self._kinds, reach)
         self._first: PairBlock | None = None
         self._again = again
         self._kept: dict[tuple[int, int], list[PairBlock]] = {}
@@ -266,35 +265,37 @@ def pair_bytes(dtype: str) -> int:
     return 3 * np.dtype(dtype).itemsize + 16
 
 
-def make_bins(structure: Structure, elements: Sequence[int], reach: float) -> Bins:
-    """Return the atoms of a structure, and their images within reach of the cell, in bins."""
+def make_bins(
+    structure: Structure, elements: Sequence[int], kinds: np.ndarray, reach: float
+) -> Bins:
+    """Return the atoms of a structure, and their images within reach of the cell, in bins.
+
+    ``kinds`` are the places of the atoms' elements.
+    """
     positions, pbc = structure.positions, structure.pbc
-    kinds = np.searchsorted(elements, structure.numbers)
-    radii = covalent_radii[list(elements)]
     if pbc.any():
-        cell = bounding_cell(structure)
-        fractional = positions @ np.linalg.inv(cell)
+        fractional = positions @ structure.inverse_box
         wrapped = np.where(pbc, np.floor(fractional), 0.0)
         fractional -= wrapped
-        owner, shifts = find_images(fractional, reach / perpendicular_heights(cell), pbc)
-        points = (positions - wrapped @ cell)[owner] + shifts @ cell
+        positions = positions - wrapped @ structure.box
+        margins = reach / structure.heights
+        most = np.where(pbc, np.floor(margins) + 1, 0).astype(np.int64)
+        moves = list_shifts(most) @ structure.box
     else:
-        points, owner = positions, np.arange(len(positions))
-        shifts = np.zeros((len(positions), 3), dtype=np.int64)
-    low = points.min(axis=0)
-    extent = points.max(axis=0) - low
-    width = reach / BINS_PER_REACH
-    most = BINS_PER_POINT * len(points) + 64
-    while np.prod(np.floor(extent / width) + 1) > most:
+        fractional, margins = positions, np.zeros(3)
+        most, moves = np.zeros(3, np.int64), np.zeros((1, 3))
+    points, owner, own, low, high = make_images(positions, fractional, margins, pbc, most, moves)
+    extent, width = (high - low).tolist(), reach / BINS_PER_REACH
+    most_bins = BINS_PER_POINT * len(points) + 64
+    while prod(shape := [floor(length / width) + 1 for length in extent]) > most_bins:
         width *= 1.25
     return sort_into_bins(
-        points,
-        owner,
-        shifts,
-        kinds,
-        len(positions),
-        low,
-        np.floor(extent / width).astype(np.int64) + 1,
-        width,
-        np.square(CLOSEST * np.add.outer(radii, radii)),
+        points, owner, own, kinds, low, np.array(shape), width, _closest(tuple(elements))
     )
+
+
+@lru_cache(maxsize=64)
+def _closest(elements: tuple[int, ...]) -> np.ndarray:
+    """Return the squares of the distances (Å) that atoms of two elements may not come below."""
+    radii = covalent_radii[list(elements)]
+    return np.square(CLOSEST * np.add.outer(radii, radii))

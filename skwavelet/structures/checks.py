@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ase.geometry import complete_cell
 from ase.neighborlist import primitive_neighbor_list
 
 from skwavelet._utils.validation import one_line
+from skwavelet.structures.boxes import bounding_cell
 
 # Two atoms closer than this (Å) stand at the same place.
 COINCIDENT = 1e-2
@@ -59,6 +61,21 @@ class Structure:
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that occur, in increasing order."""
         return tuple(np.unique(self.numbers).tolist())
+
+    @cached_property
+    def box(self) -> np.ndarray:
+        """The cell (3, 3) with unit vectors across the periods in place of non-periodic ones."""
+        return bounding_cell(self.cell, self.pbc)
+
+    @cached_property
+    def inverse_box(self) -> np.ndarray:
+        """What positions are multiplied by for coordinates along the vectors of the box."""
+        return np.linalg.inv(self.box)
+
+    @cached_property
+    def heights(self) -> np.ndarray:
+        """Distances (3,) between opposite faces of the box (Å)."""
+        return _heights(self.inverse_box)
 
     def neighbors(self, cutoff: float, quantities: str = "ijD") -> list[np.ndarray]:
         """Return all ordered pairs closer than ``cutoff`` (Å), periodic images included.
@@ -175,16 +192,21 @@ def _check_structure(index: int, item: Any) -> Structure:
             f"Structure {index} has positions or a cell beyond {FARTHEST:.0e} Å; repair or remove "
             "it."
         )
-    periods = cell[pbc]
-    lengths = np.linalg.norm(periods, axis=1)
-    # The volume that the periods span, relative to that of a box of the same lengths.
-    spanned = np.sqrt(max(np.linalg.det(periods @ periods.T), 0.0)) if len(periods) else 1.0
-    if (lengths < COINCIDENT).any() or spanned < 1e-6 * np.prod(lengths):
+    if pbc.any() and _is_flat(cell[pbc]):
         raise ValueError(
             f"Structure {index} is periodic (pbc={pbc.tolist()}) but its cell has no volume; "
             "set atoms.cell, or atoms.pbc = False for a molecule."
         )
     return Structure(index, numbers, positions, cell, pbc)
+
+
+def _is_flat(periods: np.ndarray) -> bool:
+    """Whether periods (n, 3) are too short, or span no length, area or volume."""
+    metric = periods @ periods.T
+    lengths = np.sqrt(metric.diagonal()).tolist()
+    # The volume that the periods span, relative to that of a box of the same lengths.
+    spanned = sqrt(max(np.linalg.det(metric), 0.0))
+    return min(lengths) < COINCIDENT or spanned < 1e-6 * prod(lengths)
 
 
 def _divisible(structure: Structure, cutoff: float) -> bool:
@@ -197,7 +219,7 @@ def _divisible(structure: Structure, cutoff: float) -> bool:
     lengths = np.ptp(structure.positions, axis=0)
     shortest = lengths.min()
     if periodic.all():
-        lengths = perpendicular_heights(structure.cell)
+        lengths = structure.heights
         shortest = lengths.min()
     elif periodic.any():
         # The other directions stand in some way to these.
@@ -337,4 +359,8 @@ def smallest_distance(structures: Sequence[Structure]) -> float:
 
 def perpendicular_heights(cell: np.ndarray) -> np.ndarray:
     """Return the distances (3,) between opposite faces of a cell with row vectors (3, 3)."""
-    return 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return _heights(np.linalg.inv(cell))
+
+
+def _heights(inverse: np.ndarray) -> np.ndarray:
+    return 1.0 / np.linalg.norm(inverse, axis=0)

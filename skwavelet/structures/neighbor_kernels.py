@@ -57,24 +57,50 @@ class Bins(NamedTuple):
 
 
 @compiled
-def find_images(fractional, margins, pbc):  # type: ignore[no-untyped-def]
-    """Return the atoms and shifts of all points within ``margins`` of the unit cell.
+def list_shifts(most):  # type: ignore[no-untyped-def]
+    """Return all shifts (n, 3) from ``-most`` to ``most`` (3,) as floats, the last axis first."""
+    a, b, c = most[0], most[1], most[2]
+    shifts = np.empty(((2 * a + 1) * (2 * b + 1) * (2 * c + 1), 3))
+    place = 0
+    for i in range(-a, a + 1):
+        for j in range(-b, b + 1):
+            for k in range(-c, c + 1):
+                shifts[place, 0] = i
+                shifts[place, 1] = j
+                shifts[place, 2] = k
+                place += 1
+    return shifts
+
+
+@compiled
+def make_images(positions, fractional, margins, pbc, most, moves):  # type: ignore[no-untyped-def]
+    """Return all points within ``margins`` of the unit cell, and what lies around them.
 
     Parameters
     ----------
+    positions : ndarray of shape (n_atoms, 3)
+        In the unit cell (Å).
     fractional : ndarray of shape (n_atoms, 3)
-        Coordinates along the cell vectors, in [0, 1) along periods.
+        Their coordinates along the cell vectors, in [0, 1] along periods.
     margins : ndarray of shape (3,)
         In units of the cell's heights.
     pbc : ndarray of bool of shape (3,)
+    most : ndarray of int of shape (3,)
+        No shift is larger.
+    moves : ndarray of shape (n, 3)
+        Where shifts lead (Å), see `list_shifts`.
 
     Returns
     -------
+    points : ndarray of shape (n_points, 3)
     owner : ndarray of shape (n_points,)
-    shifts : ndarray of shape (n_points, 3)
-        Numbers of cell vectors.
+        The atom that each is an image of.
+    own : ndarray of shape (n_atoms,)
+        The point that is the atom itself.
+    low, high : ndarray of shape (3,)
+        Corners of the box around the points.
     """
-    n_atoms = len(fractional)
+    n_atoms = len(positions)
     first = np.zeros((n_atoms, 3), np.int64)
     last = np.zeros((n_atoms, 3), np.int64)
     total = 0
@@ -86,24 +112,32 @@ def find_images(fractional, margins, pbc):  # type: ignore[no-untyped-def]
                 last[i, axis] = floor(1 + margins[axis] - fractional[i, axis])
             count *= last[i, axis] - first[i, axis] + 1
         total += count
+    points = np.empty((total, 3))
     owner = np.empty(total, np.int64)
-    shifts = np.empty((total, 3), np.int64)
+    own = np.empty(n_atoms, np.int64)
+    low, high = positions[0].copy(), positions[0].copy()
     place = 0
     for i in range(n_atoms):
         for a in range(first[i, 0], last[i, 0] + 1):
             for b in range(first[i, 1], last[i, 1] + 1):
+                line = ((a + most[0]) * (2 * most[1] + 1) + b + most[1]) * (2 * most[2] + 1)
                 for c in range(first[i, 2], last[i, 2] + 1):
+                    move = line + c + most[2]
+                    if a == 0 and b == 0 and c == 0:
+                        own[i] = place
                     owner[place] = i
-                    shifts[place, 0] = a
-                    shifts[place, 1] = b
-                    shifts[place, 2] = c
+                    for axis in range(3):
+                        along = positions[i, axis] + moves[move, axis]
+                        points[place, axis] = along
+                        low[axis] = min(low[axis], along)
+                        high[axis] = max(high[axis], along)
                     place += 1
-    return owner, shifts
+    return points, owner, own, low, high
 
 
 @compiled
-def sort_into_bins(points, owner, shifts, kinds, n_atoms, low, shape, width, closest):  # type: ignore[no-untyped-def]
-    """Return ``points`` (n_points, 3) as `Bins`."""
+def sort_into_bins(points, owner, own, kinds, low, shape, width, closest):  # type: ignore[no-untyped-def]
+    """Return ``points`` (n_points, 3) as `Bins`; ``own`` are the atoms themselves."""
     n_points = len(points)
     bins = np.empty(n_points, np.int64)
     start = np.zeros(shape[0] * shape[1] * shape[2] + 1, np.int64)
@@ -117,7 +151,7 @@ def sort_into_bins(points, owner, shifts, kinds, n_atoms, low, shape, width, clo
     for place in range(len(start) - 1):
         start[place + 1] += start[place]
     filled = start[:-1].copy()
-    home = np.empty(n_atoms, np.int64)
+    home = np.empty(len(own), np.int64)
     sorted_points = np.empty((3, n_points))
     sorted_owner = np.empty(n_points, np.int64)
     sorted_kinds = np.empty(n_points, np.int64)
@@ -128,7 +162,7 @@ def sort_into_bins(points, owner, shifts, kinds, n_atoms, low, shape, width, clo
             sorted_points[axis, slot] = points[p, axis]
         sorted_owner[slot] = owner[p]
         sorted_kinds[slot] = kinds[owner[p]]
-        if shifts[p, 0] == 0 and shifts[p, 1] == 0 and shifts[p, 2] == 0:
+        if own[owner[p]] == p:
             home[owner[p]] = slot
     return Bins(sorted_points, sorted_owner, sorted_kinds, start, home, low, shape, width, closest)
 

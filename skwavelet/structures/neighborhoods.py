@@ -11,8 +11,7 @@ from math import pi
 
 import numpy as np
 
-from skwavelet.structures.boxes import bounding_cell
-from skwavelet.structures.checks import Structure, check_pairs, perpendicular_heights
+from skwavelet.structures.checks import Structure, check_pairs
 
 # Position, sorted and not, owner and shifts.
 BYTES_PER_IMAGE = 120
@@ -68,10 +67,10 @@ def estimate_pairs(structure: Structure, reach: float) -> float:
         every_pair = float(n_atoms * n_atoms)
         if every_pair < 1e5:  # An upper bound is enough: it is next to nothing.
             return every_pair
-    cell = bounding_cell(structure)
+    cell = structure.box
     if not pbc.all():
-        extents = np.ptp(structure.positions @ np.linalg.inv(cell), axis=0) + 2 * reach
-        cell[~pbc] *= extents[~pbc, None]
+        extents = np.ptp(structure.positions @ structure.inverse_box, axis=0) + 2 * reach
+        cell = np.where(pbc[:, None], cell, cell * extents[:, None])
     (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
     volume = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
     return n_atoms * n_atoms / volume * 4 / 3 * pi * reach**3
@@ -79,8 +78,10 @@ def estimate_pairs(structure: Structure, reach: float) -> float:
 
 def image_bytes(structure: Structure, reach: float) -> float:
     """Estimate the bytes of all atoms and images within a reach (Å) of the cell."""
-    heights = perpendicular_heights(bounding_cell(structure))[structure.pbc]
-    return BYTES_PER_IMAGE * len(structure) * float(np.prod(1 + 2 * reach / heights))
+    copies = 1.0
+    for height, periodic in zip(structure.heights.tolist(), structure.pbc.tolist(), strict=True):
+        copies *= 1 + 2 * reach / height if periodic else 1
+    return BYTES_PER_IMAGE * len(structure) * copies
 
 
 def describe_pairs(structure: Structure, reach: float) -> str:

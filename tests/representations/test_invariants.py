@@ -304,3 +304,17 @@ def test_derivatives_of_products_agree_for_more_atoms_than_are_worked_on_togethe
         slope = (8 * one - two) / 6
         expected = products.changes(moments, atom, direction)
         np.testing.assert_allclose(slope, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_atoms_do_not_depend_on_how_many_others_fill_up_a_group():
+    products = fitted()._evaluator.products
+    rng = np.random.default_rng(0)
+    moments = rng.normal(size=(products.places.max() + 1, 70)).astype(np.float32)
+    cotangents = rng.normal(size=(len(products), 70)).astype(np.float32)
+    values, gradients = products.values(moments), products.vjp(moments, cotangents)
+    for n_atoms in (1, 3, 4, 5, 64, 67):
+        some = moments[:, :n_atoms].copy()
+        of_some = products.values(some), products.vjp(some, cotangents[:, :n_atoms])
+        assert [part.shape[1] for part in of_some] == [n_atoms, n_atoms]
+        np.testing.assert_allclose(of_some[0], values[:, :n_atoms], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(of_some[1], gradients[:, :n_atoms], rtol=1e-5, atol=1e-5)

@@ -15,7 +15,6 @@ from skwavelet.representations.voxel.grid import (
     make_grid,
     truncate,
 )
-from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import check_structures
 
 WAVELETS = ((3, 0), (3, 1), (3, 2))
@@ -101,7 +100,7 @@ def test_too_many_scales_warn():
 @pytest.mark.parametrize("cell", CELLS)
 def test_bounding_cells(cell):
     (structure,) = check_structures([CELLS[cell]()])
-    bounding, pbc = bounding_cell(structure), structure.pbc
+    bounding, pbc = structure.box, structure.pbc
     np.testing.assert_array_equal(bounding[pbc], structure.cell[pbc])
     free = bounding[~pbc]
     np.testing.assert_allclose(free @ free.T, np.eye(len(free)), atol=1e-12)

@@ -22,6 +22,8 @@ from skwavelet.representations.wavelets import solid_harmonics
 
 # Coupling coefficients below this are zero but for rounding.
 ZERO = 1e-12
+# Atoms beyond whole groups of this many are worked on one by one, which takes longer than a group.
+GROUP = 4
 
 Factor = tuple[int, int]  # (degree l, component k)
 
@@ -48,18 +50,20 @@ class Products:
 
     def values(self, moments: np.ndarray) -> np.ndarray:
         """Return the sums (n_sums, n_atoms) of moments (n_moments, n_atoms)."""
-        sums = np.empty((len(self), moments.shape[1]), moments.dtype)
-        fill_sums(moments, self.starts, self._cast(moments), self.places, sums)
-        return sums
+        whole = whole_groups(moments)
+        sums = np.empty((len(self), whole.shape[1]), moments.dtype)
+        fill_sums(whole, self.starts, self._cast(moments), self.places, sums)
+        return np.ascontiguousarray(sums[:, : moments.shape[1]])
 
     def vjp(self, moments: np.ndarray, cotangents: np.ndarray) -> np.ndarray:
         """Return the gradients of ``(cotangents * values).sum()`` in the moments."""
-        gradients = np.empty_like(moments)
-        cotangents = np.ascontiguousarray(cotangents, moments.dtype)
+        whole = whole_groups(moments)
+        gradients = np.empty_like(whole)
+        cotangents = whole_groups(np.ascontiguousarray(cotangents, moments.dtype))
         pairs, starts, coefficients, *others = self._by_pair
         ordered = coefficients.astype(moments.dtype)
-        fill_gradients(moments, pairs, starts, ordered, *others, cotangents, gradients)
-        return gradients
+        fill_gradients(whole, pairs, starts, ordered, *others, cotangents, gradients)
+        return np.ascontiguousarray(gradients[:, : moments.shape[1]])
 
     def changes(self, moments: np.ndarray, atom: int, of_moments: np.ndarray) -> np.ndarray:
         """Return changes (n_sums, n_columns) of the sums of one atom for those of its moments."""
@@ -153,6 +157,17 @@ def invariant_products(layout: MomentLayout, max_order: int, max_degree: float) 
         np.array(coefficients),
         np.array(places, dtype=np.int64).reshape(-1, 3),
     )
+
+
+def whole_groups(values: np.ndarray) -> np.ndarray:
+    """Return values (n, n_atoms) with zeros for atoms that fill up the last group of `GROUP`."""
+    n_rows, n_atoms = values.shape
+    size = -(-n_atoms // GROUP) * GROUP
+    if size == n_atoms or n_atoms < GROUP:
+        return values
+    whole = np.zeros((n_rows, size), values.dtype)
+    whole[:, :n_atoms] = values
+    return whole
 
 
 def _is_kept(factors: tuple[Factor, ...], max_degree: float) -> bool:

@@ -13,7 +13,6 @@ from ase.geometry import minkowski_reduce
 from scipy.optimize import brentq
 
 from skwavelet.representations.wavelets import spectrum_magnitude, spectrum_peak
-from skwavelet.structures.boxes import bounding_cell
 from skwavelet.structures.checks import Structure
 
 # Points along an axis are one of these times a power of two, so that twice the period gets twice
@@ -118,7 +117,7 @@ def make_grid(
     reduce : bool
         Whether a layout of its own may have another basis than the cell's vectors.
     """
-    cell, pbc = bounding_cell(structure), structure.pbc
+    cell, pbc = structure.box, structure.pbc
     basis = _reduction(cell, pbc) if reduce else np.eye(3, dtype=int)
     if layout is not None:
         basis = np.array(layout.basis)
