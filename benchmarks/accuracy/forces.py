@@ -40,7 +40,8 @@ from skwavelet import (
     calibrate_spread,
 )
 from skwavelet._utils.validation import check_groups
-from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, fit_rows
+from skwavelet.potentials.row_fits import fit_rows
+from skwavelet.potentials.rows import ENERGY, FORCE, STRESS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

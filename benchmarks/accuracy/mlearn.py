@@ -35,7 +35,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from skwavelet import AngularFeatures, BaggedOLSEnsemble, PointScattering, VoxelScattering
-from skwavelet.potentials.rows import ENERGY, FORCE, fit_rows
+from skwavelet.potentials.row_fits import fit_rows
+from skwavelet.potentials.rows import ENERGY, FORCE
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

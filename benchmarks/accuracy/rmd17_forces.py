@@ -39,7 +39,7 @@ from skwavelet import (
     RidgePath,
     VoxelScattering,
 )
-from skwavelet.potentials.rows import fit_rows
+from skwavelet.potentials.row_fits import fit_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from skwavelet import BaggedOLSEnsemble, VoxelScattering
 from skwavelet._utils.validation import check_groups
-from skwavelet.potentials.rows import fit_rows
+from skwavelet.potentials.row_fits import fit_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -9,7 +9,8 @@ from ase import Atoms
 
 from skwavelet.linear import RidgePath
 from skwavelet.potentials.linear_chain import feature_chain
-from skwavelet.potentials.rows import build_rows, fit_rows
+from skwavelet.potentials.row_fits import fit_rows
+from skwavelet.potentials.rows import build_rows
 from skwavelet.representations.atomwise import AtomPolynomial
 from skwavelet.representations.invariants import PointInvariants
 

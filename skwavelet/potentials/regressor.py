@@ -35,7 +35,8 @@ from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import check_representations, feature_chain
 from skwavelet.potentials.linear_models import used_features
 from skwavelet.potentials.predictions import PredictionMixin
-from skwavelet.potentials.rows import FORCE, STRESS, build_rows, fit_rows
+from skwavelet.potentials.row_fits import copies_of_rows, fit_rows
+from skwavelet.potentials.rows import FORCE, STRESS, build_rows
 from skwavelet.potentials.surroundings import Surroundings
 from skwavelet.potentials.uncertainty import main_deviations
 from skwavelet.potentials.updating import UpdateMixin
@@ -97,8 +98,8 @@ class EnergyForceRegressor(
         others. Directions per structure along which forces are used: orthonormal random ones of all
         atoms at once, or all 3 N. At most 6 of them, likewise, serve the stress. Memory: every
         direction is a row of n_features numbers (float32 where the features are), of which a
-        linear model makes a copy in float64. `RidgePath` makes none, but holds at most eight
-        matrices of 4 n_features² bytes. `sklearn.linear_model.Ridge` sees only sums of
+        linear model makes two or three copies in float64. `RidgePath` makes none, but holds at most
+        eight matrices of 4 n_features² bytes. `sklearn.linear_model.Ridge` sees only sums of
         squares, so that for it many rows (256 MiB) are added up as they come, and take the memory
         of n_features² numbers.
     random_state : int, RandomState instance or None, default=None
@@ -255,17 +256,18 @@ class EnergyForceRegressor(
         else:  # a FrozenEstimator
             features = np.asarray(self.features_.transform(X))
         chain = feature_chain(self.features_)
+        regressor = RidgePath() if self.regressor is None else self.regressor
         # Ridge sees nothing of its rows but sums of squares.
-        condense = type(self.regressor) is Ridge
         rows = build_rows(
-            chain, X, y, features, forces, stress, self.n_directions, rng, weight, condense
-        )
+            chain, X, y, features, forces, stress, self.n_directions, rng, weight,
+            condense=type(regressor) is Ridge, n_copies=copies_of_rows(regressor),
+        )  # fmt: skip
         self.n_rows_ = len(rows)
         self._update_seed = int(rng.integers(2**31))
         given = {FORCE: self.force_weight, STRESS: self.stress_weight}
         start = np.array([WEIGHTS[k] if weight is None else weight for k, weight in given.items()])
         self.regressor_ = fit_rows(
-            RidgePath() if self.regressor is None else self.regressor,
+            regressor,
             rows,
             groups,
             float(start[0]),

@@ -18,9 +18,6 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_strain
 from scipy.linalg import eigh
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import has_fit_parameter
 
 from skwavelet._utils.memory import available_memory
 from skwavelet.potentials.linear_chain import LinearChain
@@ -128,6 +125,7 @@ def build_rows(
     rng: np.random.Generator,
     structure_weight: np.ndarray,
     condense: bool = False,
+    n_copies: int = 0,
 ) -> Rows:
     """Compute the rows of energies, forces and stresses.
 
@@ -150,6 +148,8 @@ def build_rows(
     condense : bool, default=False
         Whether fewer rows with the same sums of squares will do, in place of too many: about
         three times as many as there are features.
+    n_copies : int, default=0
+        How many copies in float64 there must be room for, which a linear model makes.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def build_rows(
     if condense and n_rows * features.shape[1] * 8 > LARGE and n_rows > features.shape[1]:
         rows = _Condensed(features, y, structure_weight)
     else:
-        _check_memory(n_rows, features)
+        _check_memory(n_rows, features, n_copies)
         rows = _Collected(features, y, n_rows)
     per_structure = 8 * n_rows / len(X) * features.shape[1]
     n_batch = int(np.clip(LARGE / 8 / per_structure, 1, _BATCH))
@@ -311,9 +311,8 @@ class _Condensed:
         self.grams[kind] += rows.T @ rows
 
 
-def _check_memory(n_rows: int, features: np.ndarray) -> None:
-    # The rows themselves, and the float64 copy that a linear model makes of them.
-    needed = n_rows * features.shape[1] * (features.dtype.itemsize + 8)
+def _check_memory(n_rows: int, features: np.ndarray, n_copies: int) -> None:
+    needed = n_rows * features.shape[1] * (features.dtype.itemsize + 8 * n_copies)
     free = available_memory()
     if needed > free:
         raise ValueError(
@@ -321,80 +320,3 @@ def _check_memory(n_rows: int, features: np.ndarray) -> None:
             f"{needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; lower n_directions, "
             "use fewer features, or pass forces of some structures only."
         )
-
-
-def fit_rows(
-    regressor: Any,
-    rows: Rows,
-    groups: np.ndarray,
-    force_weight: float,
-    stress_weight: float,
-    penalty_factors: np.ndarray | None = None,
-    free: Sequence[int] = (),
-) -> Any:
-    """Return a fitted clone of a linear model, whose intercept enters energy rows only.
-
-    Parameters
-    ----------
-    regressor : estimator
-        A linear model whose ``fit`` takes ``sample_weight``.
-    rows : Rows
-    groups : ndarray of shape (n_structures,)
-        Group of every structure, passed on to models that know groups.
-    force_weight, stress_weight : float
-        See `Rows.weights`.
-    penalty_factors : ndarray of shape (n_features,), optional
-        Factors of the penalty of every feature, passed on to models that take them.
-    free : sequence of int, optional
-        Kinds of rows whose weight is chosen by models that can, from the one given.
-
-    Raises
-    ------
-    TypeError
-        If ``regressor`` takes no sample weights.
-    """
-    if isinstance(regressor, Pipeline):
-        raise TypeError(
-            "regressor is a Pipeline, but its steps would scale rows of forces as if they were "
-            "features: put scalers and the like with the features, "
-            "features=make_pipeline(VoxelScattering(), FeatureScaler()), and pass the last step."
-        )
-    regressor = clone(regressor)
-    if not has_fit_parameter(regressor, "sample_weight"):
-        raise TypeError(
-            f"{type(regressor).__name__}.fit takes no sample_weight, which energies, forces and "
-            "stresses need: use BaggedOLSEnsemble(), GreedyOLSRegressor(), Ridge() or the like."
-        )
-    weight = rows.weights(force_weight, stress_weight)
-    energy = rows.kind == ENERGY
-    arguments = {"groups": groups[rows.structure]} if has_fit_parameter(regressor, "groups") else {}
-    if penalty_factors is not None and has_fit_parameter(regressor, "penalty_factors"):
-        arguments["penalty_factors"] = penalty_factors
-    if len(free) and has_fit_parameter(regressor, "kinds"):
-        arguments["kinds"] = np.where(np.isin(rows.kind, free), rows.kind, ENERGY)
-    intercept = getattr(regressor, "fit_intercept", True)
-    if has_fit_parameter(regressor, "intercept_column"):
-        if intercept:
-            arguments["intercept_column"] = energy.astype(np.float64)
-        return regressor.fit(rows.design, rows.targets, sample_weight=weight, **arguments)
-    # Least squares with an intercept in the energy rows alone is that without one after the
-    # energy rows have been centred. The models of scikit-learn compute in the dtype they get.
-    design, targets = rows.design.astype(np.float64), rows.targets.copy()
-    if intercept:
-        center, level = (
-            np.average(values[energy], axis=0, weights=weight[energy])
-            for values in (design, targets)
-        )
-        design[energy] -= center
-        targets[energy] -= level
-        if "fit_intercept" not in regressor.get_params(deep=False):
-            raise TypeError(
-                f"{type(regressor).__name__} has no parameter fit_intercept, and force rows "
-                "must not have an intercept: use a linear model that has."
-            )
-        regressor.set_params(fit_intercept=False)
-    regressor.fit(design, targets, sample_weight=weight, **arguments)
-    if intercept:
-        regressor.set_params(fit_intercept=True)
-        regressor.intercept_ = float(level - center @ np.ravel(regressor.coef_))
-    return regressor

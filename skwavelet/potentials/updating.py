@@ -16,6 +16,7 @@ from skwavelet.potentials.contract import Calibrations
 from skwavelet.potentials.errors_out_of_bag import ErrorRecord
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.potentials.linear_chain import feature_chain
+from skwavelet.potentials.row_fits import copies_of_rows
 from skwavelet.potentials.rows import ENERGY, build_rows
 from skwavelet.potentials.surroundings import Surroundings
 from skwavelet.structures.checks import as_atoms, check_structures
@@ -85,7 +86,10 @@ class UpdateMixin:
         weight = check_sample_weight(sample_weight, len(X))
         rng = np.random.default_rng([self._update_seed, self.n_rows_])
         chain, features = feature_chain(self.features_), np.asarray(self.features_.transform(X))
-        rows = build_rows(chain, X, y, features, forces, stress, self.n_directions, rng, weight)
+        rows = build_rows(
+            chain, X, y, features, forces, stress, self.n_directions, rng, weight,
+            n_copies=copies_of_rows(self.regressor_),
+        )  # fmt: skip
         factors = self._row_factors
         new = rows.factors(self.force_weight_, self.stress_weight_)
         self._row_factors = np.where(factors > 0, factors, new)  # of kinds without labels in fit

@@ -105,7 +105,7 @@ def test_updates_are_those_of_all_rows(monkeypatch):
     factors, kept = model._row_factors.copy(), []
     monkeypatch.setattr(
         "skwavelet.potentials.updating.build_rows",
-        lambda *arguments: kept.append(build_rows(*arguments)) or kept[-1],
+        lambda *a, **more: kept.append(build_rows(*a, **more)) or kept[-1],
     )
     before = [m._path_factor for m in model.regressor_.estimators_]
     targets = [m._path_projection for m in model.regressor_.estimators_]

@@ -10,7 +10,8 @@ from representations import REPRESENTATIONS
 from schemes import SEED
 
 from skwavelet import BaggedOLSEnsemble
-from skwavelet.potentials.rows import ENERGY, FORCE, STRESS, fit_rows
+from skwavelet.potentials.row_fits import fit_rows
+from skwavelet.potentials.rows import ENERGY, FORCE, STRESS
 
 
 @dataclass(frozen=True)
