@@ -10,15 +10,16 @@ are set by hand, as in the dissertation; the last two are wider than such a cell
 all the same. Filters and FFT plans exist before the clock starts, except in the part ``cells``.
 
 - floor: ``transform`` of one structure over the bare pyFFTW transforms that its features need: the
-  same number of c2r and r2c transforms of the same grids, same planner flags, one thread, as many
-  at a time as is fastest.
+  same number of transforms of the same grids, one thread, as many at a time as is fastest. Real
+  ones (c2r and r2c, FFTW_MEASURE), and complex ones of half the length as `VoxelScattering` does
+  them (FFTW_PATIENT).
 - resolution: multi-resolution against full-resolution grids (oversampling = 2^J), in time and in
   deviation from converged features (float64, half the voxel size, full resolution).
 - scaling: time against number of atoms, tiled cells, with three scales.
 - jobs: many structures with one and with two processes.
 - cells: structures that all have different cells against structures of one cell.
-- plans: what one map's transform to space takes, planned by measuring (as `VoxelScattering` does)
-  and thoroughly (FFTW_PATIENT), and as one of two maps in a complex transform.
+- plans: what one map's transform to space takes as a real transform, and as a complex one of half
+  the length (as `VoxelScattering` does it), planned by measuring and thoroughly (FFTW_PATIENT).
 - molecules: organic molecules of the G2 set with default settings, where every scale has its own
   box, against one periodic box that is as large as the widest wavelets need: in time, and in
   deviation of the features.
@@ -98,17 +99,20 @@ def grid_shapes(scattering, atoms):
     return scattering._evaluator.grid(structure).shapes
 
 
-def bare_transforms(shape, direction, batch):
-    """Return a planned, aligned float32 transform of ``batch`` maps at a time."""
-    half = (*shape[:-1], shape[-1] // 2 + 1)
-    maps = pyfftw.zeros_aligned((batch, *shape), dtype=np.float32)
-    spectra = pyfftw.zeros_aligned((batch, *half), dtype=np.complex64)
-    inverse = direction == "c2r"
+def bare_transforms(shape, direction, batch, *, packed, flag):
+    """Return a planned, aligned transform of ``batch`` maps at a time.
+
+    Of real maps, or of ``packed`` ones, which are complex and half as long.
+    """
+    width = shape[-1] // 2 + (not packed)
+    spectra = pyfftw.zeros_aligned((batch, *shape[:-1], width), np.complex64)
+    maps = spectra if packed else pyfftw.zeros_aligned((batch, *shape), np.float32)
+    inverse = direction == "to space"
     plan = pyfftw.FFTW(
         *((spectra, maps) if inverse else (maps, spectra)),
         axes=(1, 2, 3),
         direction="FFTW_BACKWARD" if inverse else "FFTW_FORWARD",
-        flags=("FFTW_MEASURE", "FFTW_DESTROY_INPUT"),
+        flags=(flag, *([] if packed else ["FFTW_DESTROY_INPUT"])),
         threads=1,
     )
     return plan.execute
@@ -119,18 +123,18 @@ def repeated(function, times):
         function()
 
 
-def floor_of(counts, repeats):
-    """Return a function that does all transforms, and (grid, kind, count, number at a time).
+def floor_of(counts, repeats, **kind):
+    """Return a function that does all transforms, and (grid, direction, count, number at a time).
 
     The divisors of each count are tried as the number of maps transformed at a time.
     """
     chosen = []
     for shape, both in counts.items():
-        for direction, count in zip(("c2r", "r2c"), both.tolist(), strict=True):
+        for direction, count in zip(("to space", "back"), both.tolist(), strict=True):
             if count == 0:
                 continue
             sizes = [b for b in range(1, 46) if count % b == 0]
-            plans = {b: bare_transforms(shape, direction, b) for b in sizes}
+            plans = {b: bare_transforms(shape, direction, b, **kind) for b in sizes}
             # About the same number of transforms for every size.
             runs = {b: partial(repeated, plans[b], max(1, 45 // b)) for b in sizes}
             timings = alternate(runs, repeats)
@@ -151,15 +155,19 @@ def part_floor(structures, quick):
         atoms = cell_of(formula, structures)
         scattering.transform([atoms])
         counts = transforms_needed(scattering, atoms)
-        floor, chosen = floor_of(counts, 3 if quick else 10)
-        functions = {"transform": partial(scattering.transform, [atoms]), "floor": floor}
+        repeats = 3 if quick else 10
+        real, chosen = floor_of(counts, repeats, packed=False, flag="FFTW_MEASURE")
+        packed, _ = floor_of(counts, repeats, packed=True, flag="FFTW_PATIENT")
+        transform = partial(scattering.transform, [atoms])
+        functions = {"transform": transform, "real FFTs": real, "packed FFTs": packed}
         timings = alternate(functions, 10 if quick else 60)
         side = atoms.cell.lengths()[0]
         print(f"{formula}, cell of {side:.2f} Å, {scattering.n_features_out_} features\n")
         rows = [["x".join(map(str, shape)), *rest] for shape, *rest in chosen]
         print(table(["grid", "transform", "count", "at a time"], rows), "\n")
-        print_timings(timings, "floor")
-        print(flush=True)
+        for floor in ("real FFTs", "packed FFTs"):
+            print_timings(timings, floor)
+            print(flush=True)
 
 
 def cell_of(formula, structures):
@@ -325,34 +333,24 @@ def part_cells(structures, quick):
 # -- plans ---------------------------------------------------------------------------------------
 
 
-def planned(shape, *, flag, pair):
-    """Return the transform of one real map, or of two in a complex one, and seconds to plan it."""
-    half = (*shape[:-1], shape[-1] // 2 + 1)
-    spectra = pyfftw.zeros_aligned(shape if pair else half, dtype=np.complex64)
-    maps = pyfftw.zeros_aligned(shape, dtype=np.complex64 if pair else np.float32)
-    flags, start = (flag, "FFTW_DESTROY_INPUT"), time.process_time()
-    plan = pyfftw.FFTW(
-        spectra, maps, axes=(0, 1, 2), direction="FFTW_BACKWARD", flags=flags, threads=1
-    )
-    return plan.execute, time.process_time() - start
-
-
 def part_plans(structures, quick):
     ways = {
-        "measured": {"flag": "FFTW_MEASURE", "pair": False},
-        "patient": {"flag": "FFTW_PATIENT", "pair": False},
-        "two maps, measured": {"flag": "FFTW_MEASURE", "pair": True},
-        "two maps, patient": {"flag": "FFTW_PATIENT", "pair": True},
+        f"{kind}, {name}": {"packed": kind == "packed", "flag": flag}
+        for kind in ("real", "packed")
+        for name, flag in (("measured", "FFTW_MEASURE"), ("thorough", "FFTW_PATIENT"))
     }
     rows = []
-    for shape in ((30, 30, 30), (40, 32, 32), (48, 48, 48))[: 1 if quick else 3]:
-        plans = {name: planned(shape, **way) for name, way in ways.items()}
-        runs = {name: partial(repeated, execute, 24) for name, (execute, _) in plans.items()}
-        timings = alternate(runs, 5 if quick else 20)
+    for shape in ((30, 30, 30), (36, 36, 36), (48, 48, 48), (56, 56, 56))[: 1 if quick else 4]:
+        runs, seconds = {}, {}
         for name, way in ways.items():
-            each = timings[name].best_cpu / 24 / (1 + way["pair"])
-            grid = "x".join(map(str, shape))
-            rows.append([grid, name, f"{1e6 * each:.0f}", f"{plans[name][1]:.1f}"])
+            pyfftw.forget_wisdom()
+            start = time.process_time()
+            execute = bare_transforms(shape, "to space", 1, **way)
+            runs[name], seconds[name] = partial(repeated, execute, 24), time.process_time() - start
+        timings = alternate(runs, 5 if quick else 20)
+        for name in ways:
+            each = f"{1e6 * timings[name].best_cpu / 24:.0f}"
+            rows.append(["x".join(map(str, shape)), name, each, f"{seconds[name]:.1f}"])
     print(table(["grid", "transform", "CPU µs per map", "CPU s to plan"], rows))
 
 

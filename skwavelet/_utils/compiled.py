@@ -58,6 +58,13 @@ def _compiled(function: Callable, **more: bool) -> Any:
 
 
 @cache
+def kept_in() -> Path | None:
+    """Return the directory of compiled kernels, of this version and user; None without one."""
+    stats = getattr(compiled(_compiled), "stats", None)
+    return None if stats is None or stats.cache_path is None else Path(stats.cache_path)
+
+
+@cache
 def _newest() -> tuple[float, int]:
     """Return the time of the last change of a kernel, and the size of all files with kernels."""
     package = Path(__file__).parents[1]

@@ -2,17 +2,24 @@
 
 FFTW chooses a plan by timing several, so two processes may choose differently, and their results
 differ by rounding errors. Plans by rule (FFTW_ESTIMATE) would not, but take 1.2 to 2 times as
-long. Here, the first process to meet a shape measures, and writes down its choice for all others.
+long. Thorough plans (FFTW_PATIENT) save a third more, and take up to a second to make. Here, the
+first process to meet a shape measures, and writes down its choice for all others: beside the
+compiled kernels of this machine, or in a file of its own for what must be computed alike.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
+import llvmlite.binding
+
+from skwavelet._utils.compiled import kept_in
 from skwavelet._utils.files import lock_of, write_atomically
 
 _lock = threading.RLock()
@@ -30,8 +37,9 @@ def shared_plans(path: Path) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        File of plans, made where it does not exist. It goes on growing. Where its directory is
-        out of reach (another machine), plans are this process's own.
+        File of plans, made where it does not exist, with the plans that this machine has by then.
+        It goes on growing. Where its directory is out of reach (another machine), plans are this
+        process's own.
     """
     previous, _here.file = current_file(), Path(path).absolute()
     try:
@@ -41,41 +49,67 @@ def shared_plans(path: Path) -> Iterator[None]:
 
 
 def current_file() -> Path | None:
-    """Return the file of plans of this thread, None for the process's own plans."""
+    """Return the file of plans of this thread, None for the machine's."""
     return getattr(_here, "file", None)
 
 
 def use_file(path: Path | None) -> None:
-    """Plan the FFTs of this thread, to its end, as a file says; None for the process's own."""
+    """Plan the FFTs of this thread, to its end, as a file says; None for the machine's."""
     _here.file = path
 
 
+@cache
+def _machines_file() -> Path | None:
+    """Return the file of plans of this kind of processor, None where none can be kept."""
+    directory = kept_in()
+    if directory is None:
+        return None
+    kind = re.sub("[^A-Za-z0-9-]", "", llvmlite.binding.get_host_cpu_name())
+    path = directory / f"fft-plans-{kind}.json"
+    try:
+        with lock_of(path):
+            return path
+    except (OSError, NotImplementedError):  # where nothing can be written or locked
+        return None
+
+
 @contextmanager
-def planning() -> Iterator[None]:
-    """Make plans within this context: one thread at a time, and one process per file."""
+def planning(*, measured: bool) -> Iterator[None]:
+    """Make a plan within this context: one thread at a time, and one process per file.
+
+    Plans that are not ``measured`` but made by rule are the same in every process of a machine.
+    """
     import pyfftw
 
     global _owner
-    path = current_file()
+    path = current_file() or (_machines_file() if measured else None)
     with _lock:
         if path is None or not path.parent.is_dir():
-            _owner = None
             yield
             return
         if path != _owner:
             pyfftw.forget_wisdom()
             _owner = path
         with lock_of(path):
-            known = path.read_bytes() if path.exists() else b""
+            begun = next(
+                (file for file in (path, _machines_file()) if file and file.exists()), None
+            )
+            known: list[str] = []
             try:
-                pyfftw.import_wisdom([text.encode() for text in json.loads(known)])
+                known = json.loads(begun.read_bytes()) if begun else []
+                pyfftw.import_wisdom([text.encode() for text in known])
             except _NO_PLANS:
-                # None yet, or damaged: it is written anew.
-                known = b""
+                # Damaged: it is written anew.
+                known = []
             yield
-            plans = json.dumps([text.decode() for text in pyfftw.export_wisdom()]).encode()
-            if plans != known:
-                write_atomically(path, plans)
+            plans = [text.decode() for text in pyfftw.export_wisdom()]
+            if _entries(plans) != _entries(known) or begun != path:
+                write_atomically(path, json.dumps(plans).encode())
+
+
+def _entries(plans: list[str]) -> list[set[str]]:
+    """Return the lines of plans, whose order says nothing."""
+    return [set(text.splitlines()) for text in plans]
 
 
 def check_plans(path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import joblib
@@ -329,12 +330,25 @@ def forget_plans():
     wisdom._owner = None
 
 
-def transforms(path):
+@pytest.fixture
+def plans_of_machine(monkeypatch, tmp_path):
+    """A machine without plans; ``forget_plans`` looks for its directory anew."""
+
+    def directory(where):
+        monkeypatch.setattr(wisdom, "kept_in", lambda: where)
+        wisdom._machines_file.cache_clear()
+
+    directory(tmp_path)
+    yield directory
+    wisdom._machines_file.cache_clear()
+
+
+def transforms(path=None):
     """Bytes of FFTs of several shapes, planned as by a new process."""
     forget_plans()
     rng = np.random.default_rng(0)
     found = []
-    with wisdom.shared_plans(path):
+    with nullcontext() if path is None else wisdom.shared_plans(path):
         for shape in ((30, 32, 30), (36, 36, 40), (45, 45, 48), (24, 24, 24), (30, 30, 30)):
             work = numpy_arrays.NumpyArrays(np.dtype("float32")).workspace(3, shape)
             work.maps[...] = rng.normal(size=work.maps.shape)
@@ -343,12 +357,36 @@ def transforms(path):
     return found
 
 
-def test_plans_are_shared(tmp_path):
+def test_plans_are_shared(tmp_path, plans_of_machine):
     """Measured anew, some of these plans would differ, and round differently."""
+    plans_of_machine(None)
     found = transforms(tmp_path / "plans.json")
     assert transforms(tmp_path / "plans.json") == found
     transforms(tmp_path / "other.json")
     assert transforms(tmp_path / "plans.json") == found
+
+
+def test_plans_of_the_machine(tmp_path, plans_of_machine):
+    """They are kept, read by every process, and what new stores begin with."""
+    found = transforms()
+    (path,) = tmp_path.glob("fft-plans-*.json")
+    kept = path.read_bytes()
+    wisdom.check_plans(path)
+    assert transforms() == found
+    assert transforms(tmp_path / "plans.json") == found
+    assert path.read_bytes() == kept
+    path.write_text("[")
+    transforms()
+    wisdom.check_plans(path)
+
+
+def test_no_place_for_plans(tmp_path, plans_of_machine):
+    """What cannot be kept is planned by every process."""
+    (tmp_path / "file").write_text("mine")
+    plans_of_machine(tmp_path / "file")
+    assert wisdom._machines_file() is None
+    transforms()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_unreachable_plans(voxel, tmp_path):

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift
+
 # An array of the namespace that a computation runs in.
 Array = Any
 
@@ -115,8 +117,33 @@ class Arrays(Protocol):
     def complex(self, maps: Array) -> Array:
         """Return maps as complex numbers, for products with those."""
 
-    def forward_rows(self, maps: Array, out: Array) -> None:
-        """Write the forward transforms of maps (S, B, grid)."""
+    def pack(self, spectra: Array, shape: tuple[int, int, int]) -> Array:
+        """Return coefficients (S, B, half grid) as chunks take them, (S, B, ...)."""
 
-    def inverse_rows(self, spectra: Array, out: Array) -> None:
-        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
+    def unpack(self, cotangents: Array, shape: tuple[int, int, int]) -> Array:
+        """Apply the adjoint of ``pack``."""
+
+    def shifted(
+        self, spectra: Array, shape: tuple[int, int, int], shift: Shift, out: Array
+    ) -> Array:
+        """Write the coefficients of shifted maps to ``out``, which is returned.
+
+        Of half spectra, or of what ``pack`` returns, and of cotangents if both are complex
+        conjugates.
+        """
+
+    def forward_rows(
+        self,
+        maps: Array,
+        out: Array,
+        shift: Shift = UNSHIFTED,
+        factor: float = 1.0,
+        *,
+        add: bool = False,
+    ) -> None:
+        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
+
+    def inverse_rows(
+        self, spectra: Array, out: Array, shift: Shift = UNSHIFTED, factor: float = 1.0
+    ) -> None:
+        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from skwavelet.representations.voxel.arrays import Array
+from skwavelet.representations.voxel.arrays import Array, half
 from skwavelet.representations.voxel.shifts import grids
 from skwavelet.representations.voxel.steps import Steps, Table
 
@@ -62,8 +62,8 @@ class Cascade(Steps):
             parents, moving = self._first(scale_node, X, dX, along, table, derivatives)
             floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
-                Y = self._moved(parents, scale, level)
-                dY = [self._moved(t, scale, level) for t in moving]
+                Y = self._packed(self._moved(parents, scale, level), level)
+                dY = [self._packed(self._moved(t, scale, level), level) for t in moving]
                 for node in nodes:
                     self._second(node, level, Y, dY, along, floors, table, derivatives)
         count = len(next(iter(densities.values())))
@@ -82,7 +82,8 @@ class Cascade(Steps):
 
     def _first(self, scale_node, X, dX, strains, table, derivatives):
         scale, is_parent = scale_node.scale, bool(scale_node.second)
-        shape = (len(X), scale_node.n_parents if is_parent else 0, *X.shape[2:])
+        grid = half(self.grid.shapes[scale])
+        shape = (len(X), scale_node.n_parents if is_parent else 0, *grid)
         parents = self.arrays.buffer("parents", shape, spectra=True)
         moving = [self.arrays.empty(shape, spectra=True) for _ in dX]
         for node in scale_node.first:
@@ -153,20 +154,20 @@ class Cascade(Steps):
             above = self.arrays.zeros(parents.shape, spectra=True)
             floors = self._second_floors(scale_node)
             for level, nodes in self._levels(scale_node):
-                Y = self._moved(parents, scale, level)
+                Y = self._packed(self._moved(parents, scale, level), level)
                 gradient = self.arrays.zeros(Y.shape, spectra=True)
                 for node in nodes:
                     strain_gradient += self._second_vjp(
                         node, level, Y, cotangents, floors, table, gradient
                     )
-                self._move_back(above, gradient, scale, level)
+                self._move_back(above, self._unpacked(gradient, level), scale, level)
             gradient = self.arrays.zeros(X.shape, spectra=True)
             for parent in scale_node.first:
                 strain_gradient += self._first_vjp(
                     scale, parent, X, cotangents, above[:, parent.rows], gradient
                 )
             origin = scale if self.grid.has_boxes else 0
-            self._move_back(gradients[origin], gradient, origin, scale)
+            self._move_back(gradients[origin], self._unpacked(gradient, scale), origin, scale)
         self.arrays.release()
         integrals = table.collect(*cotangents.shape[:2])
         strain_gradient += np.eye(3) * (cotangents * integrals).sum(axis=(1, 2))[:, None, None]

@@ -15,6 +15,7 @@ from skwavelet._utils.threads import spread
 from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
+from skwavelet.representations.voxel.packing import pack_filters, parts
 from skwavelet.representations.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
 # Filters and their gradients that are kept for the next structure of the same cell.
@@ -101,13 +102,24 @@ class Filters:
 
     def values(self, which: int):
         """Return psi^_nlm over its phase (2l + 1, half grid) of one (n, l)."""
-        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
+        n_numbers = 2 * self.wavelets[which][1] + 1
+        return self._cached(
+            "values", which, lambda: self.arrays.asarray(self._new(which)), n_numbers
+        )
+
+    def packed(self, which: int):
+        """Return ``values`` over the whole lattice, in the parts (2l + 1, parts, L0, L1, n)."""
+        odd, shape = self.wavelets[which][1] % 2 == 1, parts(self.shape)
 
         def make():
-            values = np.empty(shape, dtype=self.arrays.dtype)
-            return self.arrays.asarray(self._write(which, values))
+            return pack_filters(self._new(which), self.shape, odd=odd)
 
-        return self._cached("values", which, make, shape[0])
+        n_numbers = (2 * self.wavelets[which][1] + 1) * shape[0]
+        return self._cached("packed", which, make, n_numbers)
+
+    def _new(self, which: int) -> np.ndarray:
+        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
+        return self._write(which, np.empty(shape, dtype=self.arrays.dtype))
 
     def _write(self, which: int, values: np.ndarray) -> np.ndarray:
         n, l = self.wavelets[which]

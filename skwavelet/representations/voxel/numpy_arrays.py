@@ -19,13 +19,22 @@ from skwavelet._utils.memory import available_memory
 from skwavelet.representations.voxel.arrays import Array
 from skwavelet.representations.voxel.fftw import Workspace, aligned, one_by_one
 from skwavelet.representations.voxel.numpy_chunk import NumpyChunk
+from skwavelet.representations.voxel.packing import (
+    is_packed,
+    pack_spectra,
+    steps,
+    unpack_cotangents,
+)
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, phases
+from skwavelet.representations.voxel.spectrum_kernels import pack_conjugates, unpack_maps
+from skwavelet.representations.voxel.spectrum_kernels import shift as shift_spectra
 
 # Buffers of shapes not used lately are released beyond this many bytes.
 CACHE_BYTES = 2**28
 # Single ones beyond this are released when a structure is done.
 RELEASE_BYTES = 2**26
 # Maps that are transformed together stay in cache.
-CHUNK_BYTES = 2**22
+CHUNK_BYTES = 2**21
 
 _local = threading.local()
 
@@ -164,18 +173,68 @@ class NumpyArrays:
         """Return the complex conjugate, in place where possible."""
         return np.conjugate(spectra, out=spectra)
 
-    def forward_rows(self, maps: np.ndarray, out: np.ndarray) -> None:
-        """Write the forward transforms of maps (S, B, grid)."""
-        work = self.workspace(1, maps.shape[2:], slot=2)
+    def pack(self, spectra: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Return coefficients (S, B, half grid) as chunks take them: packed."""
+        return pack_spectra(spectra, shape)
+
+    def unpack(self, cotangents: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Apply the adjoint of ``pack``."""
+        return unpack_cotangents(cotangents, shape)
+
+    def shifted(
+        self, spectra: np.ndarray, shape: tuple[int, int, int], shift: Shift, out: np.ndarray
+    ) -> np.ndarray:
+        """Write the coefficients of shifted maps to ``out``, which is returned."""
+        packed = 2 * spectra.shape[-1] == shape[-1]
+        columns, last = phases(shape, shift, spectra.dtype, packed=packed)
+        rows = [x.reshape(-1, len(last), *x.shape[-3:]) for x in (spectra, out)]
+        shift_spectra(rows[0], columns, last, rows[1])
+        return out
+
+    def forward_rows(
+        self,
+        maps: np.ndarray,
+        out: np.ndarray,
+        shift: Shift = UNSHIFTED,
+        factor: float = 1.0,
+        *,
+        add: bool = False,
+    ) -> None:
+        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
+        shape = maps.shape[2:]
+        work = self.workspace(1, shape, slot=2)
+        columns, last = phases(shape, shift, out.dtype, packed=False)
         for row in np.ndindex(maps.shape[:2]):
             work.maps[0] = maps[row]
-            out[row] = work.forward()[0]
+            found, target = work.forward(), out[row][None]
+            if is_packed(shape):
+                step = steps(shape[-1], out.dtype)
+                unpack_maps(found, step, columns, last, factor, add, target)
+            else:
+                found *= self.dtype.type(factor)
+                self.shifted(found[None], shape, shift, found[None])
+                target[...] = found + target if add else found
 
-    def inverse_rows(self, spectra: np.ndarray, out: np.ndarray) -> None:
-        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
-        work = self.workspace(1, out.shape[2:], slot=2)
+    def inverse_rows(
+        self,
+        spectra: np.ndarray,
+        out: np.ndarray,
+        shift: Shift = UNSHIFTED,
+        factor: float = 1.0,
+    ) -> None:
+        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""
+        shape = out.shape[2:]
+        work = self.workspace(1, shape, slot=2)
+        columns, last = phases(shape, shift, spectra.dtype, packed=False)
         for row in np.ndindex(out.shape[:2]):
-            np.conjugate(spectra[row], out=work.spectra[0])
+            source = spectra[row][None]
+            if is_packed(shape):
+                step = steps(shape[-1], spectra.dtype)
+                pack_conjugates(source, step, columns, last, factor, work.spectra)
+            else:
+                self.shifted(source[None], shape, shift, work.spectra[None])
+                np.conjugate(work.spectra, out=work.spectra)
+                work.spectra *= self.dtype.type(factor)
             out[row] = work.inverse()[0]
 
     def complex(self, maps: np.ndarray) -> np.ndarray:

@@ -8,16 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from skwavelet.representations.voxel.map_kernels import (
-    BLOCK,
-    Exponents,
-    Roots,
-    fold,
-    gather,
-    multiply,
-    pull,
-    push,
-)
+from skwavelet.representations.voxel.map_kernels import BLOCK, Exponents, Roots, fold, pull, push
+from skwavelet.representations.voxel.packing import pack_filters, unpack_filter_cotangents
+from skwavelet.representations.voxel.spectrum_kernels import gather, multiply
 
 # First guess of an inverse cube root, and the iterations from there to rounding, see `Roots`.
 GUESSES: dict[str, tuple[Any, int]] = {
@@ -109,28 +102,31 @@ class MapPowers:
 
 
 class NumpyChunk:
-    """Maps of a few parents of one structure under one wavelet; see ``Chunk``."""
+    """Maps of a few parents of one structure under one wavelet; see ``Chunk``.
+
+    Spectra and their cotangents are packed, see ``packing``.
+    """
 
     def __init__(self, arrays, spectra, filters, wavelet, mix, floors, powers):
         self.arrays, self.spectra, self.shape = arrays, spectra, filters.shape
-        self.psi, self.turned = filters.values(wavelet), filters.phase(wavelet) != 1
+        self.psi, self.turned = filters.packed(wavelet), filters.phase(wavelet) != 1
         self._mix, self._powers = mix, MapPowers(mix, floors, powers, arrays.dtype)
         self._n_channels = len(floors)
         self._work: Any = None
 
     def _flat(self, values):
-        """Return arrays over a half spectrum as rows of numbers."""
+        """Return arrays over packed spectra as rows of numbers for each part."""
         return values.reshape(*values.shape[:-3], -1)
 
     def _workspace(self, slot: int):
         return self.arrays.workspace(self.spectra.shape[1] * len(self.psi), self.shape, slot)
 
-    def _multiply(self, spectra, psi, products) -> None:
-        products = products.reshape(spectra.shape[1], len(psi), -1)
-        multiply(self._flat(spectra[0]), self._flat(psi), self.turned, products)
+    def _rows(self, values):
+        """Return what a workspace holds by parents and components."""
+        return values.reshape(self.spectra.shape[1], len(self.psi), -1)
 
-    def _rows(self, work):
-        return work.maps.reshape(self.spectra.shape[1], len(self.psi), -1)
+    def _multiply(self, spectra, psi, products) -> None:
+        multiply(self._flat(spectra[0]), self._flat(psi), self.turned, self._rows(products))
 
     def _moduli(self, name: str, wanted: bool):
         """Return room for moduli (1, C, grid), and the same as rows; None if not wanted."""
@@ -140,17 +136,17 @@ class NumpyChunk:
         return moduli, moduli.reshape(self._n_channels, -1)
 
     def _transformed(self):
-        """Return the workspace that holds the maps."""
+        """Return the maps (B, 2l + 1, voxels), and the workspace that holds them."""
         if self._work is None:
             self._work = self._workspace(0)
             self._multiply(self.spectra, self.psi, self._work.spectra)
             self._work.inverse()
-        return self._work
+        return self._rows(self._work.maps), self._work
 
     @property
     def maps(self) -> np.ndarray:
         """The maps, of shape (1, C, 2l + 1, grid), valid until the next transform."""
-        rows = self._rows(self._transformed())
+        rows, _ = self._transformed()
         if self._mix is not None:
             rows = np.tensordot(self._mix, rows, axes=1)
         return rows.reshape(1, -1, len(self.psi), *self.shape)
@@ -158,32 +154,33 @@ class NumpyChunk:
     def values(self, *, moduli: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the sums, and the moduli if asked for, valid until the next call."""
         found, rows = self._moduli("moduli", moduli)
-        return self._powers.values(self._rows(self._transformed()), rows)[None], found
+        return self._powers.values(self._transformed()[0], rows)[None], found
 
     def jvp(self, moved, psi_moved, *, moduli: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the derivatives of ``values``, valid until the next call."""
-        maps, work = self._rows(self._transformed()), self._workspace(1)
+        (maps, _), work = self._transformed(), self._workspace(1)
         self._multiply(moved, self.psi, work.spectra)
         if psi_moved is not None:
             more = self.arrays.buffer("moved products", work.spectra.shape, spectra=True)
-            self._multiply(self.spectra, psi_moved[0], more)
+            psi_moved = pack_filters(psi_moved[0], self.shape, odd=self.turned)
+            self._multiply(self.spectra, psi_moved, more)
             work.spectra += more
         work.inverse()
         found, rows = self._moduli("moved moduli", moduli)
-        return self._powers.jvp(maps, self._rows(work), rows)[None], found
+        return self._powers.jvp(maps, self._rows(work.maps), rows)[None], found
 
     def vjp(self, weights, of_moduli) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the sums and the cotangents of spectra and filters; overwrites the maps."""
-        work = self._transformed()
+        maps, work = self._transformed()
         if of_moduli is not None:
             of_moduli = of_moduli.reshape(self._n_channels, -1)
-        sums = self._powers.vjp(self._rows(work), weights[0], of_moduli)
-        pulled = work.forward().reshape(self.spectra.shape[1], len(self.psi), -1)
-        self._work = None
+        sums = self._powers.vjp(maps, weights[0], of_moduli)
+        pulled, self._work = self._rows(work.forward()), None
         cotangent = self.arrays.empty(self.spectra.shape, spectra=True)
-        of_filters = self.arrays.empty((1, *self.psi.shape))
+        of_filters = self.arrays.empty(self.psi.shape)
         gather(
             pulled, self._flat(self.spectra[0]), self._flat(self.psi), self.turned,
-            self._flat(cotangent[0]), self._flat(of_filters[0]),
+            self._flat(cotangent[0]), self._flat(of_filters),
         )  # fmt: skip
-        return sums[None], cotangent, of_filters
+        of_filters = unpack_filter_cotangents(of_filters, self.shape, odd=self.turned)
+        return sums[None], cotangent, of_filters[None]

@@ -23,6 +23,7 @@ from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.fftw import aligned, plan
 from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
 from skwavelet.representations.voxel.numpy_chunk import MapPowers
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift
 
 # Larger maps are transformed by planes.
 STREAM_VOXELS = 2**22
@@ -324,15 +325,47 @@ class PlaneArrays(NumpyArrays):
         """Return the wavelet transforms of a few maps."""
         return PlaneChunk(self, spectra, filters, wavelet, floors, powers)
 
-    def forward_rows(self, maps: np.ndarray, out: np.ndarray) -> None:
-        """Write the forward transforms of maps (S, B, grid)."""
-        for row in np.ndindex(maps.shape[:2]):
-            self._forward(maps[row], out[row])
+    def pack(self, spectra: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Return coefficients as chunks take them: as they are."""
+        return spectra
 
-    def inverse_rows(self, spectra: np.ndarray, out: np.ndarray) -> None:
-        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
+    def unpack(self, cotangents: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+        """Apply the adjoint of ``pack``."""
+        return cotangents
+
+    def forward_rows(
+        self,
+        maps: np.ndarray,
+        out: np.ndarray,
+        shift: Shift = UNSHIFTED,
+        factor: float = 1.0,
+        *,
+        add: bool = False,
+    ) -> None:
+        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
+        found = self.buffer("sample", out.shape, spectra=True) if add else out
+        for row in np.ndindex(maps.shape[:2]):
+            self._forward(maps[row], found[row])
+        if shift != UNSHIFTED:
+            self.shifted(found, maps.shape[2:], shift, found)
+        found *= self.dtype.type(factor)
+        if add:
+            out += found
+
+    def inverse_rows(
+        self,
+        spectra: np.ndarray,
+        out: np.ndarray,
+        shift: Shift = UNSHIFTED,
+        factor: float = 1.0,
+    ) -> None:
+        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""
+        if shift != UNSHIFTED:
+            room = self.buffer("sample", spectra.shape, spectra=True)
+            spectra = self.shifted(spectra, out.shape[2:], shift, room)
         for row in np.ndindex(out.shape[:2]):
             self._inverse(spectra[row], out[row])
+        out *= self.dtype.type(factor)
 
     def _forward(self, maps: np.ndarray, out: np.ndarray) -> None:
         transform = PlaneTransform(self, maps.shape)

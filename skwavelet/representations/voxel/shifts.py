@@ -19,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from skwavelet.representations.voxel.arrays import Array, Arrays
 from skwavelet.representations.voxel.grid import orders
 
 
@@ -51,21 +50,18 @@ def grids(degree: int) -> tuple[Shift, ...]:
     return HALVES[: GRIDS[degree] if degree < len(GRIDS) else 1]
 
 
-@lru_cache(maxsize=256)
-def _phases(shape: tuple[int, int, int], shift: Shift) -> tuple[np.ndarray, ...]:
-    """Return exp(i G.d) along each axis of a half spectrum."""
-    axes = zip(shift.halves, shape, orders(shape), strict=True)
-    return tuple(np.exp(1j * np.pi * half / length * h) for half, length, h in axes)
+@lru_cache(maxsize=1024)
+def phases(
+    shape: tuple[int, int, int], shift: Shift, dtype: np.dtype, *, packed: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return exp(i G.d) of the first two axes (L0, L1), and of the last one (parts, n).
 
-
-def shift_spectra(
-    arrays: Arrays, spectra: Array, shape: tuple[int, int, int], shift: Shift, out: Array
-) -> None:
-    """Write the coefficients of shifted maps, of those (..., half grid) of maps, to ``out``."""
-    if shift == UNSHIFTED:
-        out[...] = spectra
-        return
-    first, second, third = _phases(shape, shift)
-    columns = arrays.asarray((first[:, None] * second)[:, :, None])
-    arrays.xp.multiply(spectra, columns, out=out)
-    out *= arrays.asarray(third)
+    Of half spectra, which have one part, or of packed ones.
+    """
+    frequencies = orders(shape)
+    if packed:
+        frequencies[2] = np.fft.fftfreq(shape[2], 1 / shape[2])
+    axes = zip(shift.halves, shape, frequencies, strict=True)
+    first, second, third = (np.exp(1j * np.pi * half / size * h) for half, size, h in axes)
+    columns = first[:, None] * second
+    return columns.astype(dtype), third.reshape(2 if packed else 1, -1).astype(dtype)

@@ -12,7 +12,7 @@ from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.filters import Bank
 from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
-from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, shift_spectra
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift
 from skwavelet.representations.voxel.transfer import Transfer
 
 
@@ -96,8 +96,18 @@ class Steps:
             yield from node.split(size)
 
     def _density(self, densities: dict[int, Array], scale: int):
-        """Return the coefficients of densities on the grid of a scale."""
-        return densities[scale] if self.grid.has_boxes else self._moved(densities[0], 0, scale)
+        """Return the coefficients of densities on the grid of a scale, as chunks take them."""
+        if self.grid.has_boxes:
+            return self._packed(densities[scale], scale)
+        return self._packed(self._moved(densities[0], 0, scale), scale)
+
+    def _packed(self, spectra, level: int):
+        """Return half spectra on the grid of a level as chunks take them."""
+        return self._at(level).pack(spectra, self.grid.shapes[level])
+
+    def _unpacked(self, cotangents, level: int):
+        """Apply the adjoint of ``_packed``."""
+        return self._at(level).unpack(cotangents, self.grid.shapes[level])
 
     def _moved(self, spectra, fine: int, coarse: int):
         """Move half spectra on the grid of a scale to that of a coarser one."""
@@ -136,8 +146,7 @@ class Steps:
         if shift == UNSHIFTED:
             return spectra
         shifted = self.arrays.buffer(name, spectra.shape, spectra=True)
-        shift_spectra(self.arrays, spectra, self.grid.shapes[scale], shift, shifted)
-        return shifted
+        return self._at(scale).shifted(spectra, self.grid.shapes[scale], shift, shifted)
 
     def _degree(self, node: FirstNode) -> int:
         return self.bank.wavelets[node.wavelet][1]
@@ -210,19 +219,24 @@ class Steps:
         volume = weight * self.grid.volumes[level]
         table.add(paths, sums, weight * self._voxel(level), floor, volume)
 
-    def _write_spectra(self, maps, spectra, floor: np.ndarray | None = None) -> None:
-        """Write the Fourier coefficients of maps (S, B, grid), less their floor."""
-        shape, arrays = maps.shape[2:], self.arrays.at(maps.shape[2:])
-        arrays.forward_rows(maps, spectra)
-        spectra *= 1 / math.prod(shape)
-        if floor is not None:
-            spectra[:, :, 0, 0, 0] -= arrays.asarray(floor)
+    def _write_parents(
+        self, maps, parents, shift: Shift, share: float, floor: np.ndarray | None = None
+    ) -> None:
+        """Add the coefficients of maps (S, B, grid) on one of the grids to those of the parents.
 
-    def _parent_maps(self, cotangent, shape: tuple[int, int, int]):
-        """Apply the adjoint of ``_write_spectra``: maps from cotangents of coefficients."""
+        Those on the first grid are written; less a share of the floor of the maps.
+        """
+        shape = maps.shape[2:]
+        factor, add = share / math.prod(shape), shift != UNSHIFTED
+        self.arrays.at(shape).forward_rows(maps, parents, shift.back, factor, add=add)
+        if floor is not None:
+            parents[:, :, 0, 0, 0] -= self.arrays.asarray(share * floor)
+
+    def _sample_maps(self, cotangent, shape: tuple[int, int, int], shift: Shift, share: float):
+        """Apply the adjoint of ``_write_parents``: maps from cotangents of coefficients."""
         maps = self.arrays.empty((*cotangent.shape[:2], *shape))
-        self.arrays.at(shape).inverse_rows(cotangent, maps)
-        maps *= 1 / math.prod(shape)
+        factor = share / math.prod(shape)
+        self.arrays.at(shape).inverse_rows(cotangent, maps, shift.back, factor)
         return maps
 
     def maps(
@@ -244,30 +258,7 @@ class Steps:
             floor = self._first_floor(node, scale)
             _, moduli = chunk.values(moduli=True)
             parents = self.arrays.empty((*moduli.shape[:2], *half(moduli.shape[2:])), spectra=True)
-            self._write_spectra(moduli, parents, floor)
-            parents = self._moved(parents, scale, level)
+            self._write_parents(moduli, parents, UNSHIFTED, 1.0, floor)
+            parents = self._packed(self._moved(parents, scale, level), level)
             chunk = self._chunk(parents, *second, level, None, floor)
         return np.array(self.arrays.host(chunk.maps[0, 0]))
-
-    def _write_parents(
-        self, maps, parents, shift: Shift, share: float, floor: np.ndarray | None = None
-    ) -> None:
-        """Add the coefficients on one shifted grid to those of the parents, or begin with them."""
-        if share == 1:
-            self._write_spectra(maps, parents, floor)
-            return
-        spectra = self.arrays.buffer("sample", parents.shape, spectra=True)
-        self._write_spectra(maps, spectra, floor)
-        shift_spectra(self.arrays, spectra, maps.shape[2:], shift.back, spectra)
-        spectra *= share
-        if shift == UNSHIFTED:
-            parents[...] = spectra
-        else:
-            parents += spectra
-
-    def _sample_maps(self, cotangent, shape: tuple[int, int, int], shift: Shift, share: float):
-        """Apply the adjoint of ``_write_parents``."""
-        if share != 1:
-            cotangent = cotangent * share
-            shift_spectra(self.arrays, cotangent, shape, shift.back, cotangent)
-        return self._parent_maps(cotangent, shape)

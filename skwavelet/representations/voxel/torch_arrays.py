@@ -14,6 +14,7 @@ import numpy as np
 from skwavelet._utils.memory import available_memory
 from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.chunk import Chunk
+from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, phases
 
 # Maps that are transformed together: enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
@@ -193,15 +194,43 @@ class TorchArrays:
         """Return the complex conjugate."""
         return spectra.conj()
 
-    def forward_rows(self, maps: Any, out: Any) -> None:
-        """Write the forward transforms of maps (S, B, grid)."""
-        out[...] = self.torch.fft.rfftn(maps, dim=(-3, -2, -1))
+    def pack(self, spectra: Any, shape: tuple[int, int, int]) -> Any:
+        """Return coefficients as chunks take them: as they are."""
+        return spectra
 
-    def inverse_rows(self, spectra: Any, out: Any) -> None:
-        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
-        axes = (-3, -2, -1)
-        conjugates = spectra.conj().resolve_conj()
-        out[...] = self.torch.fft.irfftn(conjugates, s=out.shape[-3:], dim=axes, norm="forward")
+    def unpack(self, cotangents: Any, shape: tuple[int, int, int]) -> Any:
+        """Apply the adjoint of ``pack``."""
+        return cotangents
+
+    def shifted(self, spectra: Any, shape: tuple[int, int, int], shift: Shift, out: Any) -> Any:
+        """Write the coefficients of shifted maps to ``out``, which is returned."""
+        columns, last = phases(shape, shift, np.dtype(np.complex128), packed=False)
+        self.torch.mul(spectra, self.asarray(columns)[:, :, None], out=out)
+        out *= self.asarray(last[0])
+        return out
+
+    def forward_rows(
+        self,
+        maps: Any,
+        out: Any,
+        shift: Shift = UNSHIFTED,
+        factor: float = 1.0,
+        *,
+        add: bool = False,
+    ) -> None:
+        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
+        found = factor * self.torch.fft.rfftn(maps, dim=(-3, -2, -1))
+        self.shifted(found, maps.shape[-3:], shift, found)
+        out[...] = out + found if add else found
+
+    def inverse_rows(
+        self, spectra: Any, out: Any, shift: Shift = UNSHIFTED, factor: float = 1.0
+    ) -> None:
+        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""
+        shape = out.shape[-3:]
+        shifted = self.shifted(factor * spectra, shape, shift, self.torch.empty_like(spectra))
+        axes, conjugates = (-3, -2, -1), shifted.conj().resolve_conj()
+        out[...] = self.torch.fft.irfftn(conjugates, s=shape, dim=axes, norm="forward")
 
     def complex(self, maps: Any) -> Any:
         """Return maps as complex numbers, for products with those."""

@@ -6,10 +6,18 @@ import pytest
 from helpers.small_structures import CELLS
 
 from skwavelet import VoxelScattering
-from skwavelet.representations.voxel.map_kernels import fold, gather, multiply, pull, push
+from skwavelet.representations.voxel.map_kernels import fold, pull, push
 from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
 from skwavelet.representations.voxel.numpy_chunk import MapPowers, make_exponents
 from skwavelet.representations.voxel.powers import Power, PowerSums, power
+from skwavelet.representations.voxel.spectrum_kernels import (
+    gather,
+    multiply,
+    pack,
+    pack_conjugates,
+    unpack,
+    unpack_maps,
+)
 
 POWERS = (1, 4 / 3, 5 / 3, 2, 0.7, 3)
 SHAPE = (2, 3, 4, 5, 6)
@@ -149,7 +157,7 @@ def test_kernels_are_compiled_before_they_are_needed(cell):
     """Types and layouts of what `prepare` computes are those of real structures."""
     atoms = CELLS[cell]()
     transformer = VoxelScattering(2, 1, beta=0.5, n_scales=1, spacing=0.4).fit([atoms])
-    kernels = (multiply, gather, fold, push, pull)
+    kernels = (multiply, gather, fold, push, pull, pack, unpack, pack_conjugates, unpack_maps)
     for method in ("values", "jvp", "vjp"):
         transformer._evaluator.prepare(method)
     made = [set(kernel.signatures) for kernel in kernels]

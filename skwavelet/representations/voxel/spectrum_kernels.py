@@ -1,0 +1,241 @@
+"""Compiled passes over spectra: products with filters, and real maps packed as complex numbers.
+
+See `skwavelet.representations.voxel.packing` for what packed spectra are. Here they have P parts
+of n numbers, and their products with filters, of n numbers, are sums over the parts:
+
+    z_bm = sum_p psi_mp x_bp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skwavelet._utils.compiled import compiled
+
+# Numbers that are worked on at a time.
+BLOCK = 1024
+
+
+@compiled
+def multiply(spectra, psi, turned, products):
+    """Write the products of packed spectra and real filters.
+
+    Parameters
+    ----------
+    spectra : complex ndarray of shape (B, P, n)
+    psi : ndarray of shape (M, P, n)
+    turned : bool
+        Whether the products are multiplied by -i.
+    products : complex ndarray of shape (B, M, n)
+        Written.
+    """
+    n, packed = spectra.shape[2], spectra.shape[1] == 2
+    source, target = spectra.view(psi.dtype), products.view(psi.dtype)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        for m in range(len(psi)):
+            p, q = psi[m, 0, start:stop], psi[m, -1, start:stop]
+            for b in range(len(spectra)):
+                x = source[b, 0, 2 * start : 2 * stop]
+                w = source[b, -1, 2 * start : 2 * stop]
+                y = target[b, m, 2 * start : 2 * stop]
+                if packed and turned:
+                    for k in range(len(p)):
+                        y[2 * k] = p[k] * x[2 * k + 1] + q[k] * w[2 * k + 1]
+                        y[2 * k + 1] = -p[k] * x[2 * k] - q[k] * w[2 * k]
+                elif packed:
+                    for k in range(len(p)):
+                        y[2 * k] = p[k] * x[2 * k] + q[k] * w[2 * k]
+                        y[2 * k + 1] = p[k] * x[2 * k + 1] + q[k] * w[2 * k + 1]
+                elif turned:
+                    for k in range(len(p)):
+                        y[2 * k] = p[k] * x[2 * k + 1]
+                        y[2 * k + 1] = -p[k] * x[2 * k]
+                else:
+                    for k in range(len(p)):
+                        y[2 * k] = p[k] * x[2 * k]
+                        y[2 * k + 1] = p[k] * x[2 * k + 1]
+
+
+@compiled
+def gather(pulled, spectra, psi, turned, cotangent, of_filters):
+    """Write the cotangents of packed spectra and of real filters from those of their products.
+
+    Parameters
+    ----------
+    pulled : complex ndarray of shape (B, M, n)
+        Transforms of the maps' cotangents, whose complex conjugates are the products' cotangents.
+    spectra, psi, turned
+        See `multiply`.
+    cotangent : complex ndarray of shape (B, P, n)
+        Written.
+    of_filters : ndarray of shape (M, P, n)
+        Written.
+    """
+    n = spectra.shape[2]
+    source, other = spectra.view(psi.dtype), pulled.view(psi.dtype)
+    target = cotangent.view(psi.dtype)
+    cotangent[...] = 0
+    of_filters[...] = 0
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        for m in range(len(psi)):
+            for part in range(psi.shape[1]):
+                p, g = psi[m, part, start:stop], of_filters[m, part, start:stop]
+                for b in range(len(spectra)):
+                    x = source[b, part, 2 * start : 2 * stop]
+                    y = other[b, m, 2 * start : 2 * stop]
+                    c = target[b, part, 2 * start : 2 * stop]
+                    if turned:
+                        for k in range(len(p)):
+                            g[k] += x[2 * k + 1] * y[2 * k] - x[2 * k] * y[2 * k + 1]
+                            c[2 * k] -= p[k] * y[2 * k + 1]
+                            c[2 * k + 1] -= p[k] * y[2 * k]
+                    else:
+                        for k in range(len(p)):
+                            g[k] += x[2 * k] * y[2 * k] + x[2 * k + 1] * y[2 * k + 1]
+                            c[2 * k] += p[k] * y[2 * k]
+                            c[2 * k + 1] -= p[k] * y[2 * k + 1]
+
+
+@compiled
+def pack(spectra, steps, packed):
+    """Write half spectra as packed ones, of the real part of what they stand for.
+
+    Parameters
+    ----------
+    spectra : complex ndarray of shape (n, L0, L1, L2 // 2 + 1)
+    steps : complex ndarray of shape (2, L2 // 2)
+        1 + exp(i G.d) i for the frequencies of the last axis.
+    packed : complex ndarray of shape (n, 2, L0, L1, L2 // 2)
+        Written.
+    """
+    _, _, L0, L1, H = packed.shape
+    low, high = steps[0], steps[1]
+    half = spectra.real.dtype.type(0.5)
+    for r in range(len(spectra)):
+        for i in range(L0):
+            for j in range(L1):
+                here, across = spectra[r, i, j], spectra[r, (L0 - i) % L0, (L1 - j) % L1]
+                first, second = packed[r, 0, i, j], packed[r, 1, i, j]
+                first[0] = half * (here[0] + across[0].conjugate()) * low[0]
+                for k in range(1, H):
+                    first[k] = here[k] * low[k]
+                second[0] = half * (here[H] + across[H].conjugate()) * high[0]
+                for k in range(1, H):
+                    second[k] = across[H - k].conjugate() * high[k]
+
+
+@compiled
+def unpack(packed, steps, cotangents):
+    """Apply the adjoint of `pack`: from cotangents of packed spectra to those of half spectra."""
+    _, _, L0, L1, H = packed.shape
+    low, high = steps[0], steps[1]
+    half = packed.real.dtype.type(0.5)
+    for r in range(len(packed)):
+        for i in range(L0):
+            for j in range(L1):
+                first, second = packed[r, 0, i, j], packed[r, 1, i, j]
+                ip, jp = (L0 - i) % L0, (L1 - j) % L1
+                before, across = packed[r, 0, ip, jp], packed[r, 1, ip, jp]
+                out = cotangents[r, i, j]
+                out[0] = half * (first[0] * low[0] + (before[0] * low[0]).conjugate())
+                for k in range(1, H):
+                    back = (across[H - k] * high[H - k]).conjugate()
+                    out[k] = half * (first[k] * low[k] + back)
+                out[H] = half * (second[0] * high[0] + (across[0] * high[0]).conjugate())
+
+
+@compiled
+def shift(spectra, columns, last, out):
+    """Multiply spectra of any number of parts by phases.
+
+    Parameters
+    ----------
+    spectra : complex ndarray of shape (n, P, L0, L1, L)
+    columns : complex ndarray of shape (L0, L1)
+    last : complex ndarray of shape (P, L)
+    out : complex ndarray of shape (n, P, L0, L1, L)
+        Written; may be ``spectra``.
+    """
+    count, P, L0, L1, L = spectra.shape
+    for r in range(count):
+        for p in range(P):
+            along = last[p]
+            for i in range(L0):
+                for j in range(L1):
+                    phase, x, y = columns[i, j], spectra[r, p, i, j], out[r, p, i, j]
+                    for k in range(L):
+                        y[k] = x[k] * (phase * along[k])
+
+
+@compiled
+def pack_conjugates(spectra, steps, columns, last, factor, products):
+    """Write the products of complex conjugates of shifted half spectra with filters that are 1.
+
+    Parameters
+    ----------
+    spectra, steps
+        See `pack`.
+    columns, last
+        See `shift`, of a half spectrum, which has one part.
+    factor : float
+    products : complex ndarray of shape (n, L0, L1, L2 // 2)
+        Written.
+    """
+    _, L0, L1, H = products.shape
+    low, high, along = steps[0], steps[1], last[0]
+    scale, half = spectra.real.dtype.type(factor), spectra.real.dtype.type(0.5)
+    for r in range(len(spectra)):
+        for i in range(L0):
+            for j in range(L1):
+                ip, jp = (L0 - i) % L0, (L1 - j) % L1
+                here, across, out = spectra[r, i, j], spectra[r, ip, jp], products[r, i, j]
+                phase, other = scale * columns[i, j], scale * columns[ip, jp]
+                out[0] = 0
+                for k, step in ((0, low[0]), (H, high[0])):
+                    x, y = here[k] * (phase * along[k]), across[k] * (other * along[k])
+                    out[0] += half * (x.conjugate() + y) * step
+                for k in range(1, H):
+                    x, y = here[k] * (phase * along[k]), across[H - k] * (other * along[H - k])
+                    out[k] = x.conjugate() * low[k] + y * high[k]
+
+
+@compiled
+def unpack_maps(transforms, steps, columns, last, factor, add, spectra):
+    """Write shifted half spectra of real maps from the transforms of the maps packed.
+
+    Parameters
+    ----------
+    transforms : complex ndarray of shape (n, L0, L1, L2 // 2)
+    steps
+        See `pack`.
+    columns, last
+        See `shift`, of a half spectrum, which has one part.
+    factor : float
+    add : bool
+        Whether they are added to what is there.
+    spectra : complex ndarray of shape (n, L0, L1, L2 // 2 + 1)
+        Written.
+    """
+    _, L0, L1, H = transforms.shape
+    low, high, along = steps[0], steps[1], last[0]
+    scale = transforms.real.dtype.type(0.5 * factor)
+    row = np.empty(H + 1, transforms.dtype)
+    for r in range(len(spectra)):
+        for i in range(L0):
+            for j in range(L1):
+                here, across = transforms[r, i, j], transforms[r, (L0 - i) % L0, (L1 - j) % L1]
+                out, phase, back = spectra[r, i, j], scale * columns[i, j], across[0].conjugate()
+                row[0] = here[0] * low[0].conjugate() + back * low[0]
+                for k in range(1, H):
+                    back = across[H - k].conjugate()
+                    row[k] = here[k] * low[k].conjugate() + back * high[H - k]
+                back = across[0].conjugate()
+                row[H] = here[0] * high[0].conjugate() + back * high[0]
+                if add:
+                    for k in range(H + 1):
+                        out[k] += row[k] * (phase * along[k])
+                else:
+                    for k in range(H + 1):
+                        out[k] = row[k] * (phase * along[k])
