@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
 from common.data import rmd17_parts
+from common.networks import errors
 from common.table import Table
 from common.timing import machine
 
@@ -53,19 +54,26 @@ def variant(options, epochs, seed):
     return network, with_forces
 
 
-def measure(network, with_forces, train, test):
-    """Return energy MAE (meV), force MAE (meV/Å) and CPU seconds of the training."""
-    X, y, forces = train
-    if not with_forces:
-        forces = [None] * len(X)
-    # What is compiled at first does not count.
-    clone(network).set_params(max_epochs=1).fit(X[:20], y[:20], forces=forces[:20])
-    start = time.process_time()
-    network.fit(X, y, forces=forces)
-    seconds = time.process_time() - start
-    energy = len(test[0][0]) * np.abs(network.predict(test[0]) - test[1]).mean()
-    force = np.abs(np.array(network.predict_forces(test[0])) - test[2]).mean()
-    return 1e3 * energy, 1e3 * force, seconds
+def measurement(network, with_forces, train, test):
+    """Return a function that trains a network.
+
+    That returns errors of total energies (meV) and of forces (meV/Å), and CPU seconds.
+    """
+
+    def measure():
+        X, y, forces = train
+        if not with_forces:
+            forces = [None] * len(X)
+        # What is compiled at first does not count.
+        clone(network).set_params(max_epochs=1).fit(X[:20], y[:20], forces=forces[:20])
+        start = time.process_time()
+        network.fit(X, y, forces=forces)
+        seconds = time.process_time() - start
+        pulls = np.concatenate(network.predict_forces(test[0]))
+        found = errors(test, network.predict(test[0]), pulls, total=True)
+        return found["energy"], found["force"], seconds
+
+    return measure
 
 
 def main():
@@ -93,11 +101,8 @@ def main():
             results = []
             for seed in range(args.seeds):
                 settings = (*variant(options, args.epochs, seed), train, test)
-
-                def compute(settings=settings):
-                    return measure(*settings)
-
-                results.append(args.cache.get(f"ablation-{molecule}", compute, *settings))
+                name = f"ablation-{molecule}"
+                results.append(args.cache.get(name, measurement(*settings), *settings))
             energy, force, seconds = np.mean(results, axis=0)
             table.add(molecule, title, energy, force, f"{seconds:.0f}")
 

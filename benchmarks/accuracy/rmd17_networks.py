@@ -75,7 +75,8 @@ def main():
     torch.set_num_threads(args.threads)
     header = ["molecule", "CPU min", "epochs", "meV / meV/Å", "kcal/mol / kcal/mol/Å"]
     header.append("dissertation 'Angular', kcal/mol / kcal/mol/Å")
-    table = Table([*header, *(f"{method}, meV / meV/Å" for method in RMD17)])
+    header += [f"{method}, meV / meV/Å" for method in RMD17]
+    table = Table(header, quiet=not args.minutes)
     base = Table(
         ["molecule", "CPU min", "epochs", "energy alone, meV", "kcal/mol", "dissertation 'Base'"],
         quiet=True,

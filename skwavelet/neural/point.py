@@ -67,7 +67,7 @@ class PointScatteringNetwork(NetworkRegressor):
     head : {"mlp", "linear"}, default="mlp"
         What makes an energy of the means.
     force_weight, stress_weight, learning_rate, schedule, batch_size : see AngularNetwork
-        How to train; here the learning rate is 0.002 by default.
+        How to train; here the learning rate is 0.0005 by default.
     max_epochs, patience, validation_fraction, averaging, n_members : see AngularNetwork
         Likewise.
     warm_start, dtype, device, checkpoint_path : see AngularNetwork
@@ -138,7 +138,7 @@ class PointScatteringNetwork(NetworkRegressor):
         head: str = "mlp",
         force_weight: float = 0.01,
         stress_weight: float = 10.0,
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.0005,
         schedule: str = "cosine",
         batch_size: int | None = None,
         max_epochs: int = 200,
