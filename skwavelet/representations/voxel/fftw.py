@@ -13,7 +13,7 @@ from skwavelet.representations.voxel.packing import is_packed
 # Spectra of fewer points have FFT plans by rule instead of by timing, and those of up to the second
 # number are planned thoroughly (FFTW_PATIENT), which takes up to a second for each shape, and gains
 # a third in single and a tenth in double precision.
-PLANNED_POINTS, THOROUGH_POINTS = 2**12, 2**17
+PLANNED_POINTS, THOROUGH_POINTS = 2**11, 2**17
 # FFTW's vector instructions want arrays to begin at multiples of this many bytes.
 ALIGNMENT = 64
 
