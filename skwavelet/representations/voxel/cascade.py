@@ -88,7 +88,7 @@ class Cascade(Steps):
         moving = [self.arrays.empty(shape, spectra=True) for _ in dX]
         for node in scale_node.first:
             floor, spectra = self._first_floor(node, scale), self._channels(node, X, scale)
-            bank = self.bank.on(scale, scale, self.grid)
+            bank = self._filters(scale, scale)
             shifts = grids(self._degree(node))
             share = 1 / len(shifts)
             for shift in shifts:
@@ -108,7 +108,7 @@ class Cascade(Steps):
         return parents, moving
 
     def _second(self, node, level, Y, dY, strains, floors, table, derivatives) -> None:
-        bank = self.bank.on(node.scale, level, self.grid)
+        bank = self._filters(node.scale, level)
         floors = floors[node.wavelet, node.rows]
         psi_motions = [
             None if strain is None else bank.jvp(node.wavelet, strain) for strain in strains
@@ -181,7 +181,7 @@ class Cascade(Steps):
             self._integrate(table, node.paths[part], sums, floors[part], level)
             gradient[:, rows] += pulled
             filter_gradient = filters + filter_gradient
-        bank = self.bank.on(node.scale, level, self.grid)
+        bank = self._filters(node.scale, level)
         return bank.vjp(node.wavelet, filter_gradient)
 
     def _first_vjp(self, scale, node, X, cotangents, above, gradient) -> np.ndarray:
@@ -199,7 +199,7 @@ class Cascade(Steps):
             _, pulled, filters = chunk.vjp(share * self._voxel(scale) * weights, through)
             total = self._shifted(pulled, scale, shift, "pulled shifted") + total
             of_filters = filters + of_filters
-        strain_gradient = self.bank.on(scale, scale, self.grid).vjp(node.wavelet, of_filters)
+        strain_gradient = self._filters(scale, scale).vjp(node.wavelet, of_filters)
         if self._mixes_early(node, scale):
             mix = self.arrays.asarray(self.mix[node.channels].T.astype(np.complex128))
             flat = total.reshape(*total.shape[:2], -1)

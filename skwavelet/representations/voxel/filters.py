@@ -75,6 +75,8 @@ class Filters:
     ):
         self.wavelets, self.beta, self.scale = wavelets, beta, scale
         self.shape, self.cell, self.arrays = shape, cell, arrays
+        self._key = beta, scale, shape, cell.tobytes(), arrays
+        self._half_bytes = prod(half(shape)) * arrays.dtype.itemsize
 
     def phase(self, which: int) -> complex:
         """Return what the filters are to be multiplied by: 1, or -i where l is odd."""
@@ -85,10 +87,8 @@ class Filters:
         return -1 if self.wavelets[which][1] // 2 % 2 else 1
 
     def _cached(self, what: str, which: int, make: Callable, n_numbers: int):
-        wavelet = self.wavelets[which], self.beta, self.scale
-        key = (what, *wavelet, self.shape, self.cell.tobytes(), self.arrays)
-        nbytes = n_numbers * prod(half(self.shape)) * self.arrays.dtype.itemsize
-        return _keep(key, make, nbytes)
+        key = (what, self.wavelets[which], *self._key)
+        return _keep(key, make, n_numbers * self._half_bytes)
 
     def _parts(self) -> Iterator[slice]:
         count = max(1, POINTS // prod(half(self.shape)[1:]))

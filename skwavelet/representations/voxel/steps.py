@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skwavelet.representations.voxel.arrays import Array, Arrays, half
-from skwavelet.representations.voxel.filters import Bank
+from skwavelet.representations.voxel.filters import Bank, Filters
 from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
 from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift
@@ -82,10 +82,17 @@ class Steps:
         self.floors, self.gains = floors
         self.powers: tuple[float, ...] = powers
         self.n_paths = n_paths
+        self._known_filters: dict[tuple[int, int], Filters] = {}
 
     def _at(self, level: int) -> Arrays:
         """Return the backend for the maps of a level."""
         return self.arrays.at(self.grid.shapes[level])
+
+    def _filters(self, scale: int, level: int) -> Filters:
+        """Return the filters of a scale on the grid of a level."""
+        if (scale, level) not in self._known_filters:
+            self._known_filters[scale, level] = self.bank.on(scale, level, self.grid)
+        return self._known_filters[scale, level]
 
     def _nodes(self) -> Iterator[ScaleNode]:
         """Yield the plan in pieces whose first-order maps may be kept."""
@@ -128,7 +135,7 @@ class Steps:
             add_embedded(total, cotangent, self.grid.shapes[fine], self.grid.shapes[coarse])
 
     def _chunk(self, spectra, wavelet: int, scale: int, level: int, mix, floors: np.ndarray):
-        filters = self.bank.on(scale, level, self.grid)
+        filters = self._filters(scale, level)
         return self._at(level).chunk(spectra, filters, wavelet, mix, floors, self.powers)
 
     def _first_chunk(self, node: FirstNode, spectra, scale: int, shift: Shift = UNSHIFTED):
