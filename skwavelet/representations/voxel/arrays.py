@@ -123,6 +123,15 @@ class Arrays(Protocol):
     def unpack(self, cotangents: Array, shape: tuple[int, int, int]) -> Array:
         """Apply the adjoint of ``pack``."""
 
+    def pack_filters(self, psi: Array, shape: tuple[int, int, int], *, odd: bool) -> Array:
+        """Return real filters (..., half grid), odd or even over the lattice, as chunks take them.
+
+        They are 0 where a frequency has no partner.
+        """
+
+    def unpack_filters(self, cotangents: Array, shape: tuple[int, int, int], *, odd: bool) -> Array:
+        """Apply the adjoint of ``pack_filters``, for sums over the whole lattice."""
+
     def shifted(
         self, spectra: Array, shape: tuple[int, int, int], shift: Shift, out: Array
     ) -> Array:

@@ -15,7 +15,6 @@ from skwavelet._utils.threads import spread
 from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.density import pair_weights
 from skwavelet.representations.voxel.grid import Grid, clear_nyquist, reciprocal_vectors
-from skwavelet.representations.voxel.packing import pack_filters, parts
 from skwavelet.representations.wavelets import wavelet_spectrum, wavelet_spectrum_gradient
 
 # Filters and their gradients that are kept for the next structure of the same cell.
@@ -80,7 +79,7 @@ class Filters:
 
     def phase(self, which: int) -> complex:
         """Return what the filters are to be multiplied by: 1, or -i where l is odd."""
-        return -1j if self.wavelets[which][1] % 2 else 1
+        return -1j if self._is_odd(which) else 1
 
     def _sign(self, which: int) -> int:
         """Return (-i)^l over the phase."""
@@ -101,25 +100,21 @@ class Filters:
         return reciprocal_vectors(self.shape, cell, self.arrays.dtype, planes)
 
     def values(self, which: int):
-        """Return psi^_nlm over its phase (2l + 1, half grid) of one (n, l)."""
-        n_numbers = 2 * self.wavelets[which][1] + 1
-        return self._cached(
-            "values", which, lambda: self.arrays.asarray(self._new(which)), n_numbers
-        )
-
-    def packed(self, which: int):
-        """Return ``values`` over the whole lattice, in the parts (2l + 1, parts, L0, L1, n)."""
-        odd, shape = self.wavelets[which][1] % 2 == 1, parts(self.shape)
+        """Return psi^_nlm over its phase, m by m, of one (n, l), as chunks take it."""
+        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
 
         def make():
-            return pack_filters(self._new(which), self.shape, odd=odd)
+            values = self._write(which, np.empty(shape, dtype=self.arrays.dtype))
+            return self._packed(which, self.arrays.asarray(values))
 
-        n_numbers = (2 * self.wavelets[which][1] + 1) * shape[0]
-        return self._cached("packed", which, make, n_numbers)
+        # Packed filters are twice as many numbers.
+        return self._cached("values", which, make, 2 * shape[0])
 
-    def _new(self, which: int) -> np.ndarray:
-        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
-        return self._write(which, np.empty(shape, dtype=self.arrays.dtype))
+    def _is_odd(self, which: int) -> bool:
+        return self.wavelets[which][1] % 2 == 1
+
+    def _packed(self, which: int, values):
+        return self.arrays.pack_filters(values, self.shape, odd=self._is_odd(which))
 
     def _write(self, which: int, values: np.ndarray) -> np.ndarray:
         n, l = self.wavelets[which]
@@ -152,7 +147,7 @@ class Filters:
         return points, gradients
 
     def jvp(self, which: int, strains: np.ndarray):
-        """Return derivatives (S, 2l + 1, half grid) of ``values`` along strains (S, 3, 3).
+        """Return derivatives (S, 2l + 1, ...) of ``values`` along strains (S, 3, 3).
 
         A strain turns G into (1 - eps) G.
         """
@@ -165,14 +160,15 @@ class Filters:
             change = arrays.empty((*result.shape[:2], *points.shape[1:]))
             arrays.sum_products(motion, gradients[None], 1, change)
             result[:, :, planes] = change
-        return result
+        return self._packed(which, result)
 
     def vjp(self, which: int, cotangent) -> np.ndarray:
         """Return the strain gradients (S, 3, 3) of sum_G cotangent psi^ over the full lattice.
 
-        ``cotangent`` is that of ``values``, of shape (S, 2l + 1, half grid).
+        ``cotangent`` is that of ``values``, of shape (S, 2l + 1, ...).
         """
         arrays, count = self.arrays, len(cotangent)
+        cotangent = arrays.unpack_filters(cotangent, self.shape, odd=self._is_odd(which))
         total = np.zeros((count, 3, 3))
         weights = arrays.asarray(pair_weights(self.shape, arrays.dtype))
         for planes, points, gradients in self._gradients(which):

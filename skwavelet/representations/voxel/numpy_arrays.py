@@ -21,9 +21,11 @@ from skwavelet.representations.voxel.fftw import Workspace, aligned, one_by_one
 from skwavelet.representations.voxel.numpy_chunk import NumpyChunk
 from skwavelet.representations.voxel.packing import (
     is_packed,
+    pack_filters,
     pack_spectra,
     steps,
     unpack_cotangents,
+    unpack_filter_cotangents,
 )
 from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, phases
 from skwavelet.representations.voxel.spectrum_kernels import pack_conjugates, unpack_maps
@@ -180,6 +182,18 @@ class NumpyArrays:
     def unpack(self, cotangents: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         """Apply the adjoint of ``pack``."""
         return unpack_cotangents(cotangents, shape)
+
+    def pack_filters(
+        self, psi: np.ndarray, shape: tuple[int, int, int], *, odd: bool
+    ) -> np.ndarray:
+        """Return real filters (..., half grid) as chunks take them: packed."""
+        return pack_filters(psi, shape, odd=odd)
+
+    def unpack_filters(
+        self, cotangents: np.ndarray, shape: tuple[int, int, int], *, odd: bool
+    ) -> np.ndarray:
+        """Apply the adjoint of ``pack_filters``."""
+        return unpack_filter_cotangents(cotangents, shape, odd=odd)
 
     def shifted(
         self, spectra: np.ndarray, shape: tuple[int, int, int], shift: Shift, out: np.ndarray

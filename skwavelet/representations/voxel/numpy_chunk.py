@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from skwavelet.representations.voxel.map_kernels import BLOCK, Exponents, Roots, fold, pull, push
-from skwavelet.representations.voxel.packing import pack_filters, unpack_filter_cotangents
 from skwavelet.representations.voxel.spectrum_kernels import gather, multiply
 
 # First guess of an inverse cube root, and the iterations from there to rounding, see `Roots`.
@@ -104,12 +103,12 @@ class MapPowers:
 class NumpyChunk:
     """Maps of a few parents of one structure under one wavelet; see ``Chunk``.
 
-    Spectra and their cotangents are packed, see ``packing``.
+    Spectra, filters and cotangents of both are packed, see ``packing``.
     """
 
     def __init__(self, arrays, spectra, filters, wavelet, mix, floors, powers):
         self.arrays, self.spectra, self.shape = arrays, spectra, filters.shape
-        self.psi, self.turned = filters.packed(wavelet), filters.phase(wavelet) != 1
+        self.psi, self.turned = filters.values(wavelet), filters.phase(wavelet) != 1
         self._mix, self._powers = mix, MapPowers(mix, floors, powers, arrays.dtype)
         self._n_channels = len(floors)
         self._work: Any = None
@@ -162,8 +161,7 @@ class NumpyChunk:
         self._multiply(moved, self.psi, work.spectra)
         if psi_moved is not None:
             more = self.arrays.buffer("moved products", work.spectra.shape, spectra=True)
-            psi_moved = pack_filters(psi_moved[0], self.shape, odd=self.turned)
-            self._multiply(self.spectra, psi_moved, more)
+            self._multiply(self.spectra, psi_moved[0], more)
             work.spectra += more
         work.inverse()
         found, rows = self._moduli("moved moduli", moduli)
@@ -182,5 +180,4 @@ class NumpyChunk:
             pulled, self._flat(self.spectra[0]), self._flat(self.psi), self.turned,
             self._flat(cotangent[0]), self._flat(of_filters),
         )  # fmt: skip
-        of_filters = unpack_filter_cotangents(of_filters, self.shape, odd=self.turned)
         return sums[None], cotangent, of_filters[None]

@@ -67,15 +67,15 @@ def _opposite(values: np.ndarray) -> np.ndarray:
 
 
 def pack_filters(psi: np.ndarray, shape: tuple[int, ...], *, odd: bool) -> np.ndarray:
-    """Return the parts (M, parts, L0, L1, n) of real filters (M, half grid).
+    """Return the parts (..., parts, L0, L1, n) of real filters (..., half grid).
 
     They are 0 where a frequency has no partner, and ``odd`` or even over the lattice.
     """
     if not is_packed(shape):
-        return psi[:, None]
-    packed = np.zeros((len(psi), *parts(shape)), psi.dtype)
-    packed[:, 0] = psi[..., :-1]
-    packed[:, 1, ..., 1:] = (-1 if odd else 1) * _opposite(psi[..., 1:-1])
+        return psi[..., None, :, :, :]
+    packed = np.zeros((*psi.shape[:-3], *parts(shape)), psi.dtype)
+    packed[..., 0, :, :, :] = psi[..., :-1]
+    packed[..., 1, :, :, 1:] = (-1 if odd else 1) * _opposite(psi[..., 1:-1])
     return packed
 
 
@@ -84,9 +84,9 @@ def unpack_filter_cotangents(
 ) -> np.ndarray:
     """Apply the adjoint of `pack_filters`, for sums over the whole lattice."""
     if not is_packed(shape):
-        return cotangents[:, 0]
-    psi = np.zeros((len(cotangents), *half(shape)), cotangents.dtype)
-    psi[..., :-1] = cotangents[:, 0]
-    psi[..., 1:-1] += (-1 if odd else 1) * _opposite(cotangents[:, 1, ..., 1:])
+        return cotangents[..., 0, :, :, :]
+    psi = np.zeros((*cotangents.shape[:-4], *half(shape)), cotangents.dtype)
+    psi[..., :-1] = cotangents[..., 0, :, :, :]
+    psi[..., 1:-1] += (-1 if odd else 1) * _opposite(cotangents[..., 1, :, :, 1:])
     psi[..., 1:-1] *= 0.5
     return psi

@@ -333,6 +333,18 @@ class PlaneArrays(NumpyArrays):
         """Apply the adjoint of ``pack``."""
         return cotangents
 
+    def pack_filters(
+        self, psi: np.ndarray, shape: tuple[int, int, int], *, odd: bool
+    ) -> np.ndarray:
+        """Return real filters as chunks take them: as they are."""
+        return psi
+
+    def unpack_filters(
+        self, cotangents: np.ndarray, shape: tuple[int, int, int], *, odd: bool
+    ) -> np.ndarray:
+        """Apply the adjoint of ``pack_filters``."""
+        return cotangents
+
     def forward_rows(
         self,
         maps: np.ndarray,

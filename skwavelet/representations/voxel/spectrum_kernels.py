@@ -75,13 +75,13 @@ def gather(pulled, spectra, psi, turned, cotangent, of_filters):
     n = spectra.shape[2]
     source, other = spectra.view(psi.dtype), pulled.view(psi.dtype)
     target = cotangent.view(psi.dtype)
-    cotangent[...] = 0
-    of_filters[...] = 0
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
+        target[:, :, 2 * start : 2 * stop] = 0
         for m in range(len(psi)):
             for part in range(psi.shape[1]):
                 p, g = psi[m, part, start:stop], of_filters[m, part, start:stop]
+                g[:] = 0
                 for b in range(len(spectra)):
                     x = source[b, part, 2 * start : 2 * stop]
                     y = other[b, m, 2 * start : 2 * stop]

@@ -202,6 +202,14 @@ class TorchArrays:
         """Apply the adjoint of ``pack``."""
         return cotangents
 
+    def pack_filters(self, psi: Any, shape: tuple[int, int, int], *, odd: bool) -> Any:
+        """Return real filters as chunks take them: as they are."""
+        return psi
+
+    def unpack_filters(self, cotangents: Any, shape: tuple[int, int, int], *, odd: bool) -> Any:
+        """Apply the adjoint of ``pack_filters``."""
+        return cotangents
+
     def shifted(self, spectra: Any, shape: tuple[int, int, int], shift: Shift, out: Any) -> Any:
         """Write the coefficients of shifted maps to ``out``, which is returned."""
         columns, last = phases(shape, shift, np.dtype(np.complex128), packed=False)
