@@ -38,8 +38,8 @@ def shared_plans(path: Path) -> Iterator[None]:
     ----------
     path : Path
         File of plans, made where it does not exist, with the plans that this machine has by then.
-        It goes on growing. Where its directory is out of reach (another machine), plans are this
-        process's own.
+        It goes on growing. Where its directory is out of reach (another machine), plans are that
+        machine's.
     """
     previous, _here.file = current_file(), Path(path).absolute()
     try:
@@ -82,9 +82,11 @@ def planning(*, measured: bool) -> Iterator[None]:
     import pyfftw
 
     global _owner
-    path = current_file() or (_machines_file() if measured else None)
+    path = current_file()
+    if path is None or not path.parent.is_dir():
+        path = _machines_file() if measured else None
     with _lock:
-        if path is None or not path.parent.is_dir():
+        if path is None:
             yield
             return
         if path != _owner:
