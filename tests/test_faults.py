@@ -357,6 +357,24 @@ def test_cell_vectors_without_a_period_carry_no_meaning(cell, pbc, cutoff):
     np.testing.assert_allclose(np.sort(found), np.sort(expected), rtol=1e-12)
 
 
+def test_cells_whose_faces_nearly_touch_are_refused():
+    """Their vectors are long and span a volume, but a search would go through 1e11 images."""
+    cell = [[3.8, 0.1, 60.0], [-7.293646812438965, 0.1, 60.0], [60.0, 1e-7, 0.99]]
+    atoms = Atoms(
+        "Li3", [[3.8, 0.01, 0.1], [0.0, 0.0, 0.1], [-4.5, 0.0, 60.0]], cell=cell, pbc=True
+    )
+    (structure,) = check_structures([atoms])
+    with pytest.raises(ValueError, match=r"Structure 0 has a cell with faces 3.0e-04 Å apart; .*"):
+        structure.neighbors(1.0)
+    # Long vectors that span a usual volume are searched.
+    found = []
+    for shear in (500.0, 500.0 - 131 * 3.8):
+        atoms = Atoms("Li", cell=[[3.8, 0, 0], [0, 3.8, 0], [0, shear, 3.0]], pbc=True)
+        (structure,) = check_structures([atoms])
+        found.append(np.sort(structure.neighbors(5.0, "d")[0]))
+    np.testing.assert_allclose(*found, rtol=1e-9)
+
+
 SMALL = st.one_of(st.floats(-9, 9, width=32), st.sampled_from([0.0, 3.8, 0.1, 60.0]))
 
 

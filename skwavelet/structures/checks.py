@@ -17,6 +17,8 @@ from ase.neighborlist import primitive_neighbor_list
 from skwavelet._utils.validation import one_line
 from skwavelet.structures.boxes import bounding_cell
 
+# A search for neighbours goes through no more images of the cell.
+IMAGES = 1e6
 # Two atoms closer than this (Å) stand at the same place.
 COINCIDENT = 1e-2
 # Atoms are at least this part of the sum of their covalent radii apart. The shortest bonds of all
@@ -82,7 +84,18 @@ class Structure:
 
         ``quantities`` are vesin's: indices ``i`` and ``j``, vectors ``D`` (from i to j),
         distances ``d``, periodic shifts ``S``.
+
+        Raises
+        ------
+        ValueError
+            If the faces of the cell are so close that the search would not end.
         """
+        heights = self.heights[self.pbc]
+        if (1 + 2 * cutoff / heights).prod() > IMAGES:
+            raise ValueError(
+                f"Structure {self.index} has a cell with faces {heights.min():.1e} Å apart; "
+                "describe it by shorter vectors (ase.geometry.minkowski_reduce), or repair it."
+            )
         # vesin imports torch where it is installed: only those who need neighbours wait for it.
         from vesin import NeighborList
 
