@@ -67,7 +67,9 @@ def test_bad_calibration_input(errors, std, n_bins, message):
 def test_energies_forces_and_stresses_are_calibrated(copper, monkeypatch, n_directions):
     kept = []
     original = regressor.build_rows
-    monkeypatch.setattr(regressor, "build_rows", lambda *a: kept.append(original(*a)) or kept[0])
+    monkeypatch.setattr(
+        regressor, "build_rows", lambda *a, **more: kept.append(original(*a, **more)) or kept[0]
+    )
     ensemble = BaggedOLSEnsemble(12, max_features=10, random_state=0)
     model = EnergyForceRegressor(small_scattering(), ensemble, n_directions=n_directions)
     weight = np.random.default_rng(0).integers(1, 4, size=40)
