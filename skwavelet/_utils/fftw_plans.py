@@ -12,15 +12,18 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import llvmlite.binding
 
 from skwavelet._utils.compiled import kept_in
 from skwavelet._utils.files import lock_of, write_atomically
+
+Plan = TypeVar("Plan")
 
 _lock = threading.RLock()
 _here = threading.local()
@@ -73,11 +76,15 @@ def _machines_file() -> Path | None:
         return None
 
 
-@contextmanager
-def planning(*, measured: bool) -> Iterator[None]:
-    """Make a plan within this context: one thread at a time, and one process per file.
+def planned(make: Callable[..., Plan], *, measured: bool) -> Plan:
+    """Make a plan: one thread at a time, and one process per file.
 
-    Plans that are not ``measured`` but made by rule are the same in every process of a machine.
+    Parameters
+    ----------
+    make : callable
+        Returns the plan, given further flags of FFTW.
+    measured : bool
+        Plans that are not measured but made by rule are the same in every process of a machine.
     """
     import pyfftw
 
@@ -87,15 +94,17 @@ def planning(*, measured: bool) -> Iterator[None]:
         path = _machines_file() if measured else None
     with _lock:
         if path is None:
-            yield
-            return
-        if path != _owner:
+            return make()
+        if path == _owner:
+            # What this process has read or measured need not be looked up again.
+            with suppress(RuntimeError):
+                return make("FFTW_WISDOM_ONLY")
+        else:
             pyfftw.forget_wisdom()
             _owner = path
         with lock_of(path):
-            begun = next(
-                (file for file in (path, _machines_file()) if file and file.exists()), None
-            )
+            files = (path, _machines_file())
+            begun = next((file for file in files if file and file.exists()), None)
             known: list[str] = []
             try:
                 known = json.loads(begun.read_bytes()) if begun else []
@@ -103,10 +112,11 @@ def planning(*, measured: bool) -> Iterator[None]:
             except _NO_PLANS:
                 # Damaged: it is written anew.
                 known = []
-            yield
+            plan = make()
             plans = [text.decode() for text in pyfftw.export_wisdom()]
             if _entries(plans) != _entries(known) or begun != path:
                 write_atomically(path, json.dumps(plans).encode())
+            return plan
 
 
 def _entries(plans: list[str]) -> list[set[str]]:

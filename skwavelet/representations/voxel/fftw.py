@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from skwavelet._utils.fftw_plans import planning
+from skwavelet._utils.fftw_plans import planned
 from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.packing import is_packed
 
@@ -39,8 +39,11 @@ def plan(source: np.ndarray, target: np.ndarray, axes: tuple[int, ...], inverse:
     if inverse and source is not target:
         flags.append("FFTW_DESTROY_INPUT")
     direction = "FFTW_BACKWARD" if inverse else "FFTW_FORWARD"
-    with planning(measured=measured):
-        return pyfftw.FFTW(source, target, axes, direction, flags, threads=1)
+
+    def make(*more: str):
+        return pyfftw.FFTW(source, target, axes, direction, (*flags, *more), threads=1)
+
+    return planned(make, measured=measured)
 
 
 class Workspace:
