@@ -8,7 +8,7 @@ Labels: the pretrained potential CHGNet v0.3.0, not density functional theory.
 
 Three of the five packaged frames of every path are taken, from the beginning of the relaxation.
 
-Run: ``python examples/lisi_path_cross_validation.py`` (two to three minutes on two cores).
+Run: ``python examples/lisi_path_cross_validation.py`` (two minutes on two cores).
 """
 
 from __future__ import annotations
