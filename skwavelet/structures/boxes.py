@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    from skwavelet.structures.checks import Structure
 
 
 def bounding_cell(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
@@ -34,44 +29,44 @@ def _frame(period: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return along, across, np.cross(along, across)
 
 
-def box_strain(structure: Structure, strains: np.ndarray) -> np.ndarray:
-    """Return the strains (..., 3, 3) of the padded box when the structure is strained.
+def box_strain(cell: np.ndarray, pbc: np.ndarray, strains: np.ndarray) -> np.ndarray:
+    """Return the strains (..., 3, 3) of the padded box when a structure is strained.
 
     Periods follow the strain; the other box vectors keep their lengths and stay perpendicular to
     the periods: eta = P eps - (1 - P) eps^T P with P the projector on the span of the periods.
     The box of a wire turns about it, too, when the wire turns.
     """
-    if structure.pbc.all():
+    if pbc.all():
         return strains
-    P, (direction, turn) = _projector(structure), _turn(structure)
+    P, (direction, turn) = _projector(cell[pbc]), _turn(cell[pbc])
     bent = P @ strains - (np.eye(3) - P) @ np.swapaxes(strains, -1, -2) @ P
     angles = np.tensordot(strains, direction, axes=2)
     return bent + np.multiply.outer(angles, turn)
 
 
-def box_strain_transpose(structure: Structure, gradient: np.ndarray) -> np.ndarray:
+def box_strain_transpose(cell: np.ndarray, pbc: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Apply the adjoint of ``box_strain`` to a strain gradient (3, 3)."""
-    if structure.pbc.all():
+    if pbc.all():
         return gradient
-    P, (direction, turn) = _projector(structure), _turn(structure)
+    P, (direction, turn) = _projector(cell[pbc]), _turn(cell[pbc])
     return P @ gradient - P @ gradient.T @ (np.eye(3) - P) + (turn * gradient).sum() * direction
 
 
-def _projector(structure: Structure) -> np.ndarray:
+def _projector(periods: np.ndarray) -> np.ndarray:
     """Return the projector (3, 3) on the span of the periods."""
-    basis = np.linalg.qr(structure.cell[structure.pbc].T)[0]
+    basis = np.linalg.qr(periods.T)[0]
     return basis @ basis.T
 
 
-def _turn(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+def _turn(periods: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the strain that turns the box about a wire, and the turn, each of shape (3, 3).
 
     The axis e that fixes the box across the wire a stands still: when a moves by da, the box
     turns about a by -(e.a) (da.c) / |e - (e.a) a|, with c perpendicular to both a and e.
     """
-    if structure.pbc.sum() != 1:
+    if len(periods) != 1:
         return np.zeros((3, 3)), np.zeros((3, 3))
-    along, _, third = _frame(structure.cell[structure.pbc][0])
+    along, _, third = _frame(periods[0])
     cosine = along[np.abs(along).argmin()]
     direction = -cosine / np.sqrt(1 - cosine**2) * np.outer(along, third)
     return direction, np.cross(along, np.eye(3))

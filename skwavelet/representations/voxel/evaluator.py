@@ -136,7 +136,7 @@ class VoxelEvaluator(Evaluator):
         coefficients = self._coefficients(densities, grid)
         boxes, moves = [], []
         for structure, moved, strain in zip(structures, displacements, strains, strict=True):
-            boxes.append(box_strain(structure, strain))
+            boxes.append(box_strain(structure.cell, structure.pbc, strain))
             moves.append(moved + structure.positions @ (strain - boxes[-1]))
         box = np.stack(boxes, axis=1)
         traces = np.trace(box, axis1=2, axis2=3)
@@ -181,7 +181,7 @@ class VoxelEvaluator(Evaluator):
         for i, (structure, gradient) in enumerate(zip(structures, gradients, strict=True)):
             virial = structure.positions.T @ gradient
             strain = strains[i] - np.eye(3) * pairing[i] - virial
-            strain = box_strain_transpose(structure, strain) + virial
+            strain = box_strain_transpose(structure.cell, structure.pbc, strain) + virial
             results.append((integrals[i], gradient, strain))
         return results
 
