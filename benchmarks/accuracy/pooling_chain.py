@@ -13,7 +13,6 @@ Cost: 10 min; needs torch.
 """
 
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from skwavelet.neural import AngularNetwork
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
-from common.networks import errors
+from common.networks import measurement
 from common.table import Table
 from common.timing import alternate, machine
 
@@ -106,26 +105,6 @@ def data(n, n_carbons, seed):
     X = [alkane(n_carbons, rng) for _ in range(n)]
     y, forces = zip(*map(coulomb, X), strict=True)
     return X, np.array(y), list(forces)
-
-
-def measurement(network, train, test):
-    """Return a function that trains a network.
-
-    That returns errors of total energies (meV) and of forces (meV/Å), and CPU seconds.
-    """
-
-    def measure():
-        X, y, forces = train
-        # What is compiled at first does not count.
-        clone(network).set_params(max_epochs=1).fit(X[:10], y[:10], forces=forces[:10])
-        start = time.process_time()
-        network.fit(X, y, forces=forces)
-        seconds = time.process_time() - start
-        pulls = np.concatenate(network.predict_forces(test[0]))
-        found = errors(test, network.predict(test[0]), pulls, total=True)
-        return found["energy"], found["force"], seconds
-
-    return measure
 
 
 def main():

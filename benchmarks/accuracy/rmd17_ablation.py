@@ -12,12 +12,10 @@ Cost: 15 min for ethanol; needs torch.
 """
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.base import clone
 
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork
 
@@ -25,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
 from common.data import rmd17_parts
-from common.networks import errors
+from common.networks import measurement
 from common.table import Table
 from common.timing import machine
 
@@ -54,28 +52,6 @@ def variant(options, epochs, seed):
     return network, with_forces
 
 
-def measurement(network, with_forces, train, test):
-    """Return a function that trains a network.
-
-    That returns errors of total energies (meV) and of forces (meV/Å), and CPU seconds.
-    """
-
-    def measure():
-        X, y, forces = train
-        if not with_forces:
-            forces = [None] * len(X)
-        # What is compiled at first does not count.
-        clone(network).set_params(max_epochs=1).fit(X[:20], y[:20], forces=forces[:20])
-        start = time.process_time()
-        network.fit(X, y, forces=forces)
-        seconds = time.process_time() - start
-        pulls = np.concatenate(network.predict_forces(test[0]))
-        found = errors(test, network.predict(test[0]), pulls, total=True)
-        return found["energy"], found["force"], seconds
-
-    return measure
-
-
 def main():
     args = arguments(
         __doc__,
@@ -100,7 +76,10 @@ def main():
         for title, options in VARIANTS.items():
             results = []
             for seed in range(args.seeds):
-                settings = (*variant(options, args.epochs, seed), train, test)
+                network, with_forces = variant(options, args.epochs, seed)
+                X, y, forces = train
+                labels = X, y, forces if with_forces else [None] * len(X)
+                settings = network, labels, test
                 name = f"ablation-{molecule}"
                 results.append(args.cache.get(name, measurement(*settings), *settings))
             energy, force, seconds = np.mean(results, axis=0)

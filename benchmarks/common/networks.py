@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+from sklearn.base import clone
 
 
 def epochs_for(network, X, y, minutes, **labels):
@@ -71,3 +72,23 @@ def errors(test, energies, forces, total):
     for name, values in off.items():
         found[f"{name}_rmse"] = 1e3 * float(np.sqrt(np.mean(values**2)))
     return found
+
+
+def measurement(network, train, test):
+    """Return a function that trains a network on energies, and on forces unless they are None.
+
+    That returns errors of total energies (meV) and of forces (meV/Å), and CPU seconds.
+    """
+
+    def measure():
+        X, y, forces = train
+        # What is compiled at first does not count.
+        clone(network).set_params(max_epochs=1).fit(X[:20], y[:20], forces=forces[:20])
+        start = time.process_time()
+        network.fit(X, y, forces=forces)
+        seconds = time.process_time() - start
+        pulls = np.concatenate(network.predict_forces(test[0]))
+        found = errors(test, network.predict(test[0]), pulls, total=True)
+        return found["energy"], found["force"], seconds
+
+    return measure

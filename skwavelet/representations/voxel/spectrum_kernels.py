@@ -226,13 +226,12 @@ def unpack_maps(transforms, steps, columns, last, factor, add, spectra):
         for i in range(L0):
             for j in range(L1):
                 here, across = transforms[r, i, j], transforms[r, (L0 - i) % L0, (L1 - j) % L1]
-                out, phase, back = spectra[r, i, j], scale * columns[i, j], across[0].conjugate()
-                row[0] = here[0] * low[0].conjugate() + back * low[0]
+                out, phase, edge = spectra[r, i, j], scale * columns[i, j], across[0].conjugate()
+                row[0] = here[0] * low[0].conjugate() + edge * low[0]
                 for k in range(1, H):
                     back = across[H - k].conjugate()
                     row[k] = here[k] * low[k].conjugate() + back * high[H - k]
-                back = across[0].conjugate()
-                row[H] = here[0] * high[0].conjugate() + back * high[0]
+                row[H] = here[0] * high[0].conjugate() + edge * high[0]
                 if add:
                     for k in range(H + 1):
                         out[k] += row[k] * (phase * along[k])
