@@ -93,12 +93,7 @@ def describe(value: object, modules: set[str]) -> object:
 
 
 class Cache:
-    """Results in a directory.
-
-    Parameters
-    ----------
-    directory : path
-    """
+    """Results in a directory."""
 
     def __init__(self, directory: str | os.PathLike = DEFAULT):
         self.directory = Path(directory)
@@ -121,15 +116,9 @@ class Cache:
     def get(self, name: str, compute: Callable, *settings: object, code: Iterable[str] = ()):
         """Return ``compute()``, or what it returned when everything was the same.
 
-        Parameters
-        ----------
-        name : str
-            Beginning of the file's name, for people.
-        compute : callable without arguments
-        *settings : object
-            All that the result depends on: estimators, structures, arrays, numbers, words.
-        code : iterable of str
-            Modules that count beside those of the estimators.
+        The name begins that of the file, for people. Settings are all that the result depends on
+        (estimators, structures, arrays, numbers, words), and ``code`` modules that count beside
+        those of the estimators.
         """
         file = self.path(name, compute, *settings, code=code)
         if not file.exists():

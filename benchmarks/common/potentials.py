@@ -22,13 +22,8 @@ PENALTIES = tuple(10.0 ** np.arange(-11, -2))
 class FoldRidge(RegressorMixin, BaseEstimator):
     """Ridge regression with the penalty of least error in folds of whole structures.
 
-    Parameters
-    ----------
-    alphas : sequence of float
-        Penalties to choose from, relative to the mean square of the columns.
-    n_folds : int
-    fit_intercept : bool
-        As `EnergyForceRegressor` asks it.
+    Penalties ``alphas`` are relative to the mean square of the columns; ``fit_intercept`` is there
+    because `EnergyForceRegressor` asks for it.
     """
 
     def __init__(self, alphas=PENALTIES, n_folds=5, fit_intercept=True):

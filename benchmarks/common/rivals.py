@@ -96,11 +96,7 @@ class Polymlp(BaseEstimator):
     """pypolymlp's potential of polynomial invariants, as it comes.
 
     Its penalty is the one of least error of every tenth structure, which the fit leaves out.
-
-    Parameters
-    ----------
-    settings : dict, optional
-        Arguments of ``Pypolymlp.set_params``, beside the elements.
+    Settings are arguments of ``Pypolymlp.set_params``, beside the elements.
     """
 
     def __init__(self, settings=None):

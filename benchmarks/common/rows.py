@@ -22,26 +22,10 @@ def _geometry(structures, start):
 def cached_rows(source, structures, labels, members, n_directions, cache, chunk=40, seed=_geometry):
     """Return the rows of some structures, in pieces that a later run finds again.
 
-    Parameters
-    ----------
-    source : fitted representation
-        With ``transform`` and ``jvp``.
-    structures : sequence of ase.Atoms
-    labels : tuple of (energies per atom, forces, stresses)
-        One entry per structure; None where there is none.
-    members : ndarray of int
-        The structures whose rows are wanted. Directions depend on them, not on ``source``.
-    n_directions : int or "all"
-    cache : Cache
-    chunk : int
-        Structures of a piece.
-    seed : callable
-        From the structures of a piece and its start to the seed of the directions.
-
-    Returns
-    -------
-    dict of ndarray
-        ``design``, ``targets``, ``structure`` (its number), ``kind``.
+    Labels are (energies per atom, forces, stresses), None where there is none. ``members`` are the
+    structures whose rows are wanted: directions depend on them, not on the representation
+    ``source``. A piece has ``chunk`` structures; ``seed`` makes the seed of its directions of these
+    and of its start. A dict of ``design``, ``targets``, ``structure`` (its number) and ``kind``.
     """
     parts = []
     for start in range(0, len(members), chunk):
@@ -112,18 +96,12 @@ def errors(model, rows):
 class RowsRidge:
     """Ridge regressions of energy, force and stress rows, any weights from one Gram matrix each.
 
-    Features are divided by max² / rms of their derivative rows: those that hardly ever appear are
-    noise if blown up to the size of the others. (On 160 structures of ethanol, division by the rms
-    alone costs half as much error again.) The intercept enters the energy rows alone.
-    ``EnergyForceRegressor`` with scikit-learn's ``Ridge`` does the same, one fit at a time.
-
-    Parameters
-    ----------
-    rows : Rows
-    held : ndarray of int
-        Structures that are left out at first, to choose weights and penalty with.
-    scaled : bool
-        Whether features are divided; those of kernels have their scale.
+    Features are divided by max² / rms of their derivative rows, unless they have a scale, as those
+    of kernels do: those that hardly ever appear are noise if blown up to the size of the others.
+    (On 160 structures of ethanol, division by the rms alone costs half as much error again.) The
+    intercept enters the energy rows alone. The structures ``held`` are left out at first, to choose
+    weights and penalty with. ``EnergyForceRegressor`` with scikit-learn's ``Ridge`` does the same,
+    one fit at a time.
     """
 
     def __init__(self, rows, held, scaled=True):

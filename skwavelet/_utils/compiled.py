@@ -18,15 +18,6 @@ def compiled(function: Callable) -> Any:
 
     It runs without Python's global lock. Where no directory can be written to, it is compiled
     anew in every process.
-
-    Parameters
-    ----------
-    function : callable
-        Loops over arrays.
-
-    Returns
-    -------
-    callable
     """
     # What C code would call takes time to compile, and there is none.
     return _compiled(function, no_cfunc_wrapper=True)

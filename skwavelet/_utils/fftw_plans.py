@@ -37,12 +37,9 @@ _owner: Path | None = None
 def shared_plans(path: Path) -> Iterator[None]:
     """Within this context, plan the FFTs of this thread as a file says.
 
-    Parameters
-    ----------
-    path : Path
-        File of plans, made where it does not exist, with the plans that this machine has by then.
-        It goes on growing. Where its directory is out of reach (another machine), plans are that
-        machine's.
+    The file is made where it does not exist, with the plans that this machine has by then, and
+    goes on growing. Where its directory is out of reach (another machine), plans are those of the
+    machine.
     """
     previous, _here.file = current_file(), Path(path).absolute()
     try:
@@ -77,14 +74,10 @@ def _machines_file() -> Path | None:
 
 
 def planned(make: Callable[..., Plan], *, measured: bool) -> Plan:
-    """Make a plan: one thread at a time, and one process per file.
+    """Make a plan, one thread at a time and one process per file.
 
-    Parameters
-    ----------
-    make : callable
-        Returns the plan, given further flags of FFTW.
-    measured : bool
-        Plans that are not measured but made by rule are the same in every process of a machine.
+    ``make`` returns it, given further flags of FFTW. Plans that are not measured but made by rule
+    are the same in every process of a machine.
     """
     import pyfftw
 

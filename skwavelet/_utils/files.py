@@ -53,11 +53,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def remove_partials(directory: Path, names: str) -> None:
     """Remove what killed writers of files left in a directory, and nothing else.
 
-    Parameters
-    ----------
-    directory : Path
-    names : str
-        Regular expression of the names, of at most 50 characters, of these files.
+    ``names`` is a regular expression of the names, of at most 50 characters, of these files.
     """
     pattern = re.compile(rf"\.(?:{names})\.[0-9a-f]{{16}}{re.escape(_PARTIAL)}")
     for left in directory.iterdir():
@@ -87,13 +83,7 @@ def write_record(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what `write_record` wrote.
-
-    Raises
-    ------
-    DamagedFileError
-        If the file is not what was written.
-    """
+    """Read what `write_record` wrote; raise DamagedFileError if the file is not that."""
     try:
         stored = json.loads(path.read_bytes())
         content: dict[str, Any] = stored["content"]

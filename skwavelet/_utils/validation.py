@@ -38,10 +38,8 @@ __all__ = [
 def check_parameters(estimator: Any) -> None:
     """Check an estimator's parameters against its ``_parameter_constraints``.
 
-    Raises
-    ------
-    InvalidParameterError
-        A `ValueError` that names the parameter, its value and what is allowed.
+    Raises InvalidParameterError, a `ValueError` that names the parameter, its value and what is
+    allowed.
     """
     validate_parameter_constraints(
         estimator._parameter_constraints,
@@ -51,13 +49,7 @@ def check_parameters(estimator: Any) -> None:
 
 
 def check_powers(powers: ArrayLike) -> tuple[float, ...]:
-    """Return powers of features as positive numbers.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or one is not positive and finite.
-    """
+    """Return powers of features as numbers; raise ValueError if one is not positive and finite."""
     checked = np.asarray(powers, dtype=np.float64)
     if checked.ndim != 1 or not len(checked) or not (np.isfinite(checked) & (checked > 0)).all():
         raise ValueError(f"powers must be positive numbers, not {powers!r}.")
@@ -65,22 +57,11 @@ def check_powers(powers: ArrayLike) -> tuple[float, ...]:
 
 
 def check_groups(groups: ArrayLike | None, n_samples: int) -> np.ndarray:
-    """Turn group labels into codes 0, 1, ... in order of appearance.
+    """Turn group labels into codes (n_samples,) 0, 1, ... in order of appearance.
 
-    Labels are compared one by one as Python compares them, whatever holds them: 1 and "1" are two
-    groups, in a list as in an object array.
-
-    Parameters
-    ----------
-    groups : array-like of shape (n_samples,) or None
-        Any hashable labels, tuples included; None puts every row in a group of its own.
-    n_samples : int
-        The number of rows the labels must match.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Integer codes.
+    Labels are anything hashable, tuples included; None puts every row in a group of its own. They
+    are compared one by one as Python compares them, whatever holds them: 1 and "1" are two groups,
+    in a list as in an object array.
 
     Raises
     ------
@@ -146,32 +127,17 @@ def _check_label(index: int, label: Any) -> None:
 
 
 def check_columns(columns: ArrayLike, n_features: int) -> np.ndarray:
-    """Return the numbers of some features.
+    """Return the numbers of some of ``n_features`` features.
 
-    Parameters
-    ----------
-    columns : array-like of int or of bool
-        Numbers, maybe counted from the end, or a mask.
-    n_features : int
-        How many features there are.
-
-    Raises
-    ------
-    IndexError
-        If there is no such feature, or ``columns`` holds anything else.
+    ``columns`` are numbers, maybe counted from the end, or a mask. Raises IndexError if there is
+    no such feature, or they are anything else.
     """
     chosen = np.asarray(columns)
     return np.arange(n_features)[chosen if chosen.size else slice(0)]
 
 
 def check_row_vector(values: ArrayLike, n_samples: int, name: str) -> np.ndarray:
-    """Return one finite float64 number per row.
-
-    Raises
-    ------
-    ValueError
-        If the shape is wrong or a value is not finite.
-    """
+    """Return one finite float64 number per row; raise ValueError for another shape or value."""
     vector = np.asarray(values, dtype=np.float64)
     if vector.shape != (n_samples,):
         raise ValueError(
@@ -187,10 +153,7 @@ def check_row_vector(values: ArrayLike, n_samples: int, name: str) -> np.ndarray
 def check_sample_weight(sample_weight: ArrayLike | None, n_samples: int) -> np.ndarray:
     """Return one weight of at least 0 per sample, ones where none are given.
 
-    Raises
-    ------
-    ValueError
-        If the shape is wrong, a weight is negative or not finite, or all are zero.
+    Raises ValueError if the shape is wrong, a weight is negative or not finite, or all are zero.
     """
     if sample_weight is None:
         return np.ones(n_samples)

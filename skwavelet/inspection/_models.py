@@ -57,13 +57,7 @@ def predictions_of_members(
 ) -> np.ndarray:
     """Predict structures with every member of an ensemble; a single model is one member.
 
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted model of structures.
-    X : sequence of ase.Atoms
-    keep_grid : ase.Atoms, optional
-        Whose grid to compute all structures on.
+    All structures are computed on the grid of ``keep_grid``, where that is given.
 
     Returns
     -------
@@ -96,10 +90,7 @@ def common_size(X: Sequence[Atoms]) -> int:
 def table_of_features(features: Any) -> pd.DataFrame:
     """Return the rows of ``feature_table_`` that the columns of fitted features stand for.
 
-    Raises
-    ------
-    ValueError
-        If a column mixes several features.
+    Raises ValueError if a column mixes several features.
     """
     chain = feature_chain(features)
     tables = [

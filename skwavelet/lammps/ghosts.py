@@ -15,14 +15,7 @@ class Ghosts:
     """Copies of other ranks' atoms (ghosts): whether there are enough, and whose they are.
 
     LAMMPS makes them when it builds its neighbour lists, and moves them along until it does so
-    again.
-
-    Parameters
-    ----------
-    lmp : lammps.lammps
-    comm : mpi4py communicator
-    reach : float
-        Range of the model (Å).
+    again. ``reach`` (Å) is the range of the model.
     """
 
     def __init__(self, lmp: Any, comm: Any, reach: float):

@@ -20,16 +20,7 @@ STD_FIX, FORCES_STD = "skwavelet_std", "d2_forces_std"
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviations, and where LAMMPS finds them.
-
-    Attributes
-    ----------
-    lmp : lammps.lammps
-    model : EnergyModel
-    of_atoms : AtomSpread
-    every : int
-        Number of steps between those with standard deviations.
-    """
+    """Standard deviations of a model, every so many steps, and where LAMMPS finds them."""
 
     lmp: Any
     model: EnergyModel

@@ -118,13 +118,7 @@ def blockwise_data(
     groups: np.ndarray,
     intercept_column: np.ndarray | None,
 ) -> BlockwiseData:
-    """Learn how to centre and scale X, in one pass.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite; the message names the row.
-    """
+    """Learn how to centre and scale X, in one pass; raise ValueError for a row not finite."""
     n_features = X.shape[1]
     mean, size2, spread2 = (np.zeros(n_features) for _ in range(3))
     total = 0.0

@@ -12,14 +12,9 @@ from skwavelet._utils.files import digest, write_atomically
 
 
 class Checkpoint:
-    """Results of the parts of one computation, by number.
+    """Results of the parts of one computation, by number, in a directory; None keeps nothing.
 
-    Parameters
-    ----------
-    directory : path or None
-        Where to keep them; None keeps nothing.
-    *inputs
-        All that the results depend on. Results of other inputs are not found.
+    ``inputs`` are all that the results depend on: results of other inputs are not found.
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None, *inputs: Any):

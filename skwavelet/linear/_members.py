@@ -17,13 +17,8 @@ from skwavelet.linear.calibration import mean_and_spread
 class Members:
     """Linear models of features less their mean.
 
-    Attributes
-    ----------
-    coefs : ndarray of shape (n_features, n_members)
-    levels : ndarray of shape (n_members,)
-        Their intercepts.
-    seen : ndarray of bool of shape (n_blocks, n_members)
-        Which blocks they were fitted to.
+    Column by column, ``coefs`` (n_features, n_members), their intercepts ``levels`` (n_members,),
+    and which blocks they have ``seen`` in their fits (n_blocks, n_members).
     """
 
     coefs: np.ndarray
@@ -66,17 +61,9 @@ class Members:
         return models
 
     def of_others(self, data: Data, left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and spread of what members say of rows that they have not seen.
+        """Return mean and spread (n_samples,) of what members say of rows that they have not seen.
 
-        Parameters
-        ----------
-        data : Data
-        left_out : ndarray of bool of shape (n_samples, n_members)
-
-        Returns
-        -------
-        mean, spread : ndarray of shape (n_samples,)
-            NaN where all members have seen a row.
+        ``left_out`` (n_samples, n_members) tells which these are. NaN where all have seen a row.
         """
         n_samples = len(left_out)
         mean, spread = np.full((2, n_samples), np.nan)

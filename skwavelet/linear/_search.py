@@ -19,17 +19,9 @@ def least(
 ) -> tuple[int, ...]:
     """Return the place of the least error on a grid of alphas and of weights.
 
-    All alphas are tried where no weights are free. Otherwise the search goes along one axis after
-    the other, from the middle of the alphas, as long as the error becomes less.
-
-    Parameters
-    ----------
-    error : callable
-    start : tuple of int
-        The number of an alpha, and the steps of all weights.
-    n_alphas : int
-    free : sequence of int
-        Axes of the weights to choose.
+    A place is the number of an alpha, and the steps of all weights. All alphas are tried where no
+    weights (axes of a place) are free. Otherwise the search goes along one axis after the other,
+    from the middle of the alphas, as long as the error becomes less.
     """
     if not free:
         return min(((k, *start[1:]) for k in range(n_alphas)), key=error)

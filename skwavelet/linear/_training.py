@@ -74,12 +74,8 @@ def check_training_data(
 ):
     """Check the arguments of ``fit`` and centre and scale the matrix.
 
-    Returns `TrainingData`, or `BlockwiseData` for a matrix that is on disk.
-
-    Raises
-    ------
-    ValueError
-        If an array has the wrong length, holds NaN or infinity, or weights are negative.
+    Returns `TrainingData`, or `BlockwiseData` for a matrix that is on disk. Raises ValueError if
+    an array has the wrong length, holds NaN or infinity, or weights are negative.
     """
     _check_finite(y)
     on_disk = is_on_disk(X)

@@ -74,23 +74,10 @@ def fit_calibration(
     the factor is that root mean square. The power of the remoteness and the share of the size are
     found likewise, and are 0 where the groups do not tell that errors grow with them.
 
-    Parameters
-    ----------
-    errors, spread : ndarray of shape (n_samples,)
-        Errors and spreads, in the same units, of models that have not seen the sample; NaN where
-        there are no such models.
-    weight : ndarray of shape (n_samples,)
-        Weights of the squares.
-    groups : ndarray of shape (n_samples,)
-        Errors of one group may be alike.
-    remoteness : ndarray of shape (n_samples,), optional
-        Positive numbers.
-    size : ndarray of shape (n_samples,), optional
-        Of what is predicted.
-
-    Returns
-    -------
-    SpreadCalibration
+    All arrays have the shape (n_samples,). Errors and spreads, in the same units, are those of
+    models that have not seen the sample, NaN where there are none. ``weight`` is that of the
+    squares. Errors of one group may be alike. ``remoteness`` is positive, ``size`` that of what is
+    predicted.
     """
     best = _of_spread(errors, spread, weight, groups)
     told = (weight > 0) & np.isfinite(errors) & ((errors != 0) | (spread > 0))

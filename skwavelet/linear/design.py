@@ -49,25 +49,11 @@ class Design:
 def build_design(
     X: np.ndarray, weight: np.ndarray, intercept_column: np.ndarray | None = None
 ) -> Design:
-    """Centre and scale X.
+    """Centre and scale X (n_samples, n_features) with row weights, in float64.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Float32 or float64; the sums and the result are float64.
-    weight : ndarray of shape (n_samples,)
-        Row weights of the centring and scaling.
-    intercept_column : ndarray of shape (n_samples,), default=None
-        The column c against which features are orthogonalized.
-
-    Returns
-    -------
-    Design
-
-    Notes
-    -----
-    A path on some of the rows centres again, on those rows, because c is the first column of
-    its basis. Taking the overall centre off beforehand keeps that step free of cancellation.
+    Features are orthogonalized against the intercept column. A path on some of the rows centres
+    again, on those rows, because that column is the first of its basis. Taking the overall centre
+    off beforehand keeps that step free of cancellation.
     """
     n_samples, n_features = X.shape
     columns = np.empty((n_features, n_samples))
@@ -92,14 +78,9 @@ def build_design(
 
 
 def scale_of(size, spread, dtype):
-    """Return scale, rounding error and constancy of columns.
+    """Return scale, rounding error and constancy of columns of a dtype.
 
-    Parameters
-    ----------
-    size, spread : ndarray of shape (n_features,)
-        Root mean square before and after centring.
-    dtype : dtype
-        Of the columns.
+    ``size`` and ``spread`` (n_features,) are root mean squares before and after centring.
     """
     noise = 10 * np.finfo(dtype).eps * size
     constant = spread <= noise

@@ -72,10 +72,8 @@ class Basis:
 class _Search:
     """Find the column whose decorrelated, renormalized form best matches the residual.
 
-    Attributes
-    ----------
-    alive : ndarray of shape (n_features,), bool
-        Columns that are neither selected nor known to depend on those selected.
+    ``alive`` (n_features,) masks columns that are neither selected nor known to depend on those
+    selected.
     """
 
     def __init__(self, design, weight, tol, rows, root, basis):
@@ -218,17 +216,8 @@ class GreedySteps:
 
     At each step, the candidate with the largest absolute inner product of its decorrelated,
     renormalized column with the residual; that is the one whose addition leaves the least
-    squared error after all weights are refitted.
-
-    Parameters
-    ----------
-    design, y, weight, max_features, n_candidates, tol, rng, validation_weight
-        As in `greedy_path`.
-
-    Attributes
-    ----------
-    n_most : int
-        Number of steps that there can be.
+    squared error after all weights are refitted. There can be ``n_most`` steps. Parameters are
+    those of `greedy_path`.
     """
 
     def __init__(
@@ -286,18 +275,10 @@ class GreedySteps:
         return projection
 
     def step(self, price: np.ndarray | None = None) -> int | None:
-        """Select one more column.
+        """Select one more column and return it; None if none is left that is independent.
 
-        Parameters
-        ----------
-        price : ndarray of shape (n_features,), default=None
-            What the decrease of the squared error is divided by; columns of infinite price are
-            not selected.
-
-        Returns
-        -------
-        int or None
-            The column; None if none is left that is independent of those selected.
+        The decrease of the squared error is divided by ``price`` (n_features,); columns of infinite
+        price are not selected.
         """
         found = self._search.best(self._residual, price)
         if found is None:

@@ -25,15 +25,9 @@ class OutOfBagIntervals:
     K groups, has the weight 1 / (n (K + 1)) in the quantiles; the weight that is missing to 1 is
     infinitely far away.
 
-    Attributes
-    ----------
-    left_out : ndarray of shape (n_patterns, n_models)
-        Models that are averaged, one row for each combination of models that occurs.
-    pattern : ndarray of shape (n_samples,)
-        The combination of each sample.
-    score, weight : ndarray of shape (n_samples,)
-    calibration : SpreadCalibration
-        What makes standard deviations, but for a factor, of the spread of models.
+    ``left_out`` (n_patterns, n_models) has a row for each combination of models that are averaged,
+    and ``pattern`` (n_samples,) the combination of each sample. The calibration makes standard
+    deviations, but for a factor, of the spread of models.
     """
 
     left_out: np.ndarray
@@ -54,17 +48,9 @@ class OutOfBagIntervals:
     ) -> Self:
         """Learn from samples and the models that did not see them.
 
-        Parameters
-        ----------
-        left_out : ndarray of shape (n_samples, n_models)
-            Which models did not see a sample, the same for all of a group.
-        errors, spread : ndarray of shape (n_samples,)
-            Of these models: the error of their mean, and their standard deviation.
-        groups : ndarray of shape (n_samples,)
-        calibration : SpreadCalibration
-            That of these errors.
-        remoteness : ndarray of shape (n_samples,), optional
-            None is 1 everywhere.
+        ``left_out`` (n_samples, n_models) tells which models these are, the same for all of a
+        group; errors (n_samples,) are those of their mean, spreads their standard deviations, and
+        the calibration is that of these errors. No remoteness is 1 everywhere.
         """
         if remoteness is None:
             remoteness = np.ones(len(errors))
@@ -88,18 +74,9 @@ class OutOfBagIntervals:
     def predict(
         self, members: np.ndarray, coverage: float, remoteness: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return intervals, infinite where coverage needs more groups than there are.
+        """Return intervals (n, 2) for the predictions (n, n_models) of all models.
 
-        Parameters
-        ----------
-        members : ndarray of shape (n, n_models)
-            Predictions of all models.
-        coverage : float
-        remoteness : ndarray of shape (n,), optional
-
-        Returns
-        -------
-        ndarray of shape (n, 2)
+        They are infinite where the coverage needs more groups than there are.
         """
         if remoteness is None:
             remoteness = np.ones(len(members))
@@ -124,27 +101,16 @@ class OutOfBagIntervals:
 
 
 def check_coverage(coverage: float) -> float:
-    """Return the coverage that intervals are asked for.
-
-    Raises
-    ------
-    ValueError
-        If it is not between 0.5 and 1.
-    """
+    """Return the coverage that intervals are asked for; raise if it is not between 0.5 and 1."""
     if not (isinstance(coverage, Real) and 0.5 < coverage < 1):
         raise ValueError(f"coverage must be a number between 0.5 and 1; got {coverage!r}.")
     return float(coverage)
 
 
 def weighted_quantile(values: np.ndarray, weight: np.ndarray, share: float) -> np.ndarray:
-    """Return, for each row, the least value up to which there is a share of the weight.
+    """Return, for each row of values, the least up to which there is a share of the weight.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n, n_samples)
-    weight : ndarray of shape (n_samples,)
-        Their sum may be less than 1: what is missing is at infinity.
-    share : float
+    What the sum of the weights (n_samples,) lacks of 1 is at infinity.
     """
     order = np.argsort(values, axis=1)
     reached = np.cumsum(weight[order], axis=1) >= share * (1 - 1e-9)

@@ -12,15 +12,9 @@ _EPS = np.finfo(np.float64).eps
 
 @dataclass(frozen=True)
 class GreedyPath:
-    """Order of selection and errors of its prefixes.
+    """Columns in order of selection, and weighted root mean square errors of the prefixes.
 
-    Attributes
-    ----------
-    support : ndarray of shape (n_steps,)
-        Columns in order of selection.
-    train_rmse, validation_rmse : ndarray of shape (n_steps,)
-        Weighted root mean square error of the prefixes of 1, 2, ... columns; the latter is NaN
-        without validation rows.
+    Those of the validation rows are NaN where there are none.
     """
 
     support: np.ndarray
@@ -53,10 +47,8 @@ def greedy_path(
     ----------
     design : Design
         The columns, and the intercept column, on all rows.
-    y : ndarray of shape (n_samples,)
-        Targets.
-    weight : ndarray of shape (n_samples,)
-        Row weights; rows of weight zero take no part in the fit.
+    y, weight : ndarray of shape (n_samples,)
+        Targets, and weights of the rows: those of weight zero take no part in the fit.
     max_features : int
         Length at which the path ends. It ends earlier when no column is left that is
         independent of the selected ones, or when the targets are met to rounding.
@@ -71,10 +63,6 @@ def greedy_path(
         Row weights of the validation error.
     patience : int, default=None
         End the path when the validation error has not improved for so many steps.
-
-    Returns
-    -------
-    GreedyPath
     """
     steps = GreedySteps(
         design,
@@ -112,12 +100,8 @@ def greedy_path(
 class PrefixWeights:
     """Least-squares solutions of every prefix of a support, from one QR factorization.
 
-    Attributes
-    ----------
-    factor : ndarray of shape (k, k)
-        Triangular factor of the weighted matrix (intercept column first, if there is one).
-    projection : ndarray of shape (k,)
-        Components of the targets along the orthonormal columns.
+    ``factor`` (k, k) is the triangular factor of the weighted matrix, intercept column first if
+    there is one, ``projection`` (k,) holds the targets' components along the orthonormal columns.
     """
 
     factor: np.ndarray
@@ -130,16 +114,7 @@ class PrefixWeights:
     def with_rows(self, matrix, y):
         """Return the solutions with more rows, as if they had been there from the beginning.
 
-        Parameters
-        ----------
-        matrix : ndarray of shape (n_rows, k)
-            Of the same columns, times the square roots of the weights.
-        y : ndarray of shape (n_rows,)
-            Targets, likewise.
-
-        Returns
-        -------
-        PrefixWeights
+        ``matrix`` (n_rows, k) of the same columns and ``y`` are times the square roots of weights.
         """
         # The factor and the projection have all that the earlier rows say about the weights.
         known = np.column_stack([self.factor, self.projection])
@@ -157,19 +132,7 @@ class PrefixWeights:
 
 
 def prefix_weights(design, y, weight, support):
-    """Solve the weighted least-squares problem on the selected columns by QR.
-
-    Parameters
-    ----------
-    design, y, weight
-        As in `greedy_path`.
-    support : ndarray of shape (n_selected,)
-        Linearly independent columns.
-
-    Returns
-    -------
-    PrefixWeights
-    """
+    """Solve the weighted least-squares problem on some independent columns by QR."""
     rows = weight > 0
     root = np.sqrt(weight[rows])
     matrix = np.column_stack([design.matrix(support)[rows], y[rows]])

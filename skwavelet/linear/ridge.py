@@ -334,18 +334,9 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         parts: Sequence[Moments],
         tests: Sequence[np.ndarray],
     ) -> None:
-        """Choose alpha and the weights of kinds by the least error.
+        """Choose alpha and the weights of kinds by the least error on the tests, rows of each kind.
 
-        Parameters
-        ----------
-        alphas : ndarray
-        data : Data
-        kinds : ndarray of shape (n_parts,)
-            What kind of rows each part sums.
-        parts : sequence of Moments
-            Sums of the rows that are not held out.
-        tests : sequence of ndarray
-            The rows of every kind that are held out.
+        ``parts`` are the sums of the rows that are not held out, ``kinds`` the kind of each.
         """
 
         def error(place: tuple[int, ...]) -> float:

@@ -242,13 +242,7 @@ class ActiveLearner:
 
 
 class LearningCalculator(ScatteringCalculator):
-    """`ScatteringCalculator` of an `ActiveLearner`, which labels what its model does not know.
-
-    Parameters
-    ----------
-    learner : ActiveLearner
-        A fitted one.
-    """
+    """The calculator of a fitted `ActiveLearner`, which labels what its model does not know."""
 
     def __init__(self, learner: ActiveLearner):
         super().__init__(learner.model_)
@@ -262,16 +256,7 @@ class LearningCalculator(ScatteringCalculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute properties of a structure into ``results``; learn first where that is needed.
-
-        Parameters
-        ----------
-        atoms : ase.Atoms
-        properties : sequence of str
-            What is asked for.
-        system_changes : sequence of str
-            What has changed, as ASE tells.
-        """
+        """Compute properties of a structure into ``results``; learn first where that is needed."""
         self._follow_model()
         look = False
         if system_changes:

@@ -25,12 +25,8 @@ Matrix: TypeAlias = Any
 def affine_map(step: Any) -> tuple[Matrix, np.ndarray]:
     """Return (matrix, offset) of a fitted step that computes ``X @ matrix + offset``.
 
-    Register further kinds of step with ``affine_map.register``.
-
-    Raises
-    ------
-    TypeError
-        If the kind of step is not known to be linear.
+    Register further kinds of step with ``affine_map.register``. Raises TypeError if the kind of
+    step is not known to be linear.
     """
     raise TypeError(
         f"{type(step).__name__} is not known to be linear, its derivative is not available: use "

@@ -41,52 +41,28 @@ class AtomEnergies(ABC):
     def partial_value_and_vjp(
         self, atoms: Atoms, n_atoms: int
     ) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return the energy of the first atoms of a structure, and its gradients.
+        """Return the energy (eV) of the first ``n_atoms`` of a structure, and its gradients.
 
-        Parameters
-        ----------
-        atoms : ase.Atoms
-            Behind the first atoms stand others that are their neighbours only.
-        n_atoms : int
-            How many atoms have an energy.
-
-        Returns
-        -------
-        (float, ndarray (N, 3), ndarray (3, 3))
-            Energy (eV), gradient with respect to the positions (per Å) of all atoms and to a
-            homogeneous strain.
+        Others are their neighbours only. The gradients are with respect to the positions (N, 3) of
+        all atoms, in eV/Å, and to a homogeneous strain (3, 3).
         """
 
 
 class AtomSpread(ABC):
     """How far the members of an ensemble are apart, as sums over atoms.
 
-    Attributes
-    ----------
-    cotangents : ndarray of shape (r, 1 + n_members)
-        Mixtures of the prediction and the members of which the sum of squares is the variance of
-        derivatives.
+    ``cotangents`` (r, 1 + n_members) are mixtures of the prediction and the members, of which the
+    sum of squares is the variance of derivatives.
     """
 
     cotangents: np.ndarray
 
     @abstractmethod
     def partial(self, atoms: Atoms, n_atoms: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the members say of the first atoms of a structure.
+        """Return what the members say of the first ``n_atoms``; others are their neighbours only.
 
-        Parameters
-        ----------
-        atoms : ase.Atoms
-            Behind the first atoms stand others that are their neighbours only.
-        n_atoms : int
-            How many atoms have an energy.
-
-        Returns
-        -------
-        energies : ndarray of shape (n_members,)
-            eV.
-        gradients : ndarray of shape (N, r, 3)
-            Of the mixtures, with respect to the positions of all atoms, eV/Å.
+        Energies (n_members,) in eV, and the gradients (N, r, 3) of the mixtures with respect to the
+        positions of all atoms, eV/Å.
         """
 
 
@@ -95,14 +71,8 @@ class LinearAtomEnergies(AtomEnergies):
     """The energies of atoms that a linear chain adds up.
 
     With features x(i) of every atom i, whose mean over the atoms the representations return, the
-    energy per atom is the mean of e(i) = x(i) @ weights + offset.
-
-    Attributes
-    ----------
-    leaves : tuple of (representation, ndarray (n_features,))
-        Representations with features of every atom, and their weights.
-    offset : float
-        Energy that every atom has (eV).
+    energy per atom is the mean of e(i) = x(i) @ weights + offset, in eV. Each leaf is a
+    representation with its weights (n_features,).
     """
 
     leaves: tuple[tuple[AtomFeaturesMixin, np.ndarray], ...]
@@ -112,10 +82,7 @@ class LinearAtomEnergies(AtomEnergies):
     def of(cls, chain: LinearChain) -> Self:
         """Return the energies of atoms behind the first output of a chain that gives eV/atom.
 
-        Raises
-        ------
-        TypeError
-            If the energy is no sum over atoms; it says why.
+        Raises TypeError, and says why, if the energy is no sum over atoms.
         """
         first = chain.then(np.eye(chain.n_outputs, 1), np.zeros(1))
         leaves = []
@@ -174,14 +141,8 @@ class LinearAtomEnergies(AtomEnergies):
 class LinearAtomSpread(AtomSpread):
     """How far the members of an ensemble of linear chains are apart.
 
-    Attributes
-    ----------
-    leaves : tuple of (representation, ndarray (n_features, 1 + n_members))
-        Representations with features of every atom, and the weights of prediction and members.
-    offset : ndarray of shape (1 + n_members,)
-        Energies that every atom has (eV).
-    cotangents : ndarray of shape (r, 1 + n_members)
-        See `AtomSpread`.
+    Each leaf is a representation with the weights (n_features, 1 + n_members) of prediction and
+    members; ``offset`` (1 + n_members,) is the energy (eV) that every atom has.
     """
 
     leaves: tuple[tuple[AtomFeaturesMixin, Any], ...]

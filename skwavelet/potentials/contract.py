@@ -98,32 +98,13 @@ class EnergyModel(ABC):
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Return energies and gradients of ``cotangents[i] @ energies(X[i])``.
 
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-        cotangents : ndarray of shape (n_structures, 1 + n_members)
-
-        Returns
-        -------
-        list of (ndarray (1 + n_members,), ndarray (N, 3), ndarray (3, 3))
-            Energies (eV/atom), gradient with respect to the positions (per Å) and to a
-            homogeneous strain.
+        Cotangents have the shape (n_structures, 1 + n_members). For each structure: energies
+        (1 + n_members,) in eV/atom, gradients with respect to the positions (N, 3), per Å, and to a
+        homogeneous strain (3, 3).
         """
 
     def energy_std(self, X: Sequence[Atoms], values: np.ndarray) -> np.ndarray:
-        """Return calibrated standard deviations of energies.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-        values : ndarray of shape (n_structures, 1 + n_members)
-            What `values` makes of them.
-
-        Returns
-        -------
-        ndarray of shape (n_structures,)
-            eV/atom.
-        """
+        """Return calibrated standard deviations (n_structures,), eV/atom, of these `values`."""
         return self.calibrations.energy(unbiased_std(values[:, 1:]), self.remoteness(X))
 
     def remoteness(self, X: Sequence[Atoms]) -> np.ndarray:
@@ -140,20 +121,15 @@ class EnergyModel(ABC):
     def of_atoms(self) -> AtomEnergies:
         """Return the energies of the atoms, whose sum is the energy.
 
-        Raises
-        ------
-        TypeError
-            If the energy is no sum over atoms, or its terms are not known here; it says why.
+        Raises TypeError, and says why, if the energy is no sum over atoms or its terms are not
+        known here.
         """
         raise TypeError(f"{type(self).__name__} does not say what the energies of atoms are.")
 
     def spread_of_atoms(self) -> AtomSpread:
         """Return how far the members are apart, as sums over atoms.
 
-        Raises
-        ------
-        TypeError
-            If there are no members, or as for `of_atoms`.
+        Raises TypeError if there are no members, or as for `of_atoms`.
         """
         raise TypeError(
             "The model has no standard deviations: fit an ensemble such as RidgePath() or "
@@ -163,21 +139,10 @@ class EnergyModel(ABC):
     def forces_std(
         self, deviations: np.ndarray, forces: np.ndarray, numbers: np.ndarray
     ) -> np.ndarray:
-        """Return calibrated standard deviations of forces, the same in all directions.
+        """Return calibrated standard deviations (N, 3) of forces, eV/Å, the same in all directions.
 
-        Parameters
-        ----------
-        deviations : ndarray of shape (r, N, 3)
-            Of forces, by the mixtures that `spread_cotangents` compares with the prediction.
-        forces : ndarray of shape (N, 3)
-            The prediction.
-        numbers : ndarray of shape (N,)
-            Atomic numbers.
-
-        Returns
-        -------
-        ndarray of shape (N, 3)
-            eV/Å.
+        ``deviations`` (r, N, 3) are those of forces, by the mixtures that `spread_cotangents`
+        compares with the prediction ``forces`` (N, 3).
         """
         return self.calibrations.forces(
             over_directions(self._spread(deviations)), over_directions(forces), numbers
@@ -210,18 +175,7 @@ class EnergyModel(ABC):
     def forces_and_stress(
         self, X: Sequence[Atoms], *, with_spread: bool = False
     ) -> list[Derivatives]:
-        """Differentiate total energies.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-        with_spread : bool, default=False
-            Whether to differentiate the deviations of the members too, a sweep for each.
-
-        Returns
-        -------
-        list of Derivatives
-        """
+        """Differentiate total energies; with a spread also deviations of members, a sweep each."""
         X = as_atoms(X)
         cotangents = spread_cotangents(1 + self.n_members, with_spread, self.deviations)
         n_sweeps = len(cotangents)
@@ -259,18 +213,9 @@ def spread_cotangents(
 ) -> np.ndarray:
     """Return what to differentiate for a prediction and for its spread.
 
-    Parameters
-    ----------
-    n_outputs : int
-        Outputs of an `EnergyModel`: the prediction, and those of the members.
-    with_spread : bool
-    deviations : ndarray of shape (r, n_members), optional
-        See `EnergyModel`.
-
-    Returns
-    -------
-    ndarray of shape (1, n_outputs) or (1 + r, n_outputs)
-        The prediction, and deviations of which the sum of squares is the variance.
+    That is (1, n_outputs), or (1 + r, n_outputs) with the spread: the outputs of an `EnergyModel`
+    are the prediction and those of the members, and the sum of squares of the r deviations is the
+    variance.
     """
     prediction = np.zeros((1, n_outputs))
     prediction[0, 0] = 1

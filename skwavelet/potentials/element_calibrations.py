@@ -13,35 +13,15 @@ from skwavelet.linear.calibration import SpreadCalibration, fit_calibration, is_
 
 @dataclass(frozen=True)
 class ElementCalibrations:
-    """From spreads of forces to standard deviations.
-
-    Attributes
-    ----------
-    common : SpreadCalibration
-        Of all elements but those below.
-    of_elements : mapping of int to SpreadCalibration
-        By atomic number.
-    """
+    """From spreads of forces to standard deviations, for some elements each and for all others."""
 
     common: SpreadCalibration
     of_elements: Mapping[int, SpreadCalibration] = field(default_factory=dict)
 
     def __call__(self, spread: np.ndarray, size: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """Return standard deviations.
+        """Return standard deviations for a spread (n, ...) of forces and their size, all in eV/Å.
 
-        Parameters
-        ----------
-        spread : ndarray of shape (n, ...)
-            eV/Å.
-        size : ndarray of shape (n, ...)
-            Of the predicted forces, eV/Å.
-        numbers : ndarray of shape (n,)
-            Atomic numbers, 0 where there is none.
-
-        Returns
-        -------
-        ndarray of the shape of ``spread``
-            eV/Å.
+        ``numbers`` (n,) are atomic numbers, 0 where there is none.
         """
         std = self.common(spread, size=size)
         for number, own in self.of_elements.items():
@@ -66,17 +46,10 @@ class ElementCalibrations:
         size: np.ndarray,
         numbers: np.ndarray,
     ) -> Self:
-        """Return the calibrations for which errors are as large as predicted.
+        """Return the calibrations for which errors are as large as predicted: `fit_calibration`.
 
         Elements have calibrations of their own where these make the errors of most groups more
-        likely.
-
-        Parameters
-        ----------
-        errors, spread, weight, groups, size : ndarray of shape (n,)
-            As for `fit_calibration`.
-        numbers : ndarray of shape (n,)
-            Atomic numbers, 0 where there is none.
+        likely. ``numbers`` (n,) are atomic numbers, 0 where there is none.
         """
 
         def fitted(rows: np.ndarray) -> SpreadCalibration:

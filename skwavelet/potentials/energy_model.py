@@ -55,18 +55,9 @@ if TYPE_CHECKING:
 class LinearEnergyModel(EnergyModel):
     """Energies per atom that are affine in the features of representations.
 
-    Attributes
-    ----------
-    chain : LinearChain
-        From structures to the energies of the prediction and of the members, eV/atom.
-    deviations : ndarray or None
-        See `EnergyModel`.
-    calibrations : Calibrations
-        Those of the outputs of the chain.
-    totals : bool
-        Whether the outputs of the chain are total energies, eV.
-    surroundings : Surroundings or None
-        What tells the remoteness; None for 1 everywhere.
+    The outputs of the chain are the energies of the prediction and of the members, in eV/atom or
+    (``totals``) in eV, to which the calibrations belong. The surroundings tell the remoteness; None
+    is 1 everywhere.
     """
 
     chain: LinearChain
@@ -86,10 +77,7 @@ class LinearEnergyModel(EnergyModel):
     ) -> Self:
         """Return the model of fitted features and a fitted linear model.
 
-        Raises
-        ------
-        TypeError
-            If a step is not linear, or its derivative is not known.
+        Raises TypeError if a step is not linear, or its derivative is not known.
         """
         coefs, intercepts = all_coefficients(regressor)
         if calibrations is None:
@@ -183,25 +171,13 @@ class LinearEnergyModel(EnergyModel):
 def _energy_model(model: Any) -> EnergyModel:
     """Return the energy model of a fitted model of structures.
 
-    Parameters
-    ----------
-    model : estimator
-        A fitted Pipeline of representations, linear steps and a linear model that was fitted to
-        eV/atom; an `EnergyForceRegressor`; a network of `skwavelet.neural`; a search over
-        parameters (its best estimator), a FrozenEstimator, or a TransformedTargetRegressor with a
-        linear transformer of one of these. Register further kinds with
-        ``energy_model.register``.
+    It takes a Pipeline of representations, linear steps and a linear model that was fitted to
+    eV/atom; an `EnergyForceRegressor`; a network of `skwavelet.neural`; a search over parameters
+    (its best estimator), a FrozenEstimator, or a TransformedTargetRegressor with a linear
+    transformer of one of these. Register further kinds with ``energy_model.register``.
 
-    Returns
-    -------
-    EnergyModel
-
-    Raises
-    ------
-    TypeError
-        If a step has no known derivative, or the model is not linear.
-    NotFittedError
-        If it is not fitted.
+    Raises TypeError if a step has no known derivative, or the model is not linear; NotFittedError
+    if it is not fitted.
     """
     return LinearEnergyModel.of(*split_model(model))
 
@@ -250,11 +226,8 @@ def _(model: TransformedTargetRegressor) -> EnergyModel:
 def _split_model(model: Any) -> tuple[Any, Any]:
     """Return (features, regressor) of a fitted linear model of structures.
 
-    Raises
-    ------
-    TypeError
-        If it is neither a Pipeline of both nor an ``EnergyForceRegressor``, nor a search or a
-        FrozenEstimator of one.
+    Raises TypeError if it is neither a Pipeline of both nor an ``EnergyForceRegressor``, nor a
+    search or a FrozenEstimator of one.
     """
     raise TypeError(
         f"{type(model).__name__} is neither a Pipeline of features and a linear model nor an "

@@ -80,14 +80,8 @@ class ErrorRecord:
     ) -> Self:
         """Return the errors on rows that a linear model was fitted to, or updated with.
 
-        Parameters
-        ----------
-        regressor : estimator
-        rows : Rows
-        X : sequence of ase.Atoms
-        groups : ndarray of shape (n_structures,)
-        surroundings : Surroundings or None
-            Of the training set; None where the model has no errors out of bag.
+        ``groups`` (n_structures,) are those of the structures; the surroundings, of the training
+        set, are None where the model has no errors out of bag.
         """
         nothing, none = np.zeros(0), np.zeros(0, dtype=int)
         if surroundings is None:
@@ -196,18 +190,8 @@ def calibrated_on(
 ) -> tuple[Calibrations, OutOfBagIntervals]:
     """Return calibrations, by which errors on structures held out are as predicted, and intervals.
 
-    Parameters
-    ----------
-    model : EnergyModel
-        With members, and not calibrated.
-    X : sequence of ase.Atoms
-        Structures that it was not trained on.
-    energies : ndarray of shape (n_structures,)
-        Labels, eV/atom.
-    forces, stress : sequence of (N, 3) or None, and of (6,) or None
-        Labels, eV/Å and eV/Å³, or None where there are none.
-    weight : ndarray of shape (n_structures,)
-    groups : ndarray of shape (n_structures,)
+    The model has members and no calibrations, and was not trained on these structures. Labels are
+    in eV/atom, eV/Å and eV/Å³, None where there is no force or stress.
     """
     values = model.values(X)
     errors, spread = values[:, 0] - energies, unbiased_std(values[:, 1:])

@@ -16,12 +16,7 @@ BaseSearchCV: Any = GridSearchCV.__base__
 def unwrapped(model: Any) -> Any:
     """Return the fitted estimator within a search over parameters or a FrozenEstimator.
 
-    Raises
-    ------
-    NotFittedError
-        If the search is not fitted.
-    TypeError
-        If it keeps no best estimator.
+    Raises NotFittedError if the search is not fitted, TypeError if it keeps no best estimator.
     """
     while isinstance(model, BaseSearchCV | FrozenEstimator):
         if isinstance(model, FrozenEstimator):

@@ -17,20 +17,7 @@ UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
 
 
 def predicted_labels(model: EnergyModel, X: Iterable[Atoms], *, derivatives: bool = True) -> Labels:
-    """Predict what `skwavelet.labels_of` reads, one structure after the other.
-
-    Parameters
-    ----------
-    model : EnergyModel
-    X : iterable of ase.Atoms
-        One that shows its progress, perhaps.
-    derivatives : bool, default=True
-        Whether to predict forces and stresses too.
-
-    Returns
-    -------
-    Labels
-    """
+    """Predict what `skwavelet.labels_of` reads, one structure after the other."""
     model = model.without_members()
     energies, sizes = [], []
     forces: list[np.ndarray | None] = []
@@ -55,18 +42,10 @@ def predicted_labels(model: EnergyModel, X: Iterable[Atoms], *, derivatives: boo
 
 
 def error_table(reference: Labels, predicted: Labels) -> pd.DataFrame:
-    """Compare labels.
+    """Compare labels of the same structures.
 
-    Parameters
-    ----------
-    reference, predicted : Labels
-        Of the same structures.
-
-    Returns
-    -------
-    DataFrame
-        Rows ``energy``, and ``forces`` and ``stress`` where both have some; columns ``MAE`` and
-        ``RMSE`` over all numbers, in units of ``unit``, and how many ``numbers`` there are.
+    Rows ``energy``, and ``forces`` and ``stress`` where both have some; columns ``MAE`` and
+    ``RMSE`` over all numbers, in units of ``unit``, and how many ``numbers`` there are.
     """
     rows = {}
     for quantity, unit in UNITS.items():

@@ -29,13 +29,8 @@ _ATOMS = 4096
 class Distance:
     """The regularized Mahalanobis distance of `ExtrapolationScore`.
 
-    Attributes
-    ----------
-    mean, scale : ndarray of shape (n_features,)
-    axes : ndarray of shape (n_axes, n_features)
-    variance : ndarray of shape (n_axes,)
-    typical2 : float
-        Mean squared distance of what the score is to be 1 for.
+    Features have mean and scale (n_features,), axes (n_axes, n_features) a variance each, and
+    ``typical2`` is the mean squared distance of what the score is to be 1 for.
     """
 
     mean: np.ndarray

@@ -84,13 +84,7 @@ def fit(options: argparse.Namespace) -> None:
 
 
 def config_defaults(path: str) -> dict[str, Any]:
-    """Return the options of the fit that wrote a file.
-
-    Raises
-    ------
-    ValueError
-        If it is no such file.
-    """
+    """Return the options of the fit that wrote a file; raise ValueError if it is no such file."""
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
         settings = record["command"]

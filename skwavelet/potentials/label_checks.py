@@ -14,12 +14,8 @@ from skwavelet.structures.checks import Structure
 def check_forces(forces: Sequence | None, X: Sequence[Atoms]) -> list[np.ndarray | None]:
     """Return one array (N, 3) per structure, or None where forces are missing.
 
-    Missing are entries that are None or NaN throughout.
-
-    Raises
-    ------
-    ValueError
-        If the number of entries, a shape or a value is wrong.
+    Missing are entries that are None or NaN throughout. Raises ValueError if the number of entries,
+    a shape or a value is wrong.
     """
     return _check_labels(forces, [(len(atoms), 3) for atoms in X], "forces", "(n_atoms, 3)")
 

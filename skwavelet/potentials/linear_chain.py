@@ -27,16 +27,10 @@ from skwavelet.representations.base import StructureTransformer
 
 @dataclass(frozen=True)
 class LinearChain:
-    """An affine function of the features of one or more representations.
+    """An affine function of the features of one or more fitted representations, the ``leaves``.
 
-    Attributes
-    ----------
-    leaves : tuple of StructureTransformer
-        Fitted representations.
-    matrices : tuple of (ndarray or sparse array) of shape (n_features_of_leaf, n_outputs)
-        What multiplies the features of each.
-    offset : ndarray of shape (n_outputs,)
-        What is added.
+    The features of each are multiplied by a matrix (n_features_of_leaf, n_outputs), dense or
+    sparse, and the ``offset`` (n_outputs,) is added to the sum.
     """
 
     leaves: tuple[StructureTransformer, ...]
@@ -93,15 +87,9 @@ class LinearChain:
     ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Return outputs and gradients of ``cotangents[i] @ output(X[i])``.
 
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-        cotangents : ndarray of shape (n_structures, n_outputs)
-
-        Returns
-        -------
-        list of (ndarray (n_outputs,), ndarray (N, 3), ndarray (3, 3))
-            Outputs, gradient with respect to the positions and to a homogeneous strain.
+        Cotangents have the shape (n_structures, n_outputs). For each structure: outputs
+        (n_outputs,), gradients (N, 3) with respect to the positions and (3, 3) to a homogeneous
+        strain.
         """
         results: list[tuple[Any, Any, Any]] = [(self.offset, 0.0, 0.0)] * len(X)
         for leaf, matrix in self.for_energies:
@@ -127,21 +115,9 @@ def _times(values: np.ndarray, matrix: Matrix) -> Any:
 def feature_chain(features: Any) -> LinearChain:
     """Return a fitted representation, pipeline or union of such as a chain.
 
-    Parameters
-    ----------
-    features : estimator
-        A fitted ``StructureTransformer``; a Pipeline of one and of linear steps; a FeatureUnion
-        of such.
-
-    Returns
-    -------
-    LinearChain
-        Its outputs are the columns of ``features.transform``.
-
-    Raises
-    ------
-    TypeError
-        If a step is not linear, or its derivative is not known here.
+    Outputs are the columns of ``features.transform``. It takes a ``StructureTransformer``, a
+    Pipeline of one and of linear steps, or a FeatureUnion of such, and raises TypeError if a step
+    is not linear, or its derivative is not known here.
     """
     features = unwrapped(features)
     if isinstance(features, Pipeline):

@@ -17,10 +17,7 @@ from skwavelet.potentials.estimators import unwrapped
 def target_map(model: TransformedTargetRegressor) -> tuple[float, float]:
     """Return (factor, shift) that undo the transformation of the targets of a fitted regressor.
 
-    Raises
-    ------
-    TypeError
-        If the transformation is not known to be linear.
+    Raises TypeError if the transformation is not known to be linear.
     """
     matrix, offset = affine_map(model.transformer_)
     factor = 1 / float(np.sum(matrix))
@@ -30,11 +27,8 @@ def target_map(model: TransformedTargetRegressor) -> tuple[float, float]:
 def linear_coefficients(model: Any) -> tuple[np.ndarray, float]:
     """Return ``(coef, intercept)`` of a fitted linear model of one target.
 
-    Raises
-    ------
-    TypeError
-        If the model has no ``coef_``, several targets, or predicts anything but a linear
-        function of its features (a logarithmic link, say).
+    Raises TypeError if the model has no ``coef_``, several targets, or predicts anything but a
+    linear function of its features (a logarithmic link, say).
     """
     model = unwrapped(model)
     check_is_fitted(model)
@@ -76,17 +70,10 @@ def linear_members(regressor: Any) -> list:
 
 
 def all_coefficients(regressor: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights and intercepts of a fitted linear model and of its members, if any.
+    """Return weights and intercepts of a fitted linear model, and of its members behind it.
 
-    Returns
-    -------
-    coefs : ndarray of shape (n_features, 1 + n_members)
-    intercepts : ndarray of shape (1 + n_members,)
-
-    Raises
-    ------
-    TypeError
-        As for `linear_coefficients`.
+    Their shapes are (n_features, 1 + n_members) and (1 + n_members,). Raises TypeError as
+    `linear_coefficients` does.
     """
     models = [regressor, *linear_members(regressor)]
     coefs, intercepts = zip(*map(linear_coefficients, models), strict=True)
@@ -96,12 +83,8 @@ def all_coefficients(regressor: Any) -> tuple[np.ndarray, np.ndarray]:
 def used_features(regressor: Any) -> np.ndarray:
     """Return the features that a linear model, or any member of an ensemble, has a weight on.
 
-    One feature at least, since scikit-learn has no arrays without any.
-
-    Raises
-    ------
-    TypeError
-        As for `linear_coefficients`.
+    One feature at least, since scikit-learn has no arrays without any. Raises TypeError as
+    `linear_coefficients` does.
     """
     used = np.flatnonzero(all_coefficients(regressor)[0].any(axis=1))
     return used if len(used) else np.array([0])

@@ -62,19 +62,9 @@ RECIPES: dict[str, tuple[str, Callable[[], EnergyForceRegressor]]] = {
 
 
 def recipe(name: str, *, random_state: int = 0) -> EnergyForceRegressor:
-    """Return the unfitted potential of a name.
+    """Return the unfitted potential of a name in ``RECIPES``; raise ValueError if there is none.
 
-    Parameters
-    ----------
-    name : str
-        One of ``RECIPES``.
-    random_state : int, default=0
-        Seeds everything random in it, so that fits are repeatable.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model.
+    ``random_state`` seeds everything random in it, so that fits are repeatable.
     """
     if name not in RECIPES:
         raise ValueError(f"There is no model {name!r}; take one of {', '.join(RECIPES)}.")

@@ -34,24 +34,11 @@ def fit_rows(
 ) -> Any:
     """Return a fitted clone of a linear model, whose intercept enters energy rows only.
 
-    Parameters
-    ----------
-    regressor : estimator
-        A linear model whose ``fit`` takes ``sample_weight``.
-    rows : Rows
-    groups : ndarray of shape (n_structures,)
-        Group of every structure, passed on to models that know groups.
-    force_weight, stress_weight : float
-        See `Rows.weights`.
-    penalty_factors : ndarray of shape (n_features,), optional
-        Factors of the penalty of every feature, passed on to models that take them.
-    free : sequence of int, optional
-        Kinds of rows whose weight is chosen by models that can, from the one given.
-
-    Raises
-    ------
-    TypeError
-        If ``regressor`` takes no sample weights.
+    ``groups`` (n_structures,), passed on to models that know groups, are those of the structures,
+    and the weights of forces and stresses those of `Rows.weights`. Models that can choose weights
+    choose those of the ``free`` kinds of rows, from the ones given; ``penalty_factors``
+    (n_features,) are passed on to models that take them. Raises TypeError if the model takes no
+    sample weights.
     """
     if isinstance(regressor, Pipeline):
         raise TypeError(

@@ -127,7 +127,7 @@ def build_rows(
     condense: bool = False,
     n_copies: int = 0,
 ) -> Rows:
-    """Compute the rows of energies, forces and stresses.
+    """Compute the rows of energies, forces and stresses; raise ValueError if memory is too small.
 
     Parameters
     ----------
@@ -150,15 +150,6 @@ def build_rows(
         three times as many as there are features.
     n_copies : int, default=0
         How many copies in float64 there must be room for, which a linear model makes.
-
-    Returns
-    -------
-    Rows
-
-    Raises
-    ------
-    ValueError
-        If the rows do not fit into memory.
     """
     if n_directions is None:
         local = all(isinstance(leaf, AtomFeaturesMixin) for leaf in chain.leaves)

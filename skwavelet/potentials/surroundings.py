@@ -23,10 +23,6 @@ class Surroundings:
     A strained cell has other densities around all of its atoms. In the hundreds of features of a
     model, among which a training set leaves most directions open, it is hardly further away than
     any other new structure.
-
-    Attributes
-    ----------
-    score : AtomExtrapolationScore
     """
 
     score: AtomExtrapolationScore

@@ -20,20 +20,11 @@ _KEPT_DEVIATIONS, _KEPT_SHARE = 16, 0.99
 
 
 def main_deviations(regressor: Any, rows: Iterable[np.ndarray]) -> np.ndarray | None:
-    """Return the few mixtures of members that carry the spread of their predictions.
+    """Return the few mixtures (r, n_members) of members that carry the spread of their predictions.
 
-    Parameters
-    ----------
-    regressor : estimator
-        A fitted linear model, an ensemble or not.
-    rows : iterable of ndarray of shape (n_rows, n_features)
-        Typical rows (derivatives of the features), some at a time, maybe none.
-
-    Returns
-    -------
-    ndarray of shape (r, n_members) or None
-        The sum over rows of (mixture @ members' deviations)² is the variance over members, on
-        average over ``rows``. None where there are no rows, no ensemble or no spread.
+    The sum over rows of (mixture @ members' deviations)² is the variance over members, on average
+    over typical rows (derivatives of the features), some (n_rows, n_features) at a time. None where
+    there are no rows, no ensemble or no spread.
     """
     members = linear_members(regressor)
     if not members:

@@ -53,15 +53,9 @@ class PropertyError(RuntimeError):
 
 
 def with_calculator(atoms: Atoms, calculator: Any, *, constraints: bool = False) -> Atoms:
-    """Return a checked copy of a structure with a calculator.
+    """Return a checked copy of a structure, with constraints or not, and a calculator.
 
-    Parameters
-    ----------
-    atoms : ase.Atoms
-    calculator : ASE calculator, fitted model or None
-        None takes that of ``atoms``.
-    constraints : bool
-        Whether the copy keeps the constraints.
+    A fitted model becomes one; None takes that of the structure.
     """
     atoms = convert(atoms, 0)
     check_structures([atoms])

@@ -103,16 +103,10 @@ def bulk_modulus(
 
 @dataclass(frozen=True)
 class Parabola:
-    """E = c + b x + a x² with x = V / reference - 1, for one curve or several at once.
+    """E = c + b x + a x² (eV) with x = V / reference - 1, for one curve or several at once.
 
-    Attributes
-    ----------
-    a, b, c : float or ndarray of shape (n_curves,)
-        eV.
-    reference : float
-        Å³.
-    window : ndarray of bool of shape (n_volumes,)
-        The points that it was fitted to.
+    The reference is a volume (Å³), and ``window`` (n_volumes,) masks the points that were fitted
+    to.
     """
 
     a: np.ndarray

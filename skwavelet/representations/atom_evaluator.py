@@ -19,15 +19,9 @@ from skwavelet.structures.checks import Structure
 class AtomGroups:
     """Which atoms are summed: those of a group have one sum.
 
-    Attributes
-    ----------
-    of : ndarray of shape (N,)
-        Group of every atom. Where it is shorter, atoms behind the last one are neighbours only,
-        which `AtomEvaluator.leading` sweeps understand.
-    count : int
-        Number of groups.
-    each : bool
-        Whether every atom is a group of its own.
+    ``of`` (N,) is the group of every atom; where it is shorter, atoms behind the last one are
+    neighbours only, which `AtomEvaluator.leading` sweeps understand. There are ``count`` groups;
+    ``each`` tells whether every atom is one of its own.
     """
 
     of: np.ndarray
@@ -65,18 +59,11 @@ class AtomGroups:
 
 
 class ElementPart(NamedTuple):
-    """Features beyond order zero of the atoms of one element in a block.
+    """Features beyond order zero of the atoms of one element (its place, ``kind``) in a block.
 
-    Attributes
-    ----------
-    kind : int
-        Place of the element.
-    members : ndarray of shape (n_members,)
-        Its atoms, counted from the first of the block.
-    values : ndarray of shape (n_own, n_members)
-        What the features that atoms of the element have are made of: ``AtomEvaluator.own``.
-    units : ndarray of shape (n_own,)
-        What these are multiplied by.
+    The ``members`` (n_members,) are counted from the first atom of the block. ``values``
+    (n_own, n_members) are what the features of the element are made of, ``AtomEvaluator.own``, and
+    ``units`` (n_own,) what these are multiplied by.
     """
 
     kind: int
@@ -245,23 +232,10 @@ class AtomEvaluator(Evaluator):
     ) -> Iterator[tuple[slice, np.ndarray, Callable[[np.ndarray], None]]]:
         """Yield ``atom_values`` of some of the first atoms at a time, with the way back.
 
-        Override it where that is possible without computing values twice.
-
-        Parameters
-        ----------
-        structure : Structure
-        n_atoms : int
-            How many atoms; those behind them are their neighbours only.
-        gradient : ndarray of shape (N, 3)
-        strain : ndarray of shape (3, 3)
-
-        Yields
-        ------
-        atoms : slice
-        values : ndarray of shape (n_atoms, n_features)
-        pull : callable
-            Takes cotangents (n_atoms, n_features), and adds the gradients of
-            ``(cotangents * values).sum()`` to ``gradient`` and ``strain``.
+        Atoms behind the first ``n_atoms`` are their neighbours only. For a slice of atoms: values
+        (n, n_features), and a function that takes cotangents (n, n_features) and adds the gradients
+        of ``(cotangents * values).sum()`` to ``gradient`` (N, 3) and ``strain`` (3, 3). Override it
+        where that is possible without computing values twice.
         """
 
         def pull(cotangents: np.ndarray) -> None:
@@ -278,14 +252,8 @@ class AtomEvaluator(Evaluator):
     ) -> Iterator[tuple[list[ElementPart], Callable[[list[np.ndarray]], None]]]:
         """Yield what `atom_blocks` does, element by element and with atoms as the last axis.
 
-        So kernels take it, without what atoms of other elements have. Override it where values are
-        made so.
-
-        Yields
-        ------
-        parts : list of ElementPart
-        pull : callable
-            Takes the cotangents of the ``values`` of all parts.
+        So kernels take it, without what atoms of other elements have. The way back takes the
+        cotangents of the ``values`` of all parts. Override it where values are made so.
         """
         kinds = self.kinds(structure)
         for atoms, values, pull in self.atom_blocks(structure, n_atoms, gradient, strain):

@@ -45,18 +45,9 @@ class AtomJacobian:
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield what every atom's features change along directions.
 
-        Parameters
-        ----------
-        displacements : ndarray of shape (n_directions, N, 3)
-        strains : ndarray of shape (n_directions, 3, 3)
-
-        Yields
-        ------
-        atom : int
-        directions : ndarray of shape (R,)
-            Numbers of the directions that move anything that the atom sees.
-        derivatives : ndarray of shape (R, F)
-            Of the atom's features along these.
+        Displacements have the shape (n_directions, N, 3), strains (n_directions, 3, 3). For an
+        atom: the numbers (R,) of the directions that move anything that it sees, and the
+        derivatives (R, F) of its features along these.
         """
         n_atoms, n_features = self.features.shape
         starts = np.searchsorted(self.centers, np.arange(n_atoms + 1))
@@ -77,11 +68,6 @@ def jacobian_by_directions(evaluator: Any, structure: Structure) -> AtomJacobian
     """Return the derivatives from ``atom_jvp`` along unit directions, some at a time.
 
     It works for every representation at the cost of 3 N + 9 directions.
-
-    Parameters
-    ----------
-    evaluator : AtomEvaluator
-    structure : Structure
     """
     features = evaluator.atom_values(structure)
     n_atoms, n_features = features.shape

@@ -272,15 +272,7 @@ class Evaluator:
 
 
 class SelectedFeatures:
-    """An evaluator that keeps some columns of another one's, whatever that is.
-
-    Parameters
-    ----------
-    evaluator : Evaluator
-    columns : ndarray of int
-    n_features : int
-        How many features ``evaluator`` has.
-    """
+    """An evaluator that keeps some columns of another one's ``n_features``, whatever that is."""
 
     def __init__(self, evaluator: Any, columns: np.ndarray, n_features: int):
         self._evaluator, self._columns, self._n_features = evaluator, columns, n_features

@@ -50,19 +50,11 @@ def exponential(dtype: str) -> Exponential:
 
 @compiled_part
 def fill_exponentials(t, n, tables, rest, bits, values):
-    """Write exp(-t) = 2^-w exp(w ln 2 - t) of n numbers from 0 to ``LAST_EXPONENT``.
+    """Write exp(-t) = 2^-w exp(w ln 2 - t) of the first n numbers, from 0 to ``LAST_EXPONENT``.
 
     Loops are short and many, because only innermost loops are vectorized, and because ln 2 would be
-    put together again within one.
-
-    Parameters
-    ----------
-    t, rest, values : ndarray of shape (n_room,)
-        Numbers, scratch, and what is written.
-    n : int
-    tables : Exponential
-    bits : ndarray of int of shape (n_room,)
-        Scratch, of the dtype of ``tables.fields``.
+    put together again within one. ``rest``, like t, and ``bits``, of the dtype of
+    ``tables.fields``, are scratch.
     """
     cast, whole = t.dtype.type, bits.dtype.type
     half, per_unit = cast(0.5), tables.logarithms[0]

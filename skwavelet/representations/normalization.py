@@ -14,14 +14,9 @@ from skwavelet.representations.paths import Paths
 class Normalization:
     """From sums over a structure, one per path and power, to its features.
 
-    Attributes
-    ----------
-    mode : {"atoms", "lower_order"} or None
-        Divide by the number of atoms, by the sum of one order lower (of the number of atoms for
-        order zero; 0 where that is 0), or by nothing.
-    paths : Paths
-    columns : tuple of (ndarray, ndarray)
-        Path and power of every feature.
+    By mode these are divided by the number of atoms ("atoms"), by the sum of one order lower (of
+    the number of atoms for order zero; 0 where that is 0; "lower_order"), or by nothing (None). The
+    columns are path and power of every feature.
     """
 
     mode: str | None

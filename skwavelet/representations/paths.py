@@ -13,17 +13,10 @@ import numpy as np
 class Paths:
     """A table of paths, one per sum; every path times every power is a feature.
 
-    Columns are integer arrays of shape (n_paths,), places in the lists of channels, elements and
-    whatever a subclass adds; -1 where a path has none. Tables are equal if their columns are, so
-    that plans are kept per table.
-
-    Attributes
-    ----------
-    order : ndarray of int
-        Order of the path; those of order zero depend on the composition alone.
-    channel : ndarray of int
-    center : ndarray of int
-        Element whose atoms are summed over, -1 for all atoms.
+    Columns are integer arrays of shape (n_paths,), places in the lists of channels, elements (whose
+    atoms, the centers, are summed over) and whatever a subclass adds; -1 where a path has none,
+    which for the center is all atoms. Paths of order zero depend on the composition alone. Tables
+    are equal if their columns are, so that plans are kept per table.
     """
 
     order: np.ndarray
@@ -63,13 +56,7 @@ class Paths:
 
 @dataclass(frozen=True, eq=False)
 class ScatteringPaths(Paths):
-    """The paths of wavelet scattering.
-
-    Attributes
-    ----------
-    wavelet1, scale1, wavelet2, scale2 : ndarray of int
-        Wavelet (n, l) and scale j of both layers.
-    """
+    """The paths of wavelet scattering: wavelet (n, l) and scale j of both layers."""
 
     wavelet1: np.ndarray
     scale1: np.ndarray

@@ -132,25 +132,10 @@ def scattering_paths(
     min_scale_step: float,
     increasing: bool,
 ) -> ScatteringPaths:
-    """Return all paths of a feature set, over all atoms.
+    """Return all paths of a feature set over all atoms, up to a scattering order.
 
-    Parameters
-    ----------
-    n_channels : int
-    wavelets : sequence of (n, l)
-        In increasing order.
-    scales : sequence of float
-    order : {0, 1, 2}
-        Highest scattering order.
-    min_scale_step : float
-        Second-order paths have j2 - j1 >= min_scale_step.
-    increasing : bool
-        Whether second-order paths have (n2, l2) > (n1, l1) only.
-
-    Returns
-    -------
-    ScatteringPaths
-        By order, then channel, then wavelets and scales.
+    They are sorted by order, channel, wavelets (n, l) and scales. Those of second order have
+    j2 - j1 >= min_scale_step and, if ``increasing``, (n2, l2) > (n1, l1).
     """
     channels, places = range(n_channels), (range(len(wavelets)), range(len(scales)))
     paths = [(0, c, -1, -1, -1, -1) for c in channels]

@@ -32,15 +32,10 @@ def sweep(
 
 
 class Pulls(NamedTuple):
-    """Gradients of the terms of some atoms.
+    """Gradients of the terms of some atoms, which depend on the atoms ``around`` (n_around,).
 
-    Attributes
-    ----------
-    around : ndarray of shape (n_around,)
-        The atoms that these terms depend on.
-    positions : ndarray of shape (n_around, 3)
-    strain : ndarray of shape (3, 3) or (n_atoms, 3, 3)
-        Of all terms together, or of every atom's apart.
+    They are in the positions (n_around, 3) of these and in the strain: (3, 3) of all terms
+    together, or (n_atoms, 3, 3) of every atom's apart.
     """
 
     around: np.ndarray

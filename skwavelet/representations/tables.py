@@ -31,18 +31,9 @@ def feature_names(table: pd.DataFrame) -> list[str]:
 def penalty_factors(order: Any, roughness: Any) -> np.ndarray:
     """Return factors of the penalty of features: energies are smooth, and mostly of few bodies.
 
-    Parameters
-    ----------
-    order : array-like of int
-        Number of moments in a feature.
-    roughness : array-like of int
-        Sum of their radial places k and degrees l.
-
-    Returns
-    -------
-    ndarray
-        exp(0.15 roughness + 2 (order - 2)); the numbers were chosen in five folds of the training
-        sets of silicon and lithium.
+    They are exp(0.15 roughness + 2 (order - 2)) with the number of moments in a feature, its order,
+    and the sum of their radial places k and degrees l. The numbers were chosen in five folds of the
+    training sets of silicon and lithium.
     """
     steps = 0.15 * np.asarray(roughness, float) + 2 * (np.asarray(order, float) - 2)
     return np.asarray(np.exp(steps))

@@ -122,21 +122,10 @@ class LabelledFile:
         return {chemical_symbols[number] for number in numbers}
 
     def first_rows(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        """Choose some structures at random that stand for all.
+        """Choose some of the rows at random that stand for all, in increasing order.
 
         They hold every element, and as many whole groups as go into a part; of groups that are
         larger than a fifth of it, they hold some structures.
-
-        Parameters
-        ----------
-        rows : ndarray of int
-            The structures to choose from.
-        seed : int
-
-        Returns
-        -------
-        ndarray of int
-            In increasing order.
         """
         shuffled = np.random.default_rng(seed).permutation(rows)
         elements: set[int] = set()

@@ -147,13 +147,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
 
 def record_of(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what `save_model` was told about a model; empty where it was told nothing.
-
-    Parameters
-    ----------
-    path : str or path
-        A file that `load_model` can read.
-    """
+    """Return what `save_model` was told about a model; empty where it was told nothing."""
     with zipfile.ZipFile(path) as members:
         if _RECORD not in members.namelist():
             return {}

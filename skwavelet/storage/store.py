@@ -212,13 +212,7 @@ class FeatureStore:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return the manifest of a store.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged, or of a format unknown to this version.
-    """
+    """Return the manifest of a store; raise ValueError if it is damaged, or of another format."""
     try:
         manifest = read_record(directory / "manifest.json")
     except DamagedFileError as error:

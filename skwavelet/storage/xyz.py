@@ -39,16 +39,8 @@ class _Frame(NamedTuple):
 def read_frames(file: IO[str], path: str) -> Iterator[Atoms | ValueError]:
     """Yield the structures of a file, or the error of a frame that is damaged in itself.
 
-    Parameters
-    ----------
-    file : text file
-    path : str
-        What messages call it.
-
-    Raises
-    ------
-    DamagedXYZError
-        Where a frame has more or fewer lines than it says, so that what follows is guesswork.
+    Messages call the file ``path``. Raises DamagedXYZError where a frame has more or fewer lines
+    than it says, so that what follows is guesswork.
     """
     for index, frame in enumerate(_frames(file, path)):
         try:

@@ -97,17 +97,8 @@ class PairBlock:
     def by_atom(self, jacobian: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield, for every centre, the derivatives in the positions of atoms and in a strain.
 
-        Parameters
-        ----------
-        jacobian : ndarray of shape (n_pairs, 3, M)
-            Derivatives of M terms of the centre in the vector of every pair.
-
-        Yields
-        ------
-        atoms : ndarray of shape (n,)
-            The atoms that move the centre's terms.
-        by_atom : ndarray of shape (n, 3, M)
-        by_strain : ndarray of shape (3, 3, M)
+        From those (n_pairs, 3, M) of M terms of a centre in the vector of every pair: the atoms
+        (n,) that move the terms, the derivatives (n, 3, M) in these and (3, 3, M) in the strain.
         """
         n_terms = jacobian.shape[2]
         for atom, (start, end) in enumerate(pairwise(self.starts.tolist()), self.atoms.start):
@@ -163,17 +154,9 @@ class PairFinder:
         self._kept: dict[tuple[int, int], list[PairBlock]] = {}
 
     def blocks(self, n_centers: int | None = None) -> Iterator[PairBlock]:
-        """Yield the pairs.
+        """Yield the pairs of the first ``n_centers`` atoms, all by default.
 
-        Parameters
-        ----------
-        n_centers : int, optional
-            How many atoms have pairs; those behind them are neighbours only. None: all.
-
-        Raises
-        ------
-        ValueError
-            If two atoms are closer than chemistry allows.
+        Others are neighbours only. Raises ValueError if two atoms are closer than chemistry allows.
         """
         for part in self.parts(n_centers):
             yield from self.blocks_of(part)

@@ -82,13 +82,9 @@ class Structure:
     def neighbors(self, cutoff: float, quantities: str = "ijD") -> list[np.ndarray]:
         """Return all ordered pairs closer than ``cutoff`` (Å), periodic images included.
 
-        ``quantities`` are vesin's: indices ``i`` and ``j``, vectors ``D`` (from i to j),
-        distances ``d``, periodic shifts ``S``.
-
-        Raises
-        ------
-        ValueError
-            If the faces of the cell are so close that the search would not end.
+        ``quantities`` are vesin's: indices ``i`` and ``j``, vectors ``D`` (from i to j), distances
+        ``d``, periodic shifts ``S``. Raises ValueError if the faces of the cell are so close that
+        the search would not end.
         """
         heights = self.heights[self.pbc]
         if (1 + 2 * cutoff / heights).prod() > IMAGES:
@@ -111,10 +107,7 @@ class Structure:
 def as_atoms(X: Iterable[Atoms]) -> list[Atoms]:
     """Return structures as a list of ``ase.Atoms``, each still to be checked.
 
-    Raises
-    ------
-    TypeError
-        If ``X`` is a single structure or no sequence.
+    Raises TypeError if ``X`` is a single structure or no sequence.
     """
     if isinstance(X, Atoms) or hasattr(X, "to_ase_atoms"):
         raise TypeError("X is a single structure; pass a list of structures: [atoms].")
@@ -131,10 +124,7 @@ def as_atoms(X: Iterable[Atoms]) -> list[Atoms]:
 def convert(item: Any, index: int) -> Any:
     """Return a structure as ``ase.Atoms`` where it says how, such as pymatgen's; else itself.
 
-    Raises
-    ------
-    ValueError
-        If the conversion fails, whatever it raises.
+    Raises ValueError if the conversion fails, whatever it raises.
     """
     try:
         return item.to_ase_atoms() if hasattr(item, "to_ase_atoms") else item
@@ -149,15 +139,8 @@ def convert(item: Any, index: int) -> Any:
 def check_structures(X: Iterable[Atoms]) -> list[Structure]:
     """Turn a sequence of structures into checked records.
 
-    Parameters
-    ----------
-    X : sequence of ase.Atoms
-        Or of objects with ``to_ase_atoms()``, such as pymatgen's. Lists, tuples,
-        one-dimensional object arrays and pandas Series are all sequences.
-
-    Returns
-    -------
-    list of Structure
+    Lists, tuples, one-dimensional object arrays and pandas Series are sequences; structures are
+    ``ase.Atoms`` or have ``to_ase_atoms()``, such as pymatgen's.
 
     Raises
     ------
@@ -269,10 +252,7 @@ def check_elements(
 def check_symbols(elements: Iterable[str]) -> list[int]:
     """Return the atomic numbers of chemical symbols, in increasing order.
 
-    Raises
-    ------
-    ValueError
-        If there is none, or one is no symbol of an element.
+    Raises ValueError if there is none, or one is no symbol of an element.
     """
     names = list(elements)
     known = {name for name in names if isinstance(name, str) and atomic_numbers.get(name, 0) > 0}

@@ -16,12 +16,8 @@ def check_directions(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return displacements (n_directions, N, 3) and strains (n_directions, 3, 3) of structures.
 
-    Zeros stand for the kind that is not given.
-
-    Raises
-    ------
-    ValueError
-        If both kinds of direction are missing, a shape does not fit or a value is not finite.
+    Zeros stand for the kind that is not given. Raises ValueError if both are missing, a shape does
+    not fit or a value is not finite.
     """
     return [
         _check_pair(s, _pick(displacements, s, "displacements", len(structures)),

@@ -156,11 +156,6 @@ def assign_folds(
         Shuffles the groups; None keeps their order.
     classes : ndarray of shape (n_groups,), default=None
         Integer class (composition) of each group. None balances numbers of rows alone.
-
-    Returns
-    -------
-    ndarray of shape (n_groups,)
-        Fold of each group.
     """
     order = np.arange(len(sizes)) if rng is None else rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]

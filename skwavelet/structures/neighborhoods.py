@@ -18,19 +18,12 @@ BYTES_PER_IMAGE = 120
 
 
 class Neighborhoods:
-    """All ordered pairs of atoms closer than a reach, periodic images included.
+    """All ordered pairs of atoms closer than a reach (Å), periodic images included.
 
     An atom is no neighbour of itself, but its periodic images are.
 
-    Parameters
-    ----------
-    structure : Structure
-    reach : float
-        Largest distance (Å).
-
     Attributes
     ----------
-    n_atoms : int
     centers, neighbors : ndarray of shape (n_pairs,)
         Atoms of each pair, sorted by ``centers``.
     vectors : ndarray of shape (n_pairs, 3)

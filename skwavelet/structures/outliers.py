@@ -45,12 +45,7 @@ class _Pair:
 def check_outliers(structures: Sequence[Structure], remedy: str) -> None:
     """Raise ``ValueError`` for a structure whose closest atoms are far closer than in the others.
 
-    Parameters
-    ----------
-    structures : sequence of Structure
-        That resolution is learned from.
-    remedy : str
-        What to do if such a distance is meant.
+    ``remedy`` says what to do if such a distance is meant.
     """
     if len(structures) < FEWEST:
         return

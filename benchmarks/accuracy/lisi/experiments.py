@@ -86,15 +86,8 @@ class Errors:
 class Experiments:
     """Runs what has not been run yet, and hands out results.
 
-    Parameters
-    ----------
-    protocol : Protocol
-    bags : dict of str to int
-    names : sequence of str
-        Representations of the headline tables and figures; if they are not all of `HEADLINE`,
-        nothing else is run.
-    n_folds : int
-        How many of the five folds.
+    If the names of representations for the headline tables and figures are not all of `HEADLINE`,
+    nothing else is run.
     """
 
     def __init__(self, protocol, bags, names=HEADLINE, n_folds=N_FOLDS):

@@ -10,15 +10,7 @@ _TIMED = 40
 
 
 class FeatureCache:
-    """Features of the parts of the data.
-
-    Parameters
-    ----------
-    parts : dict of str to Part
-    bases : dict of str to transformer
-        Fitted on the path structures (geometry only) when first needed.
-    cache : Cache
-    """
+    """Features of the parts of the data, by bases that are fitted on the paths when needed."""
 
     def __init__(self, parts, bases, cache):
         self.parts, self.bases, self.cache = parts, bases, cache

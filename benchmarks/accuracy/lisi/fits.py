@@ -13,15 +13,7 @@ from skwavelet.energies import formation_energy_per_atom, reference_energies
 
 
 class Protocol:
-    """The data, the folds and the results on them.
-
-    Parameters
-    ----------
-    parts : dict of str to Part
-    store : FeatureCache
-    cache : Cache
-        Where results are kept.
-    """
+    """The data, the folds and the results on them, which are kept in the cache."""
 
     def __init__(self, parts, store, cache):
         self.parts, self.store, self.cache = parts, store, cache

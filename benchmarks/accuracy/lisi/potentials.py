@@ -22,18 +22,11 @@ from skwavelet import (
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a potential is trained.
+    """How a potential is trained: ``make`` returns the unfitted model.
 
-    Attributes
-    ----------
-    make : callable
-        The unfitted model.
-    frames : int
-        How many frames of every path, drawn at random, train with their forces, beside all
-        energies. The first of them trains with its stress, too.
-    ends : bool
-        Whether the labels of where the potential `FORCES` ends when it relaxes the training paths
-        train, too (`own_ends`).
+    So many frames of every path, drawn at random, train with their forces, beside all energies. The
+    first of them trains with its stress, too. ``ends``: so do the labels of where the potential
+    `FORCES` ends when it relaxes the training paths (`own_ends`).
     """
 
     make: Callable[[], EnergyForceRegressor]
@@ -96,12 +89,7 @@ def by_composition(names):
 class Potentials:
     """The fitted potentials, each made when it is first asked for, and kept.
 
-    Parameters
-    ----------
-    parts : dict of str to Part
-    cache : Cache
-    names : set of str, optional
-        Names of the paths that are unseen; default: `held_out`.
+    ``names`` are those of the paths that are unseen; default: `held_out`.
     """
 
     def __init__(self, parts, cache, names=None):

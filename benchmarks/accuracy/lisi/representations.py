@@ -76,15 +76,9 @@ def _elements_only(table):
 class Representation:
     """Columns of one or several bases side by side.
 
-    Attributes
-    ----------
-    bases : tuple of str
-    keep : callable or None
-        From the ``feature_table_`` of the one base to a mask of its features.
-    by_lower_order : bool
-        Divide every feature by the corresponding one an order lower (chapter 3).
-    pooled : bool
-        Add up the sums over the elements: the average over all atoms.
+    ``keep`` makes a mask of features of the ``feature_table_`` of the one base; ``by_lower_order``
+    divides every feature by the corresponding one an order lower (chapter 3); ``pooled`` adds up
+    the sums over the elements: the average over all atoms.
     """
 
     bases: tuple[str, ...]

@@ -17,13 +17,7 @@ LONGEST = 500
 
 
 class GroupRidge(RegressorMixin, BaseEstimator):
-    """Ridge on standardized features, its penalty chosen on held-out groups.
-
-    Parameters
-    ----------
-    alphas : sequence of float
-    n_splits : int
-    """
+    """Ridge on standardized features, its penalty chosen on held-out groups."""
 
     def __init__(self, alphas=(1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3), n_splits=4):
         self.alphas = alphas

@@ -17,17 +17,9 @@ from skwavelet.datasets import load_lisi
 class Case:
     """A training set and a model.
 
-    Attributes
-    ----------
-    title : str
-    features : dict
-        Parameters of `PointScattering`.
-    steps : sequence of int or None
-        Relaxation steps of the training paths; None: the twelve of the tables.
-    volumes : float
-        Largest strain of the cells of other volumes that are added, of one frame of each path.
-    bags, most : int
-        Number of models, and their greatest number of features.
+    Relaxation steps of the training paths, None for the twelve of the tables; the largest strain,
+    ``volumes``, of the cells of other volumes that are added, of one frame of each path; the number
+    of models (bags) and their greatest number of features (most).
     """
 
     title: str

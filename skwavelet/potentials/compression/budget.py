@@ -136,23 +136,12 @@ def features_in_budget(
     """Choose features by orthogonal least squares, with an eye on what they cost.
 
     At each step the feature is taken that lowers the squared error most relative to the time that
-    it adds plus a tenth of the budget. (Without the latter, a crowd of features that cost and
-    tell next to nothing would be taken first.)
+    it adds plus a tenth of the budget. (Without the latter, a crowd of features that cost and tell
+    next to nothing would be taken first.) The budget is in milliseconds, or a number of features
+    where there are no costs.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
-    costs : FeatureCosts or None
-        None counts features instead.
-    budget : float
-        Milliseconds, or number of features.
-
-    Returns
-    -------
-    ndarray of int
-        Features in the order in which they were chosen. Within a time, all others follow whose
-        maps are computed anyway.
+    Features are returned in the order in which they were chosen. Within a time, all others follow
+    whose maps are computed anyway.
     """
     n_features, ones = X.shape[1], np.ones(len(y))
     steps = GreedySteps(

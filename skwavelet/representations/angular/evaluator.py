@@ -26,16 +26,10 @@ PAIRS = 2**13
 
 @dataclass(frozen=True, eq=False)
 class AngularPaths(Paths):
-    """The paths of angular features.
+    """The paths of angular features, of pairs and triplets of neighbours j and k.
 
-    Attributes
-    ----------
-    radial : ndarray of int
-        Radial function of neighbour k, whose channel is ``channel``.
-    partner : ndarray of int
-        Channel of neighbour j.
-    angle : ndarray of int
-        Angular function.
+    ``radial`` is the radial function of neighbour k, whose channel is ``channel``; ``partner`` is
+    the channel of neighbour j, ``angle`` the angular function.
     """
 
     radial: np.ndarray

@@ -171,16 +171,9 @@ def fill_gaussian_changes(
 ):  # fmt: skip
     """Write the derivatives of the sums along directions, see `fill_gaussian_sums`.
 
-    Parameters
-    ----------
-    left_slopes, right_slopes : ndarray of the shapes of left and right
-        Derivatives of the weights in the distance.
-    along : ndarray of shape (n_directions, n_pairs)
-        Derivatives of the distances.
-    turns : ndarray of shape (n_directions, 3, n_pairs)
-        Those of the unit vectors.
-    changes : ndarray of shape (n_directions, n_angular n_left n_right, n_atoms)
-        Written.
+    Those of the weights in the distance are the slopes, those of the distances ``along``
+    (n_directions, n_pairs), and those of the unit vectors ``turns`` (n_directions, 3, n_pairs);
+    ``changes`` (n_directions, n_angular n_left n_right, n_atoms) are written.
     """
     dtype = unit.dtype
     precision = ladder.numbers[0] + ladder.numbers[0]

@@ -14,16 +14,9 @@ VANISHED = 9
 def make_ladder(centers: np.ndarray, width: float, dtype: np.dtype) -> Ladder:
     """Return the Gaussians with one anchor for all, or with one for every few.
 
-    Exponents must not exceed ``LAST_EXPONENT``. With one anchor for all, those of narrow Gaussians
-    would. Of those that have one of several anchors, each has vanished where exponents get there.
-
-    Parameters
-    ----------
-    centers : ndarray of shape (n_angular,)
-        From -1 to 1, two standard deviations from each other.
-    width : float
-        Standard deviation.
-    dtype : dtype
+    The centers go from -1 to 1, two standard deviations (``width``) from each other. Exponents must
+    not exceed ``LAST_EXPONENT``. With one anchor for all, those of narrow Gaussians would. Of those
+    that have one of several anchors, each has vanished where exponents get there.
     """
     n, half = len(centers), 0.5 / width**2
     bounds, anchors = np.array([0, n]), np.array([n // 2])

@@ -55,12 +55,7 @@ class Ladder(NamedTuple):
 class Steps(NamedTuple):
     """What the Gaussians of one anchor are made of, for some neighbours and all others.
 
-    Attributes
-    ----------
-    cosines, start, up, down : ndarray of shape (n_room,)
-        Flat, by neighbour; ``down`` is 1 / up.
-    t, rest, bits : ndarray of shape (n_room,)
-        Scratch.
+    Arrays are flat, by neighbour; ``down`` is 1 / up; ``t``, ``rest`` and ``bits`` are scratch.
     """
 
     cosines: np.ndarray

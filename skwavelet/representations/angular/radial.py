@@ -15,16 +15,8 @@ from skwavelet.representations.point.powers import group_masks
 class RadialBasis:
     """Gaussians exp(-(r - mu)^2 / 2 sigma^2) on evenly spaced centres, cut off smoothly.
 
-    Neighbouring Gaussians meet at one standard deviation: their spacing is 2 sigma.
-
-    Attributes
-    ----------
-    centers : tuple of float
-        Centres mu (Å).
-    width : float
-        Standard deviation sigma (Å).
-    reach : float
-        Where the cutoff (1 + cos(pi r / reach)) / 2 falls to zero (Å).
+    Centres, width sigma and reach are in Å. Neighbouring Gaussians meet at one standard deviation:
+    their spacing is 2 sigma. The cutoff (1 + cos(pi r / reach)) / 2 falls to zero at the reach.
     """
 
     centers: tuple[float, ...]
@@ -38,13 +30,7 @@ class RadialBasis:
 
 
 class SignedPowers:
-    """Powers v (v^2 + e^2)^((q - 1) / 2): v^q for v > 0, smooth and odd, v itself for q = 1.
-
-    Parameters
-    ----------
-    powers : sequence of float
-        Exponents q.
-    """
+    """Powers v (v^2 + e^2)^((q - 1) / 2): v^q for v > 0, smooth and odd, v itself for q = 1."""
 
     def __init__(self, powers):
         self.powers = tuple(float(q) for q in powers)
@@ -61,25 +47,11 @@ class SignedPowers:
         sums: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Add the powers of the values (n_terms, n_atoms) of consecutive atoms to sums.
+        """Add the powers of the values (n_terms, n_atoms) of consecutive atoms to sums of groups.
 
-        Parameters
-        ----------
-        values : ndarray of shape (n_terms, n_atoms)
-        floors : ndarray of shape (n_terms,)
-            Floors e.
-        atoms : slice
-            Which atoms these are.
-        groups : AtomGroups
-        sums : ndarray of shape (n_groups, n_terms, n_powers)
-            Added to.
-        weights : ndarray of shape (n_powers, n_terms, n_groups), optional
-            Cotangents of the sums, in the dtype of the values.
-
-        Returns
-        -------
-        ndarray of shape (n_terms, n_atoms)
-            Gradients in the values, if there are weights.
+        The sums are (n_groups, n_terms, n_powers), and the floors e (n_terms,). With weights of
+        shape (n_powers, n_terms, n_groups), cotangents of the sums in the dtype of the values, the
+        gradients in the values are returned, too.
         """
         dtype, n_atoms = values.dtype, values.shape[1]
         single = dtype == np.float32

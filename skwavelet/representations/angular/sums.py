@@ -35,17 +35,9 @@ from skwavelet.structures.cell_list import PairBlock
 class AngularSums:
     """The sums of pairs and triplets of single atoms.
 
-    Attributes
-    ----------
-    radial : RadialBasis
-    weights : ndarray of shape (n_elements, n_channels)
-        Channel weights of the neighbours.
-    centers : ndarray of shape (n_angular,)
-        Centres of the Gaussians of the cosine; empty for Legendre polynomials.
-    width : float
-        Their standard deviation.
-    n_angular : int
-        Number of angular functions, 0 for sums of pairs alone.
+    ``weights`` (n_elements, n_channels) are those of the neighbours. There are ``n_angular``
+    functions of the cosine, 0 for sums of pairs alone: Gaussians of some width at the centers,
+    Legendre polynomials if there are none.
     """
 
     radial: RadialBasis
@@ -85,13 +77,7 @@ class AngularSums:
 
 
 class BlockSums:
-    """The sums of consecutive atoms.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_terms, n_atoms)
-        Sums over pairs, then those over triplets.
-    """
+    """The sums of consecutive atoms: ``values`` (n_terms, n_atoms), pairs first, then triplets."""
 
     def __init__(self, sums: AngularSums, pairs: PairBlock, kinds: np.ndarray, slopes: bool):
         self._sums, self._pairs = sums, pairs
