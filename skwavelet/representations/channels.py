@@ -23,6 +23,11 @@ def valence_electrons(symbol: str) -> int:
     Electrons outside the noble-gas core, without the filled f shell from group 3 on and
     without the filled d shell from group 13 on: 1 for Li, 4 for Si, 8 for Fe, 4 for Sn.
 
+    Parameters
+    ----------
+    symbol : str
+        Chemical symbol.
+
     Examples
     --------
     >>> [valence_electrons(s) for s in ("Li", "Si", "Fe", "Zn", "Sn", "Pb", "He")]

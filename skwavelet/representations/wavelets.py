@@ -21,10 +21,19 @@ from scipy.special import eval_genlaguerre, genlaguerre
 
 
 def solid_harmonics(points: np.ndarray, l: int) -> np.ndarray:
-    """Return the real solid harmonics r^l Y_lm of one degree at points (3, ...), component first.
+    """Return the real solid harmonics r^l Y_lm of one degree.
 
-    They are (2l + 1, ...), in the order m = -l ... l, orthonormal on the sphere, without
-    Condon-Shortley phase.
+    Parameters
+    ----------
+    points : ndarray of shape (3, ...)
+        Cartesian coordinates, component first.
+    l : int
+        Degree.
+
+    Returns
+    -------
+    ndarray of shape (2l + 1, ...)
+        In the order m = -l ... l, orthonormal on the sphere, without Condon-Shortley phase.
 
     Examples
     --------
@@ -120,8 +129,19 @@ def _legendre(points: np.ndarray, l: int) -> list[list[np.ndarray]]:
 def wavelet_spectrum(points: np.ndarray, n: int, l: int, beta: float) -> np.ndarray:
     """Evaluate the Fourier transforms of the wavelets of one (n, l), without the phase (-i)^l.
 
-    At angular frequencies (3, ...) in 1/Å, component first, for 0 <= l < n and a width beta in Å:
-    real values (2l + 1, ...) in the dtype of the points.
+    Parameters
+    ----------
+    points : ndarray of shape (3, ...)
+        Angular frequencies (1/Å), component first.
+    n, l : int
+        Radial order and degree, 0 <= l < n.
+    beta : float
+        Width (Å).
+
+    Returns
+    -------
+    ndarray of shape (2l + 1, ...)
+        Real values in the dtype of ``points``.
     """
     return solid_harmonics(points, l) * _radial_spectrum(points, n, l, beta)[0]
 
@@ -153,8 +173,19 @@ def _radial_spectrum(
 def wavelet(points: np.ndarray, n: int, l: int, beta: float) -> np.ndarray:
     """Evaluate the wavelets psi_nlm of one (n, l) in space, (2.6)-(2.9).
 
-    At positions (3, ...) in Å, component first, for 0 <= l < n and a width beta in Å; their shape
-    is (2l + 1, ...). A wavelet of scale j is ``2**(-3 * j)`` times this at ``points / 2**j``.
+    Parameters
+    ----------
+    points : ndarray of shape (3, ...)
+        Positions (Å), component first. A wavelet of scale j is ``2**(-3 * j)`` times this
+        at ``points / 2**j``.
+    n, l : int
+        Radial order and degree, 0 <= l < n.
+    beta : float
+        Width (Å).
+
+    Returns
+    -------
+    ndarray of shape (2l + 1, ...)
     """
     return solid_harmonics(points, l) * radial_polynomial(points, n, l, beta)
 
