@@ -19,9 +19,8 @@ from skwavelet.structures.checks import Structure
 class AtomGroups:
     """Which atoms are summed: those of a group have one sum.
 
-    ``of`` (N,) is the group of every atom; where it is shorter, atoms behind the last one are
-    neighbours only, which `AtomEvaluator.leading` sweeps understand. There are ``count`` groups;
-    ``each`` tells whether every atom is one of its own.
+    ``of`` is the group of every atom, maybe of the first ones only: those behind are neighbours.
+    There are ``count`` groups; ``each`` tells whether every atom is one of its own.
     """
 
     of: np.ndarray
@@ -96,11 +95,6 @@ class AtomEvaluator(Evaluator):
         """Distance (Å) beyond which atoms do not change the terms of an atom."""
         raise NotImplementedError
 
-    @property
-    def leading(self) -> bool:
-        """Whether ``group_sums`` and ``group_sums_vjp`` take groups of the first atoms only."""
-        return False
-
     def group_sums(self, structure: Structure, groups: AtomGroups) -> np.ndarray:
         """Return the sums (n_groups, n_terms, n_powers) over the atoms of every group."""
         raise NotImplementedError
@@ -173,9 +167,6 @@ class AtomEvaluator(Evaluator):
         """
         groups = self._groups(structure)
         groups = AtomGroups(groups.of[:n_atoms], groups.count)
-        if not self.leading:  # the others are a group of their own
-            rest = np.full(len(structure) - n_atoms, groups.count)
-            groups = AtomGroups(np.append(groups.of, rest), groups.count + 1)
         weights = self._by_group(groups, self._of_paths(cotangent))
         sums, gradient, strain = self.group_sums_vjp(structure, groups, weights)
         zero = self._zero_order(replace(structure, numbers=structure.numbers[:n_atoms]))
@@ -188,10 +179,10 @@ class AtomEvaluator(Evaluator):
 
         Shape (N, n_features) or (n_atoms, n_features).
         """
-        groups = AtomGroups.atoms(self._n_swept(structure, n_atoms))
+        groups = AtomGroups.atoms(len(structure) if n_atoms is None else n_atoms)
         kinds = self.kinds(structure)[: len(groups.of)]
         values = self._of_atoms(kinds, self.group_sums(structure, groups))
-        return self._with_zero_order(kinds, values)[:n_atoms]
+        return self._with_zero_order(kinds, values)
 
     def atom_jvp(
         self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
@@ -209,23 +200,19 @@ class AtomEvaluator(Evaluator):
         Shapes (N, n_features), (N, 3) for positions and (3, 3) for a strain. With cotangents of
         the first atoms only, values are those of these.
         """
-        n_atoms = len(cotangents)
-        n_swept, shape = self._n_swept(structure, n_atoms), (self.n_terms, len(self.powers))
+        n_atoms, shape = len(cotangents), (self.n_terms, len(self.powers))
         terms = self.places[self.columns[0]] * shape[1] + self.columns[1]
         # Features of several centres share a term.
         spread = sparse.csr_array(
             (np.ones(len(terms)), (np.arange(len(terms)), terms)),
             shape=(len(terms), shape[0] * shape[1]),
         )
-        kinds = self.kinds(structure)[:n_swept]
-        weights = np.zeros((n_swept, shape[0] * shape[1]))
-        weights[:n_atoms] = (cotangents * self._has_feature(kinds[:n_atoms])) @ spread
-        groups = AtomGroups.atoms(n_swept)
+        kinds = self.kinds(structure)[:n_atoms]
+        weights = (cotangents * self._has_feature(kinds)) @ spread
         sums, gradient, strain = self.group_sums_vjp(
-            structure, groups, weights.reshape(n_swept, *shape), strain
+            structure, AtomGroups.atoms(n_atoms), weights.reshape(n_atoms, *shape), strain
         )
-        values = self._with_zero_order(kinds, self._of_atoms(kinds, sums))
-        return values[:n_atoms], gradient, strain
+        return self._with_zero_order(kinds, self._of_atoms(kinds, sums)), gradient, strain
 
     def atom_blocks(
         self, structure: Structure, n_atoms: int, gradient: np.ndarray, strain: np.ndarray
@@ -334,10 +321,6 @@ class AtomEvaluator(Evaluator):
         summed = np.flatnonzero(self.paths.order > 0)
         group = np.maximum(self.paths.center[summed], 0)
         return summed, group * self.n_terms + self.places[summed]
-
-    def _n_swept(self, structure: Structure, n_atoms: int | None) -> int:
-        """Return how many atoms a sweep goes over for the first ``n_atoms``."""
-        return len(structure) if n_atoms is None or not self.leading else n_atoms
 
     def _groups(self, structure: Structure) -> AtomGroups:
         """Return all atoms as one group, or the atoms of every element."""

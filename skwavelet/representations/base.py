@@ -28,7 +28,7 @@ from skwavelet._utils.threads import threads, threads_for
 from skwavelet._utils.validation import check_columns, check_parameters
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.representations.channels import channel_weights
-from skwavelet.representations.evaluator import Evaluator, SelectedFeatures
+from skwavelet.representations.evaluator import Evaluator
 from skwavelet.representations.paths import Paths
 from skwavelet.representations.tables import feature_names, plain_table, rebuilt_table
 from skwavelet.structures.checks import (
@@ -294,7 +294,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         restricted = copy.copy(self)
         restricted.feature_table_ = self.feature_table_.iloc[kept].reset_index(drop=True)
         restricted.n_features_out_ = len(kept)
-        restricted._evaluator = self._restricted_evaluator(kept)
+        restricted._evaluator = self._evaluator.restrict(kept)
         return restricted
 
     def keep_grid(self, atoms: Atoms) -> Self:
@@ -315,10 +315,6 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         """
         self._check([atoms])
         return copy.copy(self)
-
-    def _restricted_evaluator(self, columns: np.ndarray) -> Any:
-        """Return an evaluator of some features; override it to spare the work of the others."""
-        return SelectedFeatures(self._evaluator, columns, self.n_features_out_)
 
     def _check(self, X: Iterable[Atoms]) -> list[Structure]:
         if not hasattr(self, "_evaluator"):  # asking scikit-learn takes longer

@@ -19,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 
 from skwavelet._utils.memory import available_memory
-from skwavelet.representations.atom_jacobian import AtomJacobian
 from skwavelet.representations.normalization import Normalization
 from skwavelet.representations.paths import Paths
 from skwavelet.structures.checks import Structure
@@ -269,74 +268,3 @@ class Evaluator:
         sums = np.zeros((len(self.paths), len(self.powers)))
         sums[zero] = np.einsum("e,ecq->cq", counts, powers)
         return sums
-
-
-class SelectedFeatures:
-    """An evaluator that keeps some columns of another one's ``n_features``, whatever that is."""
-
-    def __init__(self, evaluator: Any, columns: np.ndarray, n_features: int):
-        self._evaluator, self._columns, self._n_features = evaluator, columns, n_features
-
-    def in_double(self) -> SelectedFeatures:
-        """Return an evaluator whose energies are smooth enough for line searches."""
-        return SelectedFeatures(self._evaluator.in_double(), self._columns, self._n_features)
-
-    def prepare(self, method: str) -> None:
-        """Do once what every process would do by itself: compile what a method needs."""
-        self._evaluator.prepare(method)
-
-    def check(self, *arguments: Any) -> None:
-        """Raise ``ValueError`` if a method would not fit into memory."""
-        self._evaluator.check(*arguments)
-
-    def values(self, structure: Structure) -> np.ndarray:
-        """Return the features, of shape (n_features,)."""
-        return self._evaluator.values(structure)[self._columns]
-
-    def jvp(self, *arguments: Any) -> np.ndarray:
-        """Return derivatives along directions, of shape (n_directions, n_features)."""
-        return self._evaluator.jvp(*arguments)[..., self._columns]
-
-    def vjp(self, structure: Structure, cotangent: np.ndarray) -> Gradients:
-        """Return the features and the gradients of ``cotangent @ features``."""
-        values, gradient, strain = self._evaluator.vjp(structure, self._whole(cotangent))
-        return values[self._columns], gradient, strain
-
-    @property
-    def interaction_range(self) -> float:
-        """Distance (Å) beyond which atoms do not change the terms of an atom."""
-        return self._evaluator.interaction_range
-
-    def partial_vjp(self, structure: Structure, cotangent: np.ndarray, n_atoms: int) -> Gradients:
-        """Return the sums over the first atoms only, and the gradients of ``cotangent @ sums``."""
-        whole = self._whole(cotangent)
-        sums, gradient, strain = self._evaluator.partial_vjp(structure, whole, n_atoms)
-        return sums[self._columns], gradient, strain
-
-    def atom_values(self, *arguments: Any) -> np.ndarray:
-        """Return what every atom adds to the sums, of shape (N, n_features)."""
-        return self._evaluator.atom_values(*arguments)[:, self._columns]
-
-    def atom_jvp(self, *arguments: Any) -> np.ndarray:
-        """Return derivatives of ``atom_values``, of shape (n_directions, N, n_features)."""
-        return self._evaluator.atom_jvp(*arguments)[..., self._columns]
-
-    def atom_vjp(self, structure: Structure, cotangents: np.ndarray) -> Gradients:
-        """Return ``atom_values`` and the gradients of ``(cotangents * atom_values).sum()``."""
-        values, gradient, strain = self._evaluator.atom_vjp(structure, self._whole(cotangents))
-        return values[:, self._columns], gradient, strain
-
-    def atom_jacobian(self, structure: Structure) -> AtomJacobian:
-        """Return ``atom_values`` with their derivatives in every atom and in a strain."""
-        whole = self._evaluator.atom_jacobian(structure)
-        parts = (
-            getattr(whole, name)[..., self._columns] for name in ("features", "values", "strain")
-        )
-        features, values, strain = parts
-        return replace(whole, features=features, values=values, strain=strain)
-
-    def _whole(self, cotangent: np.ndarray) -> np.ndarray:
-        """Return the cotangent of all features: zero for those that are left out."""
-        whole = np.zeros((*cotangent.shape[:-1], self._n_features))
-        np.add.at(whole.T, self._columns, cotangent.T)
-        return whole

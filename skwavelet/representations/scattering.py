@@ -14,7 +14,6 @@ import pandas as pd
 
 from skwavelet._utils.validation import Interval, StrOptions
 from skwavelet.representations.base import StructureTransformer
-from skwavelet.representations.evaluator import Evaluator
 from skwavelet.representations.paths import ScatteringPaths
 from skwavelet.structures.checks import Structure
 
@@ -82,9 +81,6 @@ class ScatteringTransformer(StructureTransformer):
 
     def _wavelets(self) -> tuple[tuple[int, int], ...]:
         return wavelet_orders(self.n, self.max_l)
-
-    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
-        return self._evaluator.restrict(columns)
 
 
 def wavelet_orders(n: int | Sequence[int], max_l: int) -> tuple[tuple[int, int], ...]:

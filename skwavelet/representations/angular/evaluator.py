@@ -94,11 +94,6 @@ class AngularEvaluator(AtomEvaluator):
         return np.select([paths.order == 1, paths.order == 2], [pairs, triplets], 0)
 
     @property
-    def leading(self) -> bool:
-        """Whether sweeps take groups of the first atoms only."""
-        return True
-
-    @property
     def n_terms(self) -> int:
         """Number of terms of an atom."""
         return len(self._floors)

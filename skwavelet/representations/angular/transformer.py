@@ -215,9 +215,6 @@ class AngularFeatures(AtomFeaturesMixin, StructureTransformer):
             smoothing=self.smoothing,
         )
 
-    def _restricted_evaluator(self, columns: np.ndarray) -> AngularEvaluator:
-        return self._evaluator.restrict(columns)
-
 
 def _paths(
     n_elements: int, n_channels: int, n_radial: int, n_angular: int, *, order: int
