@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import skwavelet
@@ -76,25 +77,23 @@ def _command(
     return parser
 
 
-# -- potentials ----------------------------------------------------------------------------------
-
-
-def _run(name: str) -> Callable[[argparse.Namespace], None]:
-    """Return a command of ``skwavelet.potentials.commands``, which is imported when it runs."""
+def _run(wing: str, name: str) -> Callable[[argparse.Namespace], None]:
+    """Return a command of the commands of a wing, which are imported when it runs."""
 
     def run(options: argparse.Namespace) -> None:
-        from skwavelet.potentials import commands
-
-        getattr(commands, name)(options)
+        getattr(import_module(f"skwavelet.{wing}.commands"), name)(options)
 
     return run
+
+
+# -- potentials ----------------------------------------------------------------------------------
 
 
 def _add_fit(commands: Any, defaults: dict[str, Any]) -> None:
     parser = _command(
         commands,
         "fit",
-        _run("fit"),
+        _run("potentials", "fit"),
         "no model was written",
         "Fit a potential to labelled structures. Beside the model OUTPUT.skops, OUTPUT.json says "
         "how it was made: `skwavelet fit --config OUTPUT.json` makes it again.",
@@ -142,13 +141,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     import matplotlib.pyplot as plt
 
     from skwavelet.inspection import ParityDisplay
+    from skwavelet.potentials.evaluation import UNITS
 
-    drawn = [(q, pairs_of(reference, predicted, q)) for q in ("energy", "forces", "stress")]
+    drawn = [(q, pairs_of(reference, predicted, q)) for q in UNITS]
     drawn = [(quantity, pairs) for quantity, pairs in drawn if len(pairs[0])]
     figure, axes = plt.subplots(1, len(drawn), figsize=(4.5 * len(drawn), 4.2), squeeze=False)
-    units = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
     for ax, (quantity, pairs) in zip(axes[0], drawn, strict=True):
-        ParityDisplay.from_predictions(*pairs, quantity=quantity, unit=units[quantity], ax=ax)
+        ParityDisplay.from_predictions(*pairs, quantity=quantity, unit=UNITS[quantity], ax=ax)
     figure.tight_layout()
     figure.savefig(options.figure)
 
@@ -175,7 +174,7 @@ def _add_predict(commands: Any) -> None:
     parser = _command(
         commands,
         "predict",
-        _run("predict"),
+        _run("potentials", "predict"),
         "nothing was written",
         "Predict energies, forces and stresses of structures. Labels that the structures carry "
         "are left out.",
@@ -193,7 +192,7 @@ def _add_info(commands: Any) -> None:
     parser = _command(
         commands,
         "info",
-        _run("info"),
+        _run("potentials", "info"),
         "nothing was written",
         "Say what a model is. `skwavelet info models` lists the models that fit offers.",
     )
@@ -228,22 +227,11 @@ def _add_quiet(parser: argparse.ArgumentParser) -> None:
 # -- features on disk ----------------------------------------------------------------------------
 
 
-def _run_storage(name: str) -> Callable[[argparse.Namespace], None]:
-    """Return a command of ``skwavelet.storage.commands``, which is imported when it runs."""
-
-    def run(options: argparse.Namespace) -> None:
-        from skwavelet.storage import commands
-
-        getattr(commands, name)(options)
-
-    return run
-
-
 def _add_featurize(commands: Any) -> None:
     parser = _command(
         commands,
         "featurize",
-        _run_storage("featurize"),
+        _run("storage", "featurize"),
         "the same command goes on where it stopped",
         "Compute features of structures to disk. Run the same command again to go on after an "
         "interruption.",
@@ -280,7 +268,7 @@ def _add_inspect(commands: Any) -> None:
     parser = _command(
         commands,
         "inspect",
-        _run_storage("inspect"),
+        _run("storage", "inspect"),
         "nothing was written",
         "Say what features a directory holds.",
     )

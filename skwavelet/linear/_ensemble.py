@@ -291,11 +291,8 @@ class BaggedOLSEnsemble(
         """Learn from the errors out of bag how large errors are."""
         # Rows without intercept are derivatives, which `predict` is not asked for.
         rows = (data.intercept_column != 0) & (data.weight > 0) & left_out.any(axis=1)
-        errors = (self.oob_prediction_ - data.y)[rows]
         self._told, self._left_out = None, patterns_of(left_out, data.groups)
-        self._learn_spread(
-            errors, self.oob_spread_[rows], data.weight[rows], data.groups[rows], left_out[rows]
-        )
+        self._learn_spread(rows, data.y, data.weight, data.groups, left_out)
 
     def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """Predict with at most 1, 2, 3, ... features per model.

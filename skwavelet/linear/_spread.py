@@ -29,13 +29,25 @@ class SpreadMixin:
     # Which members left out the groups of some pattern (n_patterns, n_members), and the patterns
     # (n_samples,) of the rows of the last fit or update.
     _left_out: tuple[np.ndarray, np.ndarray]
+    oob_prediction_: np.ndarray
+    oob_spread_: np.ndarray
 
-    def _learn_spread(self, *told: np.ndarray) -> None:
-        """Learn from the errors of rows how large errors are, from those told before as well.
+    def _learn_spread(
+        self,
+        rows: np.ndarray,
+        targets: np.ndarray,
+        weight: np.ndarray,
+        groups: np.ndarray,
+        left_out: np.ndarray,
+    ) -> None:
+        """Learn from errors out of bag how large errors are, from those told before as well.
 
-        Errors (n_rows,) of the mean of the members that have not seen a row, the standard deviation
-        of these, weights, groups (others than before), and the mask (n_rows, n_members) of them.
+        ``rows`` masks those of the last fit or update that tell. Groups are others than before, and
+        ``left_out`` (n_samples, n_members) tells which members have not seen a row.
         """
+        errors = self.oob_prediction_ - targets
+        columns = (errors, self.oob_spread_, weight, groups, left_out)
+        told = tuple(column[rows] for column in columns)
         if self._told is not None:
             told = tuple(np.concatenate(pair) for pair in zip(self._told, told, strict=True))
         self._told = told

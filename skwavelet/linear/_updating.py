@@ -18,8 +18,6 @@ class UpdateMixin(SpreadMixin):
     """What ensembles of greedy models add to learn from more rows."""
 
     estimators_: list[GreedyOLSRegressor]
-    oob_prediction_: np.ndarray
-    oob_spread_: np.ndarray
     n_updates_: int
     _entropy: list[int]
 
@@ -110,11 +108,8 @@ class UpdateMixin(SpreadMixin):
         self.oob_prediction_, self.oob_spread_ = mean_and_spread(predictions, left_out)
         self._left_out = patterns_of(left_out, codes)
         told = (column != 0) & (weight > 0) & (left_out.sum(axis=1) > 1)
-        errors = (self.oob_prediction_ - targets)[told]
         before = self._told[3].max(initial=-1) + 1 if self._told is not None else 0
-        self._learn_spread(
-            errors, self.oob_spread_[told], weight[told], before + codes[told], left_out[told]
-        )
+        self._learn_spread(told, targets, weight, before + codes, left_out)
 
     def _average(self) -> None:
         self.coef_ = np.mean([model.coef_ for model in self.estimators_], axis=0)

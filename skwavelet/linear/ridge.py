@@ -374,9 +374,7 @@ class RidgePath(SpreadMixin, DocumentedMixin, VersionedMixin, RegressorMixin, Ba
         self.oob_prediction_, self.oob_spread_ = members.of_others(data, left_out)
         # Rows without intercept are derivatives, which `predict` is not asked for.
         told = np.isfinite(self.oob_spread_) & (data.ones != 0) & (data.weight > 0)
-        errors = (self.oob_prediction_ - data.targets)[told]
-        spread = self.oob_spread_[told]
-        self._learn_spread(errors, spread, data.weight[told], codes[told], left_out[told])
+        self._learn_spread(told, data.targets, data.weight, codes, left_out)
         if not self.updatable:
             del self._blocks
 

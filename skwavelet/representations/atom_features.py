@@ -9,7 +9,7 @@ from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 
 from skwavelet.representations.atom_evaluator import AtomEvaluator
-from skwavelet.representations.base import StructureTransformer, in_order
+from skwavelet.representations.base import StructureTransformer
 from skwavelet.structures.directions import check_directions
 
 
@@ -37,7 +37,7 @@ class AtomFeaturesMixin(StructureTransformer):
             their mean over the atoms is what ``transform`` returns for ``normalize="atoms"``.
         """
         structures = self._check(X)
-        return in_order(self._map("atom_values", structures), len(structures))
+        return self._in_order("atom_values", structures)
 
     @property
     def interaction_range(self) -> float:
@@ -68,7 +68,7 @@ class AtomFeaturesMixin(StructureTransformer):
         """
         structures = self._check(X)
         directions = check_directions(structures, displacements, strains)
-        return in_order(self._map("atom_jvp", structures, directions), len(structures))
+        return self._in_order("atom_jvp", structures, directions)
 
     def atom_strains(self, X: Iterable[Atoms], cotangents: np.ndarray) -> list[np.ndarray]:
         """Differentiate linear forms of the features of every atom in a homogeneous strain.
@@ -86,7 +86,7 @@ class AtomFeaturesMixin(StructureTransformer):
         """
         structures = self._check(X)
         rows = [(cotangent,) for cotangent in np.asarray(cotangents, dtype=np.float64)]
-        return in_order(self._map("atom_strains", structures, rows), len(structures))
+        return self._in_order("atom_strains", structures, rows)
 
     def partial_value_and_vjp(
         self, X: Iterable[Atoms], cotangents: np.ndarray, n_atoms: Sequence[int]
@@ -110,4 +110,4 @@ class AtomFeaturesMixin(StructureTransformer):
         """
         structures = self._check(X)
         rows = list(zip(cotangents, n_atoms, strict=True))
-        return in_order(self._map("partial_vjp", structures, rows), len(structures))
+        return self._in_order("partial_vjp", structures, rows)

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import joblib
 import numpy as np
-import pandas as pd
 from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
@@ -30,7 +29,7 @@ from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.representations.channels import channel_weights
 from skwavelet.representations.evaluator import Evaluator
 from skwavelet.representations.paths import Paths
-from skwavelet.representations.tables import feature_names, plain_table, rebuilt_table
+from skwavelet.representations.tables import PlainTablesMixin, feature_names
 from skwavelet.structures.checks import (
     Structure,
     as_atoms,
@@ -44,7 +43,9 @@ from skwavelet.structures.directions import check_directions
 from skwavelet.structures.outliers import check_outliers
 
 
-class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, BaseEstimator):
+class StructureTransformer(
+    PlainTablesMixin, DocumentedMixin, VersionedMixin, TransformerMixin, BaseEstimator
+):
     """Base of transformers from sequences of ``ase.Atoms`` to feature matrices.
 
     Subclasses implement ``_learn``, which sets the fitted attributes, ``feature_table_`` and
@@ -202,7 +203,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         """
         structures = self._check(X)
         directions = check_directions(structures, displacements, strains)
-        return in_order(self._map("jvp", structures, directions), len(structures))
+        return self._in_order("jvp", structures, directions)
 
     def vjp(
         self, X: Iterable[Atoms], cotangents: np.ndarray
@@ -251,7 +252,7 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
         if not np.isfinite(cotangents).all():
             raise ValueError("cotangents holds NaN or infinite values; repair them.")
         rows = [(cotangent,) for cotangent in cotangents]
-        return in_order(self._map("vjp", structures, rows), len(structures))
+        return self._in_order("vjp", structures, rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the features, made from the rows of ``feature_table_``.
@@ -336,6 +337,13 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
             "dtype": self.dtype,
         }
 
+    def _in_order(
+        self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
+    ) -> list:
+        """Return the results of the evaluator's method for all structures."""
+        results = dict(self._map(method, structures, arguments))
+        return [results[index] for index in range(len(structures))]
+
     def _map(
         self, method: str, structures: list[Structure], arguments: list[tuple] | None = None
     ) -> Iterator[tuple[int, Any]]:
@@ -370,18 +378,6 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
     def _feature_names(self) -> list[str]:
         return feature_names(self.feature_table_)
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        tables = {k: plain_table(v) for k, v in state.items() if isinstance(v, pd.DataFrame)}
-        return {k: v for k, v in state.items() if k not in tables} | {"_tables": tables}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        tables = state.pop("_tables", {})
-        super().__setstate__(
-            state | {name: rebuilt_table(**parts) for name, parts in tables.items()}
-        )
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
@@ -390,14 +386,6 @@ class StructureTransformer(DocumentedMixin, VersionedMixin, TransformerMixin, Ba
 
 def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:
     return [(index, method(structure, *arguments)) for index, structure, arguments in batch]
-
-
-def in_order(results: Iterator[tuple[int, Any]], length: int) -> list:
-    """Return the results of ``_map`` in the order of the structures."""
-    ordered = [None] * length
-    for index, result in results:
-        ordered[index] = result
-    return ordered
 
 
 def _cell_key(structure: Structure) -> tuple:

@@ -61,3 +61,18 @@ def rebuilt_table(
     if index is not None:
         index = pd.Index(index, name=index_name)
     return pd.DataFrame(columns, index=index)
+
+
+class PlainTablesMixin:
+    """Store the tables of an estimator as plain columns, which skops can write."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()  # scikit-learn's, a dictionary
+        tables = {k: plain_table(v) for k, v in state.items() if isinstance(v, pd.DataFrame)}
+        return {k: v for k, v in state.items() if k not in tables} | {"_tables": tables}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        tables = state.pop("_tables", {})
+        state |= {name: rebuilt_table(**parts) for name, parts in tables.items()}
+        super().__setstate__(state)  # type: ignore[misc]  # scikit-learn's
