@@ -32,6 +32,25 @@ def take_rows(source, begin, n, target, first):
 
 
 @compiled_part
+def take_products(source, factors, begin, n, target, first):
+    """Copy columns of ``source``, times their factors, to rows of ``target`` from ``first`` on."""
+    here = np.uint64(begin)
+    for row in range(len(source)):
+        for k in range(n):
+            p = here + np.uint64(k)
+            target[first + row, k] = source[row, p] * factors[p]
+
+
+@compiled_part
+def add_back(part, first, begin, n, target):
+    """Add rows of ``part`` from ``first`` on to the columns that `take_rows` took of ``target``."""
+    here = np.uint64(begin)
+    for row in range(len(target)):
+        for k in range(n):
+            target[row, here + np.uint64(k)] += part[first + row, k]
+
+
+@compiled_part
 def most_pairs(starts):
     """Return the largest number of pairs of an atom."""
     most = GROUP

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from skwavelet._utils.compiled import compiled
-from skwavelet.representations.angular.angle_kernels import most_pairs, take_rows
+from skwavelet.representations.angular.angle_kernels import (
+    add_back,
+    most_pairs,
+    take_products,
+    take_rows,
+)
 from skwavelet.representations.angular.ladder_kernels import (
     TOGETHER,
     add_rungs,
@@ -110,7 +115,6 @@ def add_gaussian_gradients(
     for row in range(len(starts) - 1):
         begin = starts[row]
         n = starts[row + 1] - begin
-        here = np.uint64(begin)
         take_rows(unit, begin, n, u, 0)
         take_rows(left, begin, n, a, 0)
         take_rows(right, begin, n, b, 0)
@@ -155,14 +159,9 @@ def add_gaussian_gradients(
                             total += slope[k] * u[axis, k]
                             of_u[axis, k] += slope[k] * toward
                         of_u[axis, first + j] += precision * total
-        for k in range(n):
-            p = here + np.uint64(k)
-            for axis in range(3):
-                of_unit[axis, p] += of_u[axis, k]
-            for c in range(n_left):
-                of_left[c, p] += of_a[c, k]
-            for s in range(n_right):
-                of_right[s, p] += of_b[s, k]
+        add_back(of_u, 0, begin, n, of_unit)
+        add_back(of_a, 0, begin, n, of_left)
+        add_back(of_b, 0, begin, n, of_right)
 
 
 @compiled
@@ -191,7 +190,6 @@ def fill_gaussian_changes(
     for row in range(len(starts) - 1):
         begin = starts[row]
         n = starts[row + 1] - begin
-        here = np.uint64(begin)
         take_rows(unit, begin, n, u, 0)
         take_rows(left, begin, n, a, 0)
         take_rows(right, begin, n, b, 0)
@@ -206,14 +204,8 @@ def fill_gaussian_changes(
                     slope[j] = precision * (center - steps.cosines[j]) * g[j]
         for direction in range(len(along)):
             take_rows(turns[direction], begin, n, du, 0)
-            for c in range(n_left):
-                for j in range(n):
-                    p = here + np.uint64(j)
-                    da[c, j] = left_slopes[c, p] * along[direction, p]
-            for s in range(n_right):
-                for j in range(n):
-                    p = here + np.uint64(j)
-                    db[s, j] = right_slopes[s, p] * along[direction, p]
+            take_products(left_slopes, along[direction], begin, n, da, 0)
+            take_products(right_slopes, along[direction], begin, n, db, 0)
             for k in range(n):
                 x, y, z = u[0, k], u[1, k], u[2, k]
                 dx, dy, dz = du[0, k], du[1, k], du[2, k]

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from skwavelet._utils.compiled import compiled, compiled_part
-from skwavelet.representations.angular.angle_kernels import most_pairs, take_rows
+from skwavelet.representations.angular.angle_kernels import (
+    add_back,
+    most_pairs,
+    take_products,
+    take_rows,
+)
 from skwavelet.representations.pair_kernels import add_product, fill_product_with_transposed
 from skwavelet.representations.point.wavelet_kernels import (
     add_harmonic_gradient,
@@ -117,15 +122,9 @@ def add_legendre_gradients(
         add_product(of_moments, harmonics, n_weights, n_lines, n, of_both)
         add_product(transposed, both, n_lines, n_weights, n, of_harmonics)
         add_harmonic_gradients(norms, n_degrees - 1, u, n, vertical, azimuth, of_harmonics, pull)
-        here = np.uint64(begin)
-        for k in range(n):
-            p = here + np.uint64(k)
-            for axis in range(3):
-                of_unit[axis, p] += pull[axis, k]
-            for c in range(n_left):
-                of_left[c, p] += of_both[c, k]
-            for s in range(n_right):
-                of_right[s, p] += of_both[n_left + s, k]
+        add_back(pull, 0, begin, n, of_unit)
+        add_back(of_both, 0, begin, n, of_left)
+        add_back(of_both, n_left, begin, n, of_right)
 
 
 @compiled
@@ -170,14 +169,8 @@ def fill_legendre_changes(
                         + gradients[line, 1, k] * turn[1, p]
                         + gradients[line, 2, k] * turn[2, p]
                     )
-            for c in range(n_left):
-                for k in range(n):
-                    p = here + np.uint64(k)
-                    moved[c, k] = left_slopes[c, p] * along[direction, p]
-            for s in range(n_right):
-                for k in range(n):
-                    p = here + np.uint64(k)
-                    moved[n_left + s, k] = right_slopes[s, p] * along[direction, p]
+            take_products(left_slopes, along[direction], begin, n, moved, 0)
+            take_products(right_slopes, along[direction], begin, n, moved, n_left)
             fill_product_with_transposed(moved, harmonics, n_weights, n_lines, n, of_weights)
             fill_product_with_transposed(both, turned, n_weights, n_lines, n, of_harmonics)
             for weight in range(n_weights):
