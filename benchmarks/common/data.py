@@ -22,7 +22,7 @@ VOLUMES = ARCHIVE.with_name("lisi_volumes.npz")
 ENDS = ARCHIVE.with_name("lisi_ends.npz")
 
 
-def lisi_home(data_home=None, archive=ARCHIVE, target=DEFAULT):
+def lisi_home(data_home=None, target=DEFAULT):
     """Return a directory that contains ``lisi/``: the given one, or the unpacked archive.
 
     The archive holds all that the tables use: the twelve frames `LISI_STEPS` of each path and the
@@ -31,10 +31,10 @@ def lisi_home(data_home=None, archive=ARCHIVE, target=DEFAULT):
     """
     if data_home is not None:
         return Path(data_home)
-    home = Path(target) / f"lisi-{hashlib.sha256(archive.read_bytes()).hexdigest()[:12]}"
+    home = Path(target) / f"lisi-{hashlib.sha256(ARCHIVE.read_bytes()).hexdigest()[:12]}"
     if not home.exists():
         home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home.parent) as part, tarfile.open(archive) as packed:
+        with tempfile.TemporaryDirectory(dir=home.parent) as part, tarfile.open(ARCHIVE) as packed:
             packed.extractall(Path(part, "whole"), filter="data")
             Path(part, "whole").rename(home)
     return home
@@ -54,13 +54,13 @@ def lisi(data_home=None, packaged=False):
     return load_lisi(data_home=lisi_home(data_home), steps=LISI_STEPS)
 
 
-def split_paths(data, share=(4, 5)):
+def split_paths(data):
     """Return structures of training paths and of unseen paths, both in random order.
 
-    Of every composition, the first ``share`` of its paths are for training.
+    Of every composition, the first four fifths of its paths are for training.
     """
     number = np.array([int(path.rpartition("p")[2]) for path in data.paths])
-    unseen = number >= (number.max() + 1) * share[0] // share[1]
+    unseen = number >= (number.max() + 1) * 4 // 5
     shuffled = np.random.default_rng(0).permutation(len(data.structures))
     return shuffled[~unseen[shuffled]], shuffled[unseen[shuffled]]
 

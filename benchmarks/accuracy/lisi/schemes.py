@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -70,46 +71,27 @@ class Scheme:
     target: str = "energy"
 
 
-def _bagged(n_bags):
-    return BaggedOLSEnsemble(n_bags, random_state=SEED)
+def _bagged(n_bags, **settings):
+    return BaggedOLSEnsemble(n_bags, random_state=SEED, **settings)
 
 
-def _whole_paths(n_bags):
-    return BaggedOLSEnsemble(
-        n_bags, max_features=LONGEST, patience=None, keep_path=True, random_state=SEED
-    )
+def _folds(n_bags, **settings):
+    return _bagged(4, resampling="folds", candidates="all", **settings)
 
 
-def _random_frames(n_bags):
-    # More than there are features: the path ends when the validation error has turned.
-    return BaggedOLSEnsemble(n_bags, max_features=5000, random_state=SEED)
-
-
-def _nested(n_bags):
-    return BaggedOLSEnsemble(4, resampling="folds", candidates="all", random_state=SEED)
-
-
-def _four_models(n_bags):
-    return BaggedOLSEnsemble(
-        4,
-        resampling="folds",
-        candidates="all",
-        max_features=5000,
-        patience=100,
-        keep_path=True,
-        random_state=SEED,
-    )
-
-
+# More features than there are: paths end when the validation error has turned.
+_FOUR_MODELS = partial(_folds, max_features=5000, patience=100, keep_path=True)
 SCHEMES = {
     "bagged": Scheme(_bagged),
-    "bagged, whole paths": Scheme(_whole_paths),
+    "bagged, whole paths": Scheme(
+        partial(_bagged, max_features=LONGEST, patience=None, keep_path=True)
+    ),
     "bagged, formation energy": Scheme(_bagged, target="formation"),
-    "nested folds, all candidates": Scheme(_nested),
-    "bags of random frames": Scheme(_random_frames, by_path=False),
-    "chapter 3": Scheme(_four_models, by_path=False, folds="frames"),
+    "nested folds, all candidates": Scheme(_folds),
+    "bags of random frames": Scheme(partial(_bagged, max_features=5000), by_path=False),
+    "chapter 3": Scheme(_FOUR_MODELS, by_path=False, folds="frames"),
     "chapter 3, total energies": Scheme(
-        _four_models, by_path=False, folds="frames", target="total"
+        _FOUR_MODELS, by_path=False, folds="frames", target="total"
     ),
     "ridge": Scheme(lambda n_bags: GroupRidge()),
 }
