@@ -26,8 +26,8 @@ class Roots(NamedTuple):
 
     Attributes
     ----------
-    squares, root, cube, inverse : ndarray of shape (BLOCK,)
-        u, its square root, its cube root, and one over that.
+    squares, root, inverse : ndarray of shape (BLOCK,)
+        u, its square root, and one over its cube root.
     bits : unsigned ndarray of shape (BLOCK,)
         The memory of ``inverse`` as integers.
     magic : unsigned integer
@@ -38,7 +38,6 @@ class Roots(NamedTuple):
 
     squares: np.ndarray
     root: np.ndarray
-    cube: np.ndarray
     inverse: np.ndarray
     bits: np.ndarray
     magic: np.unsignedinteger
@@ -63,52 +62,56 @@ class Exponents(NamedTuple):
 
 
 @compiled_part
-def take_roots(roots, cubic, n):
-    """Write the square roots of n squares, and the cube roots and their inverses if ``cubic``."""
-    u, root, cube, inverse = roots.squares, roots.root, roots.cube, roots.inverse
+def sum_powers(roots, exponents, root, n, sums):
+    """Add the sums of the powers of n squares to ``sums`` (n_powers,).
+
+    Writes their square roots to ``root``, and the inverses of the cube roots if any power needs
+    them.
+    """
+    u, inverse = roots.squares, roots.inverse
     cast = u.dtype.type
     one, first, second = cast(1), cast(1 / 3), cast(2 / 9)
-    for k in range(n):
-        root[k] = np.sqrt(u[k])
-    if not cubic:
-        return
-    words, bits, magic = u.view(roots.bits.dtype), roots.bits, roots.magic
-    for k in range(n):
-        bits[k] = magic - words[k] // 3
-    for _ in range(roots.n_steps):
-        for k in range(n):
-            y = inverse[k]
-            rest = one - u[k] * y * (y * y)
-            inverse[k] = y + y * rest * (first + rest * second)
-    for k in range(n):
-        cube[k] = u[k] * inverse[k] * inverse[k]
-
-
-@compiled_part
-def add_sums(roots, exponents, n, sums):
-    """Add the sums of the powers of n squares to ``sums`` (n_powers,)."""
-    u, root, cube = roots.squares, roots.root, roots.cube
-    zero = u.dtype.type(0)
-    one = two = four = five = zero
-    for k in range(n):
-        one += root[k]
-        two += u[k]
+    three = four = five = six = cast(0)
     if exponents.cubic:
+        words, bits, magic = u.view(roots.bits.dtype), roots.bits, roots.magic
         for k in range(n):
-            four += cube[k] * cube[k]
-            five += root[k] * cube[k]
+            bits[k] = magic - words[k] // 3
+        for _ in range(roots.n_steps - 2):
+            for k in range(n):
+                y = inverse[k]
+                rest = one - u[k] * y * (y * y)
+                inverse[k] = y + y * rest * (first + rest * second)
+        # The last two steps and all sums in one pass: what is in registers need not be read again.
+        for k in range(n):
+            x, y = u[k], inverse[k]
+            rest = one - x * y * (y * y)
+            y = y + y * rest * (first + rest * second)
+            rest = one - x * y * (y * y)
+            y = y + y * rest * (first + rest * second)
+            half, two_thirds = np.sqrt(x), x * y
+            inverse[k], root[k] = y, half
+            three += half
+            four += two_thirds
+            five += half * (two_thirds * y)
+            six += x
+    else:
+        for k in range(n):
+            half = np.sqrt(u[k])
+            root[k] = half
+            three += half
+            six += u[k]
     for p in range(len(sums)):
         sixths = exponents.sixths[p]
         if sixths == 3:
-            sums[p] += one
+            sums[p] += three
         elif sixths == 4:
             sums[p] += four
         elif sixths == 5:
             sums[p] += five
         elif sixths == 6:
-            sums[p] += two
+            sums[p] += six
         else:
-            total, exponent = zero, exponents.values[p]
+            total, exponent = cast(0), exponents.values[p]
             for k in range(n):
                 total += u[k] ** exponent
             sums[p] += total
@@ -152,29 +155,33 @@ def fill_slopes(roots, exponents, weights, of_modulus, n, slopes):
 
 
 @compiled_part
-def mix_block(maps, mix, channel, m, start, n, mixed):
-    """Write n values of component m of one channel's map to ``mixed``."""
+def mix_block(maps, mix, channel, m, start, n, room):
+    """Return n values of component m of one channel's map: written to ``room``, if it is mixed."""
     if len(mix) == 0:
-        f = maps[channel, m, start : start + n]
+        return maps[channel, m, start : start + n]
+    mixed = room[:n]
+    first, f = mix[channel, 0], maps[0, m, start : start + n]
+    if len(maps) == 1:
         for k in range(n):
-            mixed[k] = f[k]
-        return
-    for k in range(n):
-        mixed[k] = 0
-    for b in range(len(maps)):
-        weight, f = mix[channel, b], maps[b, m, start : start + n]
+            mixed[k] = first * f[k]
+    else:
+        second, g = mix[channel, 1], maps[1, m, start : start + n]
         for k in range(n):
-            mixed[k] += weight * f[k]
+            mixed[k] = first * f[k] + second * g[k]
+        for b in range(len(maps) - 2):
+            weight, h = mix[channel, b + 2], maps[b + 2, m, start : start + n]
+            for k in range(n):
+                mixed[k] += weight * h[k]
+    return mixed
 
 
 @compiled_part
 def square_block(maps, mix, squared, floor, channel, start, n, mixed, squares):
-    """Write n squared moduli of one channel, and the components (M, BLOCK) of its map."""
+    """Write n squared moduli of one channel, and the components (M, BLOCK) of a mixed map."""
     for k in range(n):
         squares[k] = floor
     for m in range(maps.shape[1]):
-        f = mixed[m]
-        mix_block(maps, mix, channel, m, start, n, f)
+        f = mix_block(maps, mix, channel, m, start, n, mixed[m])
         if squared:
             for k in range(n):
                 squares[k] += f[k]
@@ -208,12 +215,8 @@ def fold(maps, mix, squared, floors, exponents, roots, sums, moduli):
         count = min(BLOCK, n - start)
         for c in range(len(floors)):
             square_block(maps, mix, squared, floors[c], c, start, count, mixed, roots.squares)
-            take_roots(roots, exponents.cubic, count)
-            add_sums(roots, exponents, count, sums[c])
-            if len(moduli):
-                modulus = moduli[c, start : start + count]
-                for k in range(count):
-                    modulus[k] = roots.root[k]
+            root = moduli[c, start : start + count] if len(moduli) else roots.root
+            sum_powers(roots, exponents, root, count, sums[c])
 
 
 @compiled
@@ -228,25 +231,25 @@ def push(maps, moved, mix, squared, floors, exponents, roots, sums, moduli):
     mixed = np.empty((maps.shape[1], BLOCK), maps.dtype)
     other, du = np.empty(BLOCK, maps.dtype), np.empty(BLOCK, maps.dtype)
     slopes = np.empty(BLOCK, maps.dtype)
-    weights = np.zeros((n_powers, n_powers), maps.dtype)
+    weights, unused = np.zeros((n_powers, n_powers), maps.dtype), sums[0, :0]
     for p in range(n_powers):
         weights[p, p] = one
     for start in range(0, n, BLOCK):
         count = min(BLOCK, n - start)
         for c in range(len(floors)):
             square_block(maps, mix, squared, floors[c], c, start, count, mixed, roots.squares)
-            take_roots(roots, exponents.cubic, count)
+            sum_powers(roots, exponents, roots.root, count, unused)
             for k in range(count):
                 du[k] = 0
             for m in range(maps.shape[1]):
-                mix_block(moved, mix, c, m, start, count, other)
-                f = mixed[m]
+                g = mix_block(moved, mix, c, m, start, count, other)
+                f = mixed[m] if len(mix) else maps[c, m, start : start + count]
                 if squared:
                     for k in range(count):
-                        du[k] += other[k]
+                        du[k] += g[k]
                 else:
                     for k in range(count):
-                        du[k] += two * f[k] * other[k]
+                        du[k] += two * f[k] * g[k]
             for p in range(n_powers):
                 fill_slopes(roots, exponents, weights[p], slopes[:0], count, slopes)
                 total = zero
@@ -274,7 +277,7 @@ def pull(maps, mix, squared, floors, exponents, roots, weights, of_moduli, sums)
     two = maps.dtype.type(2)
     mixed = np.empty((M, BLOCK), maps.dtype)
     slopes = np.empty(BLOCK, maps.dtype)
-    total = np.empty((len(maps), M, BLOCK), maps.dtype)
+    total = np.empty((mix.shape[1], M, BLOCK), maps.dtype)
     for start in range(0, n, BLOCK):
         count = min(BLOCK, n - start)
         for b in range(len(total)):
@@ -284,30 +287,23 @@ def pull(maps, mix, squared, floors, exponents, roots, weights, of_moduli, sums)
                     f[k] = 0
         for c in range(len(floors)):
             square_block(maps, mix, squared, floors[c], c, start, count, mixed, roots.squares)
-            take_roots(roots, exponents.cubic, count)
-            add_sums(roots, exponents, count, sums[c])
+            sum_powers(roots, exponents, roots.root, count, sums[c])
             part = of_moduli[c, start : start + count] if len(of_moduli) else slopes[:0]
             fill_slopes(roots, exponents, weights[c], part, count, slopes)
             for m in range(M):
-                f = mixed[m]
+                f = mixed[m] if len(mix) else maps[c, m, start : start + count]
                 if squared:
                     for k in range(count):
                         f[k] = slopes[k]
                 else:
                     for k in range(count):
                         f[k] *= two * slopes[k]
-                if len(mix) == 0:
-                    out = maps[c, m, start : start + count]
+                for b in range(len(total)):
+                    weight, out = mix[c, b], total[b, m]
                     for k in range(count):
-                        out[k] = f[k]
-                else:
-                    for b in range(len(maps)):
-                        weight, out = mix[c, b], total[b, m]
-                        for k in range(count):
-                            out[k] += weight * f[k]
-        if len(mix):
-            for b in range(len(maps)):
-                for m in range(M):
-                    f, out = total[b, m], maps[b, m, start : start + count]
-                    for k in range(count):
-                        out[k] = f[k]
+                        out[k] += weight * f[k]
+        for b in range(len(total)):
+            for m in range(M):
+                f, out = total[b, m], maps[b, m, start : start + count]
+                for k in range(count):
+                    out[k] = f[k]

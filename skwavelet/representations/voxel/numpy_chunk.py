@@ -37,9 +37,9 @@ def this_threads_roots(dtype: np.dtype) -> Roots:
     made: dict[str, Roots] = _local.__dict__.setdefault("roots", {})
     if dtype.char not in made:
         magic, n_steps = GUESSES[dtype.char]
-        u, root, cube, inverse = np.empty((4, BLOCK), dtype)
+        u, root, inverse = np.empty((3, BLOCK), dtype)
         bits = inverse.view(magic.dtype)
-        made[dtype.char] = Roots(u, root, cube, inverse, bits, magic, n_steps)
+        made[dtype.char] = Roots(u, root, inverse, bits, magic, n_steps)
     return made[dtype.char]
 
 
