@@ -81,8 +81,8 @@ def transforms_needed(scattering, atoms):
     n_elements = len(set(atoms.numbers))
     for _, _, l, j in unique(paths[paths["order"] > 0], ["n1", "l1", "j1"]):
         counts[shapes[round(j / step)]][0] += n_elements * (2 * l + 1) * len(grids(l))
-    for _, _, _, l, j in unique(second, ["channel", "n1", "l1", "j1"]):
-        counts[shapes[round(j / step)]][1] += len(grids(l))
+    for *_, j in unique(second, ["channel", "n1", "l1", "j1"]):
+        counts[shapes[round(j / step)]][1] += 1
     for path in second.itertuples():
         counts[shapes[round(max(path.j1, path.j2) / step)]][0] += 2 * path.l2 + 1
     assert len(first) == len(unique(first, ["channel", "n1", "l1", "j1"]))

@@ -61,24 +61,41 @@ def first_order(positions, weights, cell, shape, n, l, beta, j, shift=(0, 0, 0))
     return np.sqrt(squares)
 
 
+def on_voxels(sigmas):
+    """Values on the voxels of a map that is sampled on shifted grids, by shift.
+
+    Means of the points next to each voxel, with every plane wave as large as it was before.
+    """
+    shape = next(iter(sigmas.values())).shape
+    frequencies = np.meshgrid(*(np.fft.fftfreq(k) for k in shape), indexing="ij")
+    total, gains = np.zeros(shape), np.zeros(shape)
+    for shift, sigma in sigmas.items():
+        gain = 1
+        for axis, (part, frequency) in enumerate(zip(shift, frequencies, strict=True)):
+            if part:
+                sigma = (sigma + np.roll(sigma, 1, axis)) / 2
+                gain = gain * np.cos(2 * np.pi * frequency * part)
+        total, gains = total + sigma, gains + gain
+    return np.fft.ifftn(np.fft.fftn(total) / gains).real
+
+
 def second_order(sigmas, cell, n, l, beta, j):
     """sigma(sigma * psi) on the grid, by a double sum over voxels.
 
-    ``sigmas`` are the values of one sigma on shifted grids, by shift: the sum is over all of them.
+    ``sigmas`` are the values of one sigma on shifted grids, by shift.
     """
-    shape = next(iter(sigmas.values())).shape
-    voxel = abs(np.linalg.det(cell)) / np.prod(shape) / len(sigmas)
+    first = on_voxels(sigmas)
+    shape = first.shape
+    voxel = abs(np.linalg.det(cell)) / np.prod(shape)
     differences = [(np.arange(k)[:, None] - np.arange(k)) % k for k in shape]
     squares = 0
     for m in range(-l, l + 1):
         f = np.zeros(shape, dtype=complex)
-        for shift, sigma in sigmas.items():
-            points = grid_points(cell, shape) - np.divide(shift, shape) @ cell
-            kernel = periodic_psi(points, cell, n, l, m, beta, j)
-            for row in range(shape[0]):
-                block = kernel[differences[0][row]]  # all v0, then all differences of the others
-                block = block[:, differences[1]][..., differences[2]]  # v0, u1, v1, u2, v2
-                f[row] += voxel * np.einsum("abcde,ace->bd", block, sigma, optimize=True)
+        kernel = periodic_psi(grid_points(cell, shape), cell, n, l, m, beta, j)
+        for row in range(shape[0]):
+            block = kernel[differences[0][row]]  # all v0, then all differences of the others
+            block = block[:, differences[1]][..., differences[2]]  # v0, u1, v1, u2, v2
+            f[row] = voxel * np.einsum("abcde,ace->bd", block, first, optimize=True)
         squares = squares + abs(f) ** 2
     return np.sqrt(squares)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift
+from skwavelet.representations.voxel.shifts import Shift
 
 # An array of the namespace that a computation runs in.
 Array = Any
@@ -141,18 +141,19 @@ class Arrays(Protocol):
         conjugates.
         """
 
-    def forward_rows(
-        self,
-        maps: Array,
-        out: Array,
-        shift: Shift = UNSHIFTED,
-        factor: float = 1.0,
-        *,
-        add: bool = False,
+    def average(
+        self, maps: Array, shift: Shift, weight: float, out: Array, *, add: bool = False
     ) -> None:
-        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
+        """Write, or add, means of neighbours in maps (S, B, grid) on a shifted grid to ``out``.
 
-    def inverse_rows(
-        self, spectra: Array, out: Array, shift: Shift = UNSHIFTED, factor: float = 1.0
-    ) -> None:
-        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""
+        Of the two points next to each voxel along every axis that is shifted; times a weight.
+        """
+
+    def forward_rows(self, maps: Array, out: Array, factors: np.ndarray | None = None) -> None:
+        """Write the forward transforms of maps (S, B, grid), times real factors (half grid)."""
+
+    def inverse_rows(self, spectra: Array, out: Array, factors: np.ndarray | None = None) -> None:
+        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid).
+
+        Spectra are multiplied by real ``factors`` (half grid), equal at opposite frequencies.
+        """

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from skwavelet.representations.voxel.arrays import Array, half
-from skwavelet.representations.voxel.shifts import grids
 from skwavelet.representations.voxel.steps import Steps, Table
 
 
@@ -88,23 +87,25 @@ class Cascade(Steps):
         moving = [self.arrays.empty(shape, spectra=True) for _ in dX]
         for node in scale_node.first:
             floor, spectra = self._first_floor(node, scale), self._channels(node, X, scale)
-            bank = self._filters(scale, scale)
-            shifts = grids(self._degree(node))
-            share = 1 / len(shifts)
-            for shift in shifts:
+            bank, sampling = self._filters(scale, scale), self._sampling(node, scale)
+            for shift in sampling.shifts:
                 chunk = self._first_chunk(node, spectra, scale, shift)
                 sums, moduli = chunk.values(moduli=is_parent)
-                self._integrate(table, node.paths, sums, floor, scale, share)
+                self._integrate(table, node.paths, sums, floor, scale, sampling.share)
                 if is_parent:
-                    self._write_parents(moduli, parents[:, node.rows], shift, share, floor)
+                    sampling.add(moduli, shift, parents[:, node.rows], "means")
                 for direction, (motion, strain) in enumerate(zip(dX, strains, strict=True)):
                     psi_motion = None if strain is None else bank.jvp(node.wavelet, strain)
                     moved = self._channels(node, motion, scale, "moved channels")
                     moved = self._shifted(moved, scale, shift, "moved shifted")
                     along, moduli = chunk.jvp(moved, psi_motion, moduli=is_parent)
-                    derivatives[direction].add(node.paths, along, share * self._voxel(scale))
+                    factor = sampling.share * self._voxel(scale)
+                    derivatives[direction].add(node.paths, along, factor)
                     if is_parent:
-                        self._write_parents(moduli, moving[direction][:, node.rows], shift, share)
+                        rows = moving[direction][:, node.rows]
+                        sampling.add(moduli, shift, rows, f"means {direction}")
+            if is_parent:
+                parents[:, node.rows, 0, 0, 0] -= self.arrays.asarray(floor)
         return parents, moving
 
     def _second(self, node, level, Y, dY, strains, floors, table, derivatives) -> None:
@@ -189,14 +190,13 @@ class Cascade(Steps):
         weights = cotangents[:, node.paths] * (node.paths >= 0)[:, None]
         total: Any = 0
         of_filters: Any = 0
-        shifts = grids(self._degree(node))
-        share = 1 / len(shifts)
-        for shift in shifts:
+        sampling = self._sampling(node, scale)
+        weights = sampling.share * self._voxel(scale) * weights
+        means = sampling.means(above) if above.shape[1] else None
+        for shift in sampling.shifts:
             chunk = self._first_chunk(node, spectra, scale, shift)
-            through = None
-            if above.shape[1]:
-                through = self._sample_maps(above, self.grid.shapes[scale], shift, share)
-            _, pulled, filters = chunk.vjp(share * self._voxel(scale) * weights, through)
+            through = None if means is None else sampling.maps(means, shift)
+            _, pulled, filters = chunk.vjp(weights, through)
             total = self._shifted(pulled, scale, shift, "pulled shifted") + total
             of_filters = filters + of_filters
         strain_gradient = self._filters(scale, scale).vjp(node.wavelet, of_filters)

@@ -307,3 +307,52 @@ def pull(maps, mix, squared, floors, exponents, roots, weights, of_moduli, sums)
                 f, out = total[b, m], maps[b, m, start : start + count]
                 for k in range(count):
                     out[k] = f[k]
+
+
+@compiled
+def average(maps, halves, weight, add, first, stop, out):
+    """Write, or add, weighted means of neighbours in maps on a shifted grid.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (R, L0, L1, L2)
+    halves : ndarray of int of shape (3,)
+        By how many halves of a voxel the points are shifted, 0, 1 or -1; along axes that are, the
+        mean is over the two next to each voxel.
+    weight : float
+    add : bool
+        Whether the means are added to what is there.
+    first, stop : int
+        Planes that are written.
+    out : ndarray of shape (R, L0, L1, L2)
+        Written.
+    """
+    _, L0, L1, n = maps.shape
+    h0, h1, h2 = halves
+    n0, n1, n2 = 1 + abs(h0), 1 + abs(h1), 1 + abs(h2)
+    factor = maps.dtype.type(weight / (n0 * n1 * n2))
+    # A line with its neighbours beyond both ends.
+    line = np.empty(n + 2, maps.dtype)
+    middle = line[1 : n + 1]
+    beside = line[1 - h2 : n + 1 - h2]
+    for r in range(len(maps)):
+        for i in range(first, stop):
+            for j in range(L1):
+                for k in range(n):
+                    middle[k] = 0
+                for a in range(n0):
+                    for b in range(n1):
+                        f = maps[r, (i - a * h0) % L0, (j - b * h1) % L1]
+                        for k in range(n):
+                            middle[k] += f[k]
+                line[0], line[n + 1] = middle[n - 1], middle[0]
+                target = out[r, i, j]
+                if not add:
+                    for k in range(n):
+                        target[k] = 0
+                if h2 == 0:
+                    for k in range(n):
+                        target[k] += factor * middle[k]
+                else:
+                    for k in range(n):
+                        target[k] += factor * (middle[k] + beside[k])

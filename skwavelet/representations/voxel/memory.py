@@ -60,7 +60,7 @@ def whole(size: Size) -> dict[str, float]:
         sum(2 * l + 1 for l in size.degrees) + 6  # real filters, frequencies, radial parts
         + 5 * size.n_elements  # densities, packed ones and outer products
         + size.widest * size.n_elements  # transforms
-        + 6 * size.n_channels  # moduli, and packed spectra on a shifted grid
+        + 7 * size.n_channels  # moduli, their means, and packed spectra on a shifted grid
         + 3 * size.n_channels * len(size.degrees) * (size.order == 2)  # parents, and packed ones
     )  # fmt: skip
     return {"values": maps, "jvp": 3 * maps, "vjp": 2 * maps}
@@ -70,10 +70,10 @@ def by_planes(size: Size) -> dict[str, float]:
     """Count maps that are transformed by planes, by method; half spectra count as one."""
     second, filters = float(size.order == 2), size.widest / 2
     # Densities; of one channel its spectrum, that on a shifted grid, the half-transformed one and
-    # the modulus; filters. At second order the parent, that on a shifted grid, and coarser copies.
+    # the modulus; filters. At second order the parent, the mean over grids, and coarser copies.
     values = size.n_elements + 4 + filters + 2.5 * second
-    # Densities, both spectra, a second transform, du, filters along strains; parents.
-    jvp = size.n_elements + 4 + filters + 2 * second
+    # Densities, both spectra, a second transform, du, filters along strains; parents and means.
+    jvp = size.n_elements + 4 + filters + 3 * second
     # Cotangents of all, filters in both layers.
-    vjp = 2 * size.n_elements + 4 + 4 * filters + 4 * second
+    vjp = 2 * size.n_elements + 4 + 4 * filters + 5 * second
     return {"values": values, "jvp": values + jvp, "vjp": values + vjp}

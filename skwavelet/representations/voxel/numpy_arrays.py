@@ -18,16 +18,18 @@ from skwavelet._utils.fftw_plans import current_file
 from skwavelet._utils.memory import available_memory
 from skwavelet.representations.voxel.arrays import Array
 from skwavelet.representations.voxel.fftw import Workspace, aligned, one_by_one
+from skwavelet.representations.voxel.map_kernels import average
 from skwavelet.representations.voxel.numpy_chunk import NumpyChunk
 from skwavelet.representations.voxel.packing import (
     is_packed,
+    ones,
     pack_filters,
     pack_spectra,
     steps,
     unpack_cotangents,
     unpack_filter_cotangents,
 )
-from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, phases
+from skwavelet.representations.voxel.shifts import Shift, phases
 from skwavelet.representations.voxel.spectrum_kernels import pack_conjugates, unpack_maps
 from skwavelet.representations.voxel.spectrum_kernels import shift as shift_spectra
 
@@ -205,50 +207,48 @@ class NumpyArrays:
         shift_spectra(rows[0], columns, last, rows[1])
         return out
 
-    def forward_rows(
+    def average(
         self,
         maps: np.ndarray,
+        shift: Shift,
+        weight: float,
         out: np.ndarray,
-        shift: Shift = UNSHIFTED,
-        factor: float = 1.0,
         *,
         add: bool = False,
     ) -> None:
-        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
+        """Write, or add, means of neighbours in maps (S, B, grid) on a shifted grid to ``out``."""
+        rows = [x.reshape(-1, *x.shape[2:]) for x in (maps, out)]
+        average(rows[0], np.array(shift.halves), weight, add, 0, maps.shape[2], rows[1])
+
+    def forward_rows(
+        self, maps: np.ndarray, out: np.ndarray, factors: np.ndarray | None = None
+    ) -> None:
+        """Write the forward transforms of maps (S, B, grid), times real factors (half grid)."""
         shape = maps.shape[2:]
         work = self.workspace(1, shape, slot=2)
-        columns, last = phases(shape, shift, out.dtype, packed=False)
+        factors = ones(out.shape[2:], self.dtype) if factors is None else factors
         for row in np.ndindex(maps.shape[:2]):
             work.maps[0] = maps[row]
             found, target = work.forward(), out[row][None]
             if is_packed(shape):
-                step = steps(shape[-1], out.dtype)
-                unpack_maps(found, step, columns, last, factor, add, target)
+                unpack_maps(found, steps(shape[-1], out.dtype), factors, target)
             else:
-                found *= self.dtype.type(factor)
-                self.shifted(found[None], shape, shift, found[None])
-                target[...] = found + target if add else found
+                np.multiply(found, factors, out=target)
 
     def inverse_rows(
-        self,
-        spectra: np.ndarray,
-        out: np.ndarray,
-        shift: Shift = UNSHIFTED,
-        factor: float = 1.0,
+        self, spectra: np.ndarray, out: np.ndarray, factors: np.ndarray | None = None
     ) -> None:
-        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""
+        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
         shape = out.shape[2:]
         work = self.workspace(1, shape, slot=2)
-        columns, last = phases(shape, shift, spectra.dtype, packed=False)
+        factors = ones(spectra.shape[2:], self.dtype) if factors is None else factors
         for row in np.ndindex(out.shape[:2]):
             source = spectra[row][None]
             if is_packed(shape):
-                step = steps(shape[-1], spectra.dtype)
-                pack_conjugates(source, step, columns, last, factor, work.spectra)
+                pack_conjugates(source, steps(shape[-1], spectra.dtype), factors, work.spectra)
             else:
-                self.shifted(source[None], shape, shift, work.spectra[None])
-                np.conjugate(work.spectra, out=work.spectra)
-                work.spectra *= self.dtype.type(factor)
+                np.conjugate(source, out=work.spectra)
+                work.spectra *= factors
             out[row] = work.inverse()[0]
 
     def complex(self, maps: np.ndarray) -> np.ndarray:

@@ -40,6 +40,12 @@ def steps(length: int, dtype: np.dtype) -> np.ndarray:
     return (1 + 1j * np.exp(2j * np.pi * frequencies)).astype(dtype)
 
 
+@lru_cache(maxsize=64)
+def ones(shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+    """Return factors that leave spectra as they are."""
+    return np.ones(shape, dtype)
+
+
 def pack_spectra(spectra: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return packed spectra (S, B, parts, L0, L1, n) of half spectra (S, B, half grid)."""
     if not is_packed(shape):

@@ -21,9 +21,10 @@ from skwavelet._utils.fftw_plans import current_file
 from skwavelet._utils.threads import spread
 from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.fftw import aligned, plan
+from skwavelet.representations.voxel.map_kernels import average
 from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
 from skwavelet.representations.voxel.numpy_chunk import MapPowers
-from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift
+from skwavelet.representations.voxel.shifts import Shift
 
 # Larger maps are transformed by planes.
 STREAM_VOXELS = 2**22
@@ -345,39 +346,39 @@ class PlaneArrays(NumpyArrays):
         """Apply the adjoint of ``pack_filters``."""
         return cotangents
 
-    def forward_rows(
+    def average(
         self,
         maps: np.ndarray,
+        shift: Shift,
+        weight: float,
         out: np.ndarray,
-        shift: Shift = UNSHIFTED,
-        factor: float = 1.0,
         *,
         add: bool = False,
     ) -> None:
-        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
-        found = self.buffer("sample", out.shape, spectra=True) if add else out
+        """Write, or add, means of neighbours in maps (S, B, grid) on a shifted grid to ``out``."""
+        rows = [x.reshape(-1, *x.shape[2:]) for x in (maps, out)]
+        halves = np.array(shift.halves)
+
+        def plane(i):
+            average(rows[0], halves, weight, add, i, i + 1, rows[1])
+
+        spread(plane, range(maps.shape[2]))
+
+    def forward_rows(
+        self, maps: np.ndarray, out: np.ndarray, factors: np.ndarray | None = None
+    ) -> None:
+        """Write the forward transforms of maps (S, B, grid), times real factors (half grid)."""
         for row in np.ndindex(maps.shape[:2]):
-            self._forward(maps[row], found[row])
-        if shift != UNSHIFTED:
-            self.shifted(found, maps.shape[2:], shift, found)
-        found *= self.dtype.type(factor)
-        if add:
-            out += found
+            self._forward(maps[row], out[row])
+        if factors is not None:
+            out *= factors
 
     def inverse_rows(
-        self,
-        spectra: np.ndarray,
-        out: np.ndarray,
-        shift: Shift = UNSHIFTED,
-        factor: float = 1.0,
+        self, spectra: np.ndarray, out: np.ndarray, factors: np.ndarray | None = None
     ) -> None:
-        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""
-        if shift != UNSHIFTED:
-            room = self.buffer("sample", spectra.shape, spectra=True)
-            spectra = self.shifted(spectra, out.shape[2:], shift, room)
+        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
         for row in np.ndindex(out.shape[:2]):
-            self._inverse(spectra[row], out[row])
-        out *= self.dtype.type(factor)
+            self._inverse(spectra[row], out[row], factors)
 
     def _forward(self, maps: np.ndarray, out: np.ndarray) -> None:
         transform = PlaneTransform(self, maps.shape)
@@ -392,11 +393,13 @@ class PlaneArrays(NumpyArrays):
         transform.planes(plane)
         transform.leave(use)
 
-    def _inverse(self, spectra: np.ndarray, out: np.ndarray) -> None:
+    def _inverse(self, spectra: np.ndarray, out: np.ndarray, factors: np.ndarray | None) -> None:
         transform = PlaneTransform(self, out.shape)
 
         def fill(at, columns):
             np.conjugate(spectra[at], out=columns)
+            if factors is not None:
+                columns *= factors[at]
 
         def plane(i):
             out[i] = transform.plane(i)

@@ -5,8 +5,16 @@ resolve: nearly all of the discretization error of the features is there. The po
 are summed over the eight grids that are shifted by halves of a voxel, which is a grid of half the
 spacing, but one transform of the same size after another. The three parts of a map with l = 1 all
 vanish at points only, and two of the grids suffice, a body-centred lattice; the five of l = 2
-hardly ever do. The coefficients of the moduli, which a second wavelet smoothes, are means over the
-same grids: what a single grid adds to them by aliasing was the largest error of the second order.
+hardly ever do.
+
+The coefficients of the moduli, which a second wavelet smoothes, are taken from the same grids: what
+a single grid adds to them by aliasing was the largest error of the second order. Before the one
+transform that they need, values on a shifted grid are moved to the voxels, as means of the two
+nearest along each axis that is shifted, and the mean over the grids is taken. Along an axis whose
+frequency G turns by t = G.d from voxel to voxel, a mean of two is a factor of cos(t / 2), which is
+known and undone: by the mean of 1 and cos(t / 2) for each axis of the eight grids. What is beyond
+the band comes with the opposite sign, and leaves its part times tan^2(t / 4) of what a single grid
+would have: little where second wavelets are large.
 
 A shift by d multiplies coefficients by exp(i G.d), where G.d does not change when the box is
 strained.
@@ -16,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -48,6 +57,20 @@ GRIDS = (8, 2)
 def grids(degree: int) -> tuple[Shift, ...]:
     """Return the shifted grids on which first-order maps of a degree l are sampled."""
     return HALVES[: GRIDS[degree] if degree < len(GRIDS) else 1]
+
+
+@lru_cache(maxsize=64)
+def restoring(shape: tuple[int, int, int], degree: int, dtype: np.dtype) -> np.ndarray:
+    """Return factors (half grid) of transforms of the means over the grids of a degree.
+
+    They make coefficients of them, which the means of neighbours have not changed.
+    """
+    cosines = [np.cos(np.pi * h / size) for h, size in zip(orders(shape), shape, strict=True)]
+    gains = np.zeros([len(cosine) for cosine in cosines])
+    for shift in grids(degree):
+        x, y, z = (cosine ** abs(h) for cosine, h in zip(cosines, shift.halves, strict=True))
+        gains += np.multiply.outer(np.multiply.outer(x, y), z)
+    return (len(grids(degree)) / (gains * prod(shape))).astype(dtype)
 
 
 @lru_cache(maxsize=1024)

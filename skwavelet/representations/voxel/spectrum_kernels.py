@@ -170,71 +170,70 @@ def shift(spectra, columns, last, out):
 
 
 @compiled
-def pack_conjugates(spectra, steps, columns, last, factor, products):
-    """Write the products of complex conjugates of shifted half spectra with filters that are 1.
+def pack_conjugates(spectra, steps, factors, products):
+    """Write the products of complex conjugates of half spectra with filters that are 1.
 
     Parameters
     ----------
     spectra, steps
         See `pack`.
-    columns, last
-        See `shift`, of a half spectrum, which has one part.
-    factor : float
+    factors : ndarray of shape (L0, L1, L2 // 2 + 1)
+        Of the spectra; equal at opposite frequencies.
     products : complex ndarray of shape (n, L0, L1, L2 // 2)
         Written.
     """
     _, L0, L1, H = products.shape
-    low, high, along = steps[0], steps[1], last[0]
-    scale, half = spectra.real.dtype.type(factor), spectra.real.dtype.type(0.5)
+    low, high = steps[0], steps[1]
+    half = factors.dtype.type(0.5)
+    turned = np.empty(H, spectra.dtype)
     for r in range(len(spectra)):
         for i in range(L0):
             for j in range(L1):
                 ip, jp = (L0 - i) % L0, (L1 - j) % L1
                 here, across, out = spectra[r, i, j], spectra[r, ip, jp], products[r, i, j]
-                phase, other = scale * columns[i, j], scale * columns[ip, jp]
-                out[0] = 0
-                for k, step in ((0, low[0]), (H, high[0])):
-                    x, y = here[k] * (phase * along[k]), across[k] * (other * along[k])
-                    out[0] += half * (x.conjugate() + y) * step
-                for k in range(1, H):
-                    x, y = here[k] * (phase * along[k]), across[H - k] * (other * along[H - k])
-                    out[k] = x.conjugate() * low[k] + y * high[k]
+                f, g = factors[i, j], factors[ip, jp]
+                for k in range(H):
+                    turned[k] = g[H - k] * across[H - k]
+                for k in range(H):
+                    out[k] = (f[k] * here[k]).conjugate() * low[k] + turned[k] * high[k]
+                out[0] = half * (
+                    (f[0] * here[0].conjugate() + g[0] * across[0]) * low[0]
+                    + (f[H] * here[H].conjugate() + g[H] * across[H]) * high[0]
+                )
 
 
 @compiled
-def unpack_maps(transforms, steps, columns, last, factor, add, spectra):
-    """Write shifted half spectra of real maps from the transforms of the maps packed.
+def unpack_maps(transforms, steps, factors, spectra):
+    """Write half spectra of real maps from the transforms of the maps packed.
 
     Parameters
     ----------
     transforms : complex ndarray of shape (n, L0, L1, L2 // 2)
     steps
         See `pack`.
-    columns, last
-        See `shift`, of a half spectrum, which has one part.
-    factor : float
-    add : bool
-        Whether they are added to what is there.
+    factors : ndarray of shape (L0, L1, L2 // 2 + 1)
+        Of the half spectra.
     spectra : complex ndarray of shape (n, L0, L1, L2 // 2 + 1)
         Written.
     """
     _, L0, L1, H = transforms.shape
-    low, high, along = steps[0], steps[1], last[0]
-    scale = transforms.real.dtype.type(0.5 * factor)
-    row = np.empty(H + 1, transforms.dtype)
+    half = factors.dtype.type(0.5)
+    # Those of the numbers here and of those across, from which a line is put together.
+    tables = np.empty((2, H), transforms.dtype)
+    for k in range(H):
+        tables[0, k] = half * steps[0, k].conjugate()
+        tables[1, k] = half * (steps[1, H - k] if k else steps[0, 0])
+    one, other = tables
+    edge = half * steps[1, 0]
+    turned = np.empty(H, transforms.dtype)
     for r in range(len(spectra)):
         for i in range(L0):
             for j in range(L1):
                 here, across = transforms[r, i, j], transforms[r, (L0 - i) % L0, (L1 - j) % L1]
-                out, phase, edge = spectra[r, i, j], scale * columns[i, j], across[0].conjugate()
-                row[0] = here[0] * low[0].conjugate() + edge * low[0]
+                out, f = spectra[r, i, j], factors[i, j]
+                turned[0] = across[0]
                 for k in range(1, H):
-                    back = across[H - k].conjugate()
-                    row[k] = here[k] * low[k].conjugate() + back * high[H - k]
-                row[H] = here[0] * high[0].conjugate() + edge * high[0]
-                if add:
-                    for k in range(H + 1):
-                        out[k] += row[k] * (phase * along[k])
-                else:
-                    for k in range(H + 1):
-                        out[k] = row[k] * (phase * along[k])
+                    turned[k] = across[H - k]
+                for k in range(H):
+                    out[k] = f[k] * (here[k] * one[k] + turned[k].conjugate() * other[k])
+                out[H] = f[H] * (here[0] * edge.conjugate() + across[0].conjugate() * edge)

@@ -12,6 +12,7 @@ from skwavelet.representations.voxel.arrays import Array, Arrays, half
 from skwavelet.representations.voxel.filters import Bank, Filters
 from skwavelet.representations.voxel.grid import Grid, add_embedded, truncate
 from skwavelet.representations.voxel.plan import FirstNode, ScaleNode, SecondNode
+from skwavelet.representations.voxel.sampling import Sampling
 from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift
 from skwavelet.representations.voxel.transfer import Transfer
 
@@ -155,9 +156,6 @@ class Steps:
         shifted = self.arrays.buffer(name, spectra.shape, spectra=True)
         return self._at(scale).shifted(spectra, self.grid.shapes[scale], shift, shifted)
 
-    def _degree(self, node: FirstNode) -> int:
-        return self.bank.wavelets[node.wavelet][1]
-
     def _mix(self, node: FirstNode):
         return self.arrays.asarray(np.ascontiguousarray(self.mix[node.channels]))
 
@@ -226,25 +224,10 @@ class Steps:
         volume = weight * self.grid.volumes[level]
         table.add(paths, sums, weight * self._voxel(level), floor, volume)
 
-    def _write_parents(
-        self, maps, parents, shift: Shift, share: float, floor: np.ndarray | None = None
-    ) -> None:
-        """Add the coefficients of maps (S, B, grid) on one of the grids to those of the parents.
-
-        Those on the first grid are written; less a share of the floor of the maps.
-        """
-        shape = maps.shape[2:]
-        factor, add = share / math.prod(shape), shift != UNSHIFTED
-        self.arrays.at(shape).forward_rows(maps, parents, shift.back, factor, add=add)
-        if floor is not None:
-            parents[:, :, 0, 0, 0] -= self.arrays.asarray(share * floor)
-
-    def _sample_maps(self, cotangent, shape: tuple[int, int, int], shift: Shift, share: float):
-        """Apply the adjoint of ``_write_parents``: maps from cotangents of coefficients."""
-        maps = self.arrays.empty((*cotangent.shape[:2], *shape))
-        factor = share / math.prod(shape)
-        self.arrays.at(shape).inverse_rows(cotangent, maps, shift.back, factor)
-        return maps
+    def _sampling(self, node: FirstNode, scale: int) -> Sampling:
+        """Return how the coefficients of a node's moduli are sampled."""
+        degree = self.bank.wavelets[node.wavelet][1]
+        return Sampling(self._at(scale), self.grid.shapes[scale], degree)
 
     def maps(
         self,
@@ -265,7 +248,9 @@ class Steps:
             floor = self._first_floor(node, scale)
             _, moduli = chunk.values(moduli=True)
             parents = self.arrays.empty((*moduli.shape[:2], *half(moduli.shape[2:])), spectra=True)
-            self._write_parents(moduli, parents, UNSHIFTED, 1.0, floor)
+            self._at(scale).forward_rows(moduli, parents)
+            parents /= math.prod(moduli.shape[2:])
+            parents[:, :, 0, 0, 0] -= self.arrays.asarray(floor)
             parents = self._packed(self._moved(parents, scale, level), level)
             chunk = self._chunk(parents, *second, level, None, floor)
         return np.array(self.arrays.host(chunk.maps[0, 0]))

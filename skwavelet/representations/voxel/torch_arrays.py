@@ -14,7 +14,7 @@ import numpy as np
 from skwavelet._utils.memory import available_memory
 from skwavelet.representations.voxel.arrays import half
 from skwavelet.representations.voxel.chunk import Chunk
-from skwavelet.representations.voxel.shifts import UNSHIFTED, Shift, phases
+from skwavelet.representations.voxel.shifts import Shift, phases
 
 # Maps that are transformed together: enough to keep a GPU busy.
 CHUNK_BYTES = {"cpu": 2**22, "cuda": 2**29}
@@ -217,28 +217,26 @@ class TorchArrays:
         out *= self.asarray(last[0])
         return out
 
-    def forward_rows(
-        self,
-        maps: Any,
-        out: Any,
-        shift: Shift = UNSHIFTED,
-        factor: float = 1.0,
-        *,
-        add: bool = False,
+    def average(
+        self, maps: Any, shift: Shift, weight: float, out: Any, *, add: bool = False
     ) -> None:
-        """Write the forward transforms of maps (S, B, grid), shifted and scaled, or add them."""
-        found = factor * self.torch.fft.rfftn(maps, dim=(-3, -2, -1))
-        self.shifted(found, maps.shape[-3:], shift, found)
-        out[...] = out + found if add else found
+        """Write, or add, means of neighbours in maps (S, B, grid) on a shifted grid to ``out``."""
+        means = weight * maps
+        for axis, half_voxels in enumerate(shift.halves, start=-3):
+            if half_voxels:
+                means = 0.5 * (means + self.torch.roll(means, half_voxels, axis))
+        out[...] = out + means if add else means
 
-    def inverse_rows(
-        self, spectra: Any, out: Any, shift: Shift = UNSHIFTED, factor: float = 1.0
-    ) -> None:
-        """Write the inverse transforms of conjugated, shifted half spectra to maps (S, B, grid)."""
-        shape = out.shape[-3:]
-        shifted = self.shifted(factor * spectra, shape, shift, self.torch.empty_like(spectra))
-        axes, conjugates = (-3, -2, -1), shifted.conj().resolve_conj()
-        out[...] = self.torch.fft.irfftn(conjugates, s=shape, dim=axes, norm="forward")
+    def forward_rows(self, maps: Any, out: Any, factors: np.ndarray | None = None) -> None:
+        """Write the forward transforms of maps (S, B, grid), times real factors (half grid)."""
+        found = self.torch.fft.rfftn(maps, dim=(-3, -2, -1))
+        out[...] = found if factors is None else found * self.asarray(factors)
+
+    def inverse_rows(self, spectra: Any, out: Any, factors: np.ndarray | None = None) -> None:
+        """Write the inverse transforms of conjugated half spectra to maps (S, B, grid)."""
+        spectra = spectra if factors is None else spectra * self.asarray(factors)
+        axes, conjugates = (-3, -2, -1), spectra.conj().resolve_conj()
+        out[...] = self.torch.fft.irfftn(conjugates, s=out.shape[-3:], dim=axes, norm="forward")
 
     def complex(self, maps: Any) -> Any:
         """Return maps as complex numbers, for products with those."""

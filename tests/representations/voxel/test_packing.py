@@ -11,7 +11,8 @@ from skwavelet.representations.voxel.packing import (
     parts,
     unpack_filter_cotangents,
 )
-from skwavelet.representations.voxel.shifts import HALVES, UNSHIFTED
+from skwavelet.representations.voxel.sampling import Sampling
+from skwavelet.representations.voxel.shifts import HALVES
 from skwavelet.representations.voxel.spectrum_kernels import gather, multiply
 
 # The last is large enough for plans that are measured.
@@ -125,25 +126,77 @@ def test_adjoint_of_packing(shape):
     assert whole == pytest.approx((cotangent * packed).sum().real, rel=1e-12)
 
 
-@pytest.mark.parametrize("shift", [UNSHIFTED, HALVES[1], HALVES[3].back])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_transforms_of_rows(shape, shift):
+def test_transforms_of_rows(shape):
     rng = np.random.default_rng(4)
     maps = rng.normal(size=(1, 2, *shape))
-    expected = 0.3 * shifted(np.fft.rfftn(maps, axes=AXES), shape, shift)
-    out = np.empty((1, 2, *half(shape)), complex)
-    ARRAYS.forward_rows(maps, out, shift, 0.3)
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(out, expected, atol=1e-13 * scale)
-    ARRAYS.forward_rows(maps, out, shift, 0.3, add=True)
-    np.testing.assert_allclose(out, 2 * expected, atol=1e-13 * scale)
+    expected = np.fft.rfftn(maps, axes=AXES)
+    scale, out = np.abs(expected).max(), np.empty((1, 2, *half(shape)), complex)
+    factors = np.fft.rfftn(rng.normal(size=shape)).real
     # Not those of a real map, of which the real part is taken.
     back = rng.normal(size=out.shape) + 1j * rng.normal(size=out.shape)
     found = np.empty(maps.shape)
-    ARRAYS.inverse_rows(back, found, shift, 2.0)
-    np.testing.assert_allclose(
-        found, 2 * maps_of(shifted(back, shape, shift).conj(), shape), atol=1e-12
-    )
+    for given, factor in (((), 1.0), ((factors,), factors)):
+        ARRAYS.forward_rows(maps, out, *given)
+        np.testing.assert_allclose(out, factor * expected, atol=1e-13 * scale)
+        ARRAYS.inverse_rows(back, found, *given)
+        np.testing.assert_allclose(found, maps_of((factor * back).conj(), shape), atol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [*HALVES, HALVES[1].back, HALVES[3].back])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_means_of_neighbours(shape, shift):
+    maps = np.random.default_rng(5).normal(size=(1, 2, *shape))
+    expected = maps
+    for axis, step in zip(AXES, shift.halves, strict=True):
+        expected = (expected + np.roll(expected, step, axis)) / 2 if step else expected
+    out = np.empty_like(maps)
+    ARRAYS.average(maps, shift, 0.3, out)
+    np.testing.assert_allclose(out, 0.3 * expected, atol=1e-14)
+    ARRAYS.average(maps, shift, 0.2, out, add=True)
+    np.testing.assert_allclose(out, 0.5 * expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_coefficients_of_maps_on_shifted_grids(shape, degree):
+    """Those of a map that the grids resolve are exact."""
+    spectra = spectra_of(shape) * partners(shape)
+    sampling, found = Sampling(ARRAYS, shape, degree), np.empty_like(spectra)
+    assert len(sampling.shifts) == (8, 2, 1)[degree]
+    for shift in sampling.shifts:
+        sampling.add(maps_of(shifted(spectra, shape, shift), shape), shift, found, "means")
+    np.testing.assert_allclose(found, spectra, atol=1e-12 * np.abs(spectra).max())
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+def test_aliases_on_shifted_grids(degree):
+    """Of a wave beyond the band, tan^2(t / 4) of what is left on a single grid."""
+    shape = (8, 16, 12)
+    points = np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij")
+    sampling, found = Sampling(ARRAYS, shape, degree), np.empty((1, 1, *half(shape)), complex)
+    for shift in sampling.shifts:
+        moved = points[1] + shift.halves[1] / 2 / shape[1]
+        # On a grid of 16 points the frequency 14 is -2.
+        wave = np.cos(2 * np.pi * 14 * moved)
+        sampling.add(wave[None, None], shift, found, "means")
+    angle = 2 * np.pi * 2 / shape[1]
+    assert found[0, 0, 0, 2, 0] == pytest.approx(0.5 * np.tan(angle / 4) ** 2, abs=1e-14)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_adjoint_of_sampling(shape, degree):
+    sampling, rng = Sampling(ARRAYS, shape, degree), np.random.default_rng(6)
+    coefficients = np.empty((1, 2, *half(shape)), complex)
+    cotangent = spectra_of(shape, count=2)
+    means, expected = sampling.means(cotangent), 0.0
+    for shift in sampling.shifts:
+        maps = rng.normal(size=(1, 2, *shape))
+        sampling.add(maps, shift, coefficients, "means")
+        expected += (maps * sampling.maps(means, shift)).sum()
+    found = (weights(shape) * cotangent * coefficients).sum().real
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("shift", [HALVES[1], HALVES[4]])
