@@ -20,9 +20,8 @@ all the same. Filters and FFT plans exist before the clock starts, except in the
 - cells: structures that all have different cells against structures of one cell.
 - plans: what one map's transform to space takes as a real transform, and as a complex one of half
   the length (as `VoxelScattering` does it), planned by measuring and thoroughly (FFTW_PATIENT).
-- molecules: organic molecules of the G2 set with default settings, where every scale has its own
-  box, against one periodic box that is as large as the widest wavelets need: in time, and in
-  deviation of the features.
+- molecules: organic molecules of the G2 set, with a box for every scale (the default) and with one
+  periodic box, as large as the widest wavelets need: in time, and in deviation of the features.
 
 Cost: 8 min.
 """
@@ -74,8 +73,7 @@ def transforms_needed(scattering, atoms):
     the grid of its larger scale. First-order maps with l = 0 and 1 are on several shifted grids.
     """
     paths = scattering.feature_table_.drop(columns="q").drop_duplicates()
-    step = scattering.scale_step
-    shapes = grid_shapes(scattering, atoms)
+    step, shapes = scattering.scale_step, grid_shapes(scattering, atoms)
     first, second = (paths[paths["order"] == order] for order in (1, 2))
     counts = {shape: np.zeros(2, dtype=int) for shape in shapes}
     n_elements = len(set(atoms.numbers))

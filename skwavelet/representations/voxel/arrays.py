@@ -157,3 +157,23 @@ class Arrays(Protocol):
 
         Spectra are multiplied by real ``factors`` (half grid), equal at opposite frequencies.
         """
+
+
+class Unpacked:
+    """The part of a backend whose chunks take coefficients and real filters as they are."""
+
+    def pack(self, spectra: Array, shape: tuple[int, int, int]) -> Array:
+        """Return coefficients as chunks take them: as they are."""
+        return spectra
+
+    def unpack(self, cotangents: Array, shape: tuple[int, int, int]) -> Array:
+        """Apply the adjoint of ``pack``."""
+        return cotangents
+
+    def pack_filters(self, psi: Array, shape: tuple[int, int, int], *, odd: bool) -> Array:
+        """Return real filters as chunks take them: as they are."""
+        return psi
+
+    def unpack_filters(self, cotangents: Array, shape: tuple[int, int, int], *, odd: bool) -> Array:
+        """Apply the adjoint of ``pack_filters``."""
+        return cotangents

@@ -85,8 +85,11 @@ class Cascade(Steps):
         shape = (len(X), scale_node.n_parents if is_parent else 0, *grid)
         parents = self.arrays.buffer("parents", shape, spectra=True)
         moving = [self.arrays.empty(shape, spectra=True) for _ in dX]
+        channels: Any = None
         for node in scale_node.first:
-            floor, spectra = self._first_floor(node, scale), self._channels(node, X, scale)
+            floor = self._first_floor(node, scale)
+            if not np.array_equal(channels, node.channels):
+                channels, spectra = node.channels, self._channels(node, X, scale)
             bank, sampling = self._filters(scale, scale), self._sampling(node, scale)
             for shift in sampling.shifts:
                 chunk = self._first_chunk(node, spectra, scale, shift)

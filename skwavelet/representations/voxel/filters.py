@@ -76,6 +76,8 @@ class Filters:
         self.shape, self.cell, self.arrays = shape, cell, arrays
         self._key = beta, scale, shape, cell.tobytes(), arrays
         self._half_bytes = prod(half(shape)) * arrays.dtype.itemsize
+        # Those that this object was asked for before: no key is made for them again.
+        self._found: dict[int, Any] = {}
 
     def phase(self, which: int) -> complex:
         """Return what the filters are to be multiplied by: 1, or -i where l is odd."""
@@ -101,14 +103,16 @@ class Filters:
 
     def values(self, which: int):
         """Return psi^_nlm over its phase, m by m, of one (n, l), as chunks take it."""
-        shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
+        if which not in self._found:
+            shape = (2 * self.wavelets[which][1] + 1, *half(self.shape))
 
-        def make():
-            values = self._write(which, np.empty(shape, dtype=self.arrays.dtype))
-            return self._packed(which, self.arrays.asarray(values))
+            def make():
+                values = self._write(which, np.empty(shape, dtype=self.arrays.dtype))
+                return self._packed(which, self.arrays.asarray(values))
 
-        # Packed filters are twice as many numbers.
-        return self._cached("values", which, make, 2 * shape[0])
+            # Packed filters are twice as many numbers.
+            self._found[which] = self._cached("values", which, make, 2 * shape[0])
+        return self._found[which]
 
     def _is_odd(self, which: int) -> bool:
         return self.wavelets[which][1] % 2 == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class SecondNode:
     rows: np.ndarray
     paths: np.ndarray
 
-    @property
+    @cached_property
     def all_rows(self) -> bool:
         """Whether the parents are consecutive from the first on, so that no copy is needed."""
         return bool((self.rows == np.arange(len(self.rows))).all())

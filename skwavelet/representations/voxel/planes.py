@@ -19,7 +19,7 @@ import numpy as np
 
 from skwavelet._utils.fftw_plans import current_file
 from skwavelet._utils.threads import spread
-from skwavelet.representations.voxel.arrays import half
+from skwavelet.representations.voxel.arrays import Unpacked, half
 from skwavelet.representations.voxel.fftw import aligned, plan
 from skwavelet.representations.voxel.map_kernels import average
 from skwavelet.representations.voxel.numpy_arrays import NumpyArrays
@@ -300,7 +300,7 @@ class StreamingArrays(NumpyArrays):
 
 
 @dataclass(frozen=True)
-class PlaneArrays(NumpyArrays):
+class PlaneArrays(Unpacked, NumpyArrays):
     """The backend for maps too large for the caches, of one structure at a time."""
 
     fixed_bytes = property(lambda self: 1.25 * 2**30, doc="What is of bounded size.")
@@ -325,26 +325,6 @@ class PlaneArrays(NumpyArrays):
     ) -> PlaneChunk:
         """Return the wavelet transforms of a few maps."""
         return PlaneChunk(self, spectra, filters, wavelet, floors, powers)
-
-    def pack(self, spectra: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """Return coefficients as chunks take them: as they are."""
-        return spectra
-
-    def unpack(self, cotangents: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-        """Apply the adjoint of ``pack``."""
-        return cotangents
-
-    def pack_filters(
-        self, psi: np.ndarray, shape: tuple[int, int, int], *, odd: bool
-    ) -> np.ndarray:
-        """Return real filters as chunks take them: as they are."""
-        return psi
-
-    def unpack_filters(
-        self, cotangents: np.ndarray, shape: tuple[int, int, int], *, odd: bool
-    ) -> np.ndarray:
-        """Apply the adjoint of ``pack_filters``."""
-        return cotangents
 
     def average(
         self,

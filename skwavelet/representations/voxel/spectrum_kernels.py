@@ -113,17 +113,19 @@ def pack(spectra, steps, packed):
     _, _, L0, L1, H = packed.shape
     low, high = steps[0], steps[1]
     half = spectra.real.dtype.type(0.5)
+    turned = np.empty(H, spectra.dtype)
     for r in range(len(spectra)):
         for i in range(L0):
             for j in range(L1):
                 here, across = spectra[r, i, j], spectra[r, (L0 - i) % L0, (L1 - j) % L1]
                 first, second = packed[r, 0, i, j], packed[r, 1, i, j]
-                first[0] = half * (here[0] + across[0].conjugate()) * low[0]
-                for k in range(1, H):
+                for k in range(H):
+                    turned[k] = across[H - k]
+                for k in range(H):
                     first[k] = here[k] * low[k]
+                    second[k] = turned[k].conjugate() * high[k]
+                first[0] = half * (here[0] + across[0].conjugate()) * low[0]
                 second[0] = half * (here[H] + across[H].conjugate()) * high[0]
-                for k in range(1, H):
-                    second[k] = across[H - k].conjugate() * high[k]
 
 
 @compiled
@@ -132,6 +134,7 @@ def unpack(packed, steps, cotangents):
     _, _, L0, L1, H = packed.shape
     low, high = steps[0], steps[1]
     half = packed.real.dtype.type(0.5)
+    turned = np.empty(H, packed.dtype)
     for r in range(len(packed)):
         for i in range(L0):
             for j in range(L1):
@@ -139,10 +142,11 @@ def unpack(packed, steps, cotangents):
                 ip, jp = (L0 - i) % L0, (L1 - j) % L1
                 before, across = packed[r, 0, ip, jp], packed[r, 1, ip, jp]
                 out = cotangents[r, i, j]
-                out[0] = half * (first[0] * low[0] + (before[0] * low[0]).conjugate())
+                turned[0] = before[0] * low[0]
                 for k in range(1, H):
-                    back = (across[H - k] * high[H - k]).conjugate()
-                    out[k] = half * (first[k] * low[k] + back)
+                    turned[k] = across[H - k] * high[H - k]
+                for k in range(H):
+                    out[k] = half * (first[k] * low[k] + turned[k].conjugate())
                 out[H] = half * (second[0] * high[0] + (across[0] * high[0]).conjugate())
 
 

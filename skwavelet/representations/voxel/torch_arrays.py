@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from skwavelet._utils.memory import available_memory
-from skwavelet.representations.voxel.arrays import half
+from skwavelet.representations.voxel.arrays import Unpacked, half
 from skwavelet.representations.voxel.chunk import Chunk
 from skwavelet.representations.voxel.shifts import Shift, phases
 
@@ -43,7 +43,7 @@ class TorchWorkspace:
 
 
 @dataclass(frozen=True)
-class TorchArrays:
+class TorchArrays(Unpacked):
     """Tensors of one precision on one device.
 
     Attributes
@@ -193,22 +193,6 @@ class TorchArrays:
     def conjugate(self, spectra: Any) -> Any:
         """Return the complex conjugate."""
         return spectra.conj()
-
-    def pack(self, spectra: Any, shape: tuple[int, int, int]) -> Any:
-        """Return coefficients as chunks take them: as they are."""
-        return spectra
-
-    def unpack(self, cotangents: Any, shape: tuple[int, int, int]) -> Any:
-        """Apply the adjoint of ``pack``."""
-        return cotangents
-
-    def pack_filters(self, psi: Any, shape: tuple[int, int, int], *, odd: bool) -> Any:
-        """Return real filters as chunks take them: as they are."""
-        return psi
-
-    def unpack_filters(self, cotangents: Any, shape: tuple[int, int, int], *, odd: bool) -> Any:
-        """Apply the adjoint of ``pack_filters``."""
-        return cotangents
 
     def shifted(self, spectra: Any, shape: tuple[int, int, int], shift: Shift, out: Any) -> Any:
         """Write the coefficients of shifted maps to ``out``, which is returned."""
