@@ -30,7 +30,7 @@ class Surroundings:
     @classmethod
     def of(cls, X: Sequence[Atoms]) -> Self:
         """Return the surroundings that training structures have."""
-        return cls(AtomExtrapolationScore(PointInvariants((6,), max_order=1)).fit(X))
+        return cls(AtomExtrapolationScore(PointInvariants((6,), max_order=1, densities=())).fit(X))
 
     @property
     def interaction_range(self) -> float:

@@ -28,15 +28,19 @@ def feature_names(table: pd.DataFrame) -> list[str]:
     return (names + "_q" + table["q"].map(powers)).tolist()
 
 
-def penalty_factors(order: Any, roughness: Any) -> np.ndarray:
+def penalty_factors(table: pd.DataFrame) -> np.ndarray:
     """Return factors of the penalty of features: energies are smooth, and mostly of few bodies.
 
-    They are exp(0.15 roughness + 2 (order - 2)) with the number of moments in a feature, its order,
-    and the sum of their radial places k and degrees l. The numbers were chosen in five folds of the
-    training sets of silicon and lithium.
+    With its order, the number of moments in a feature, and the sum of their radial places k and
+    degrees l, they are exp(0.15 (radial + angular) + 2 (order - 2)), and 1 for densities and their
+    roots. The numbers were chosen in folds of the training sets of silicon and lithium.
     """
-    steps = 0.15 * np.asarray(roughness, float) + 2 * (np.asarray(order, float) - 2)
-    return np.asarray(np.exp(steps))
+    order = table["factor_order" if "factor_order" in table else "order"].to_numpy(float)
+    roughness = (table["radial"] + table["angular"]).to_numpy(float)
+    factors = np.exp(0.15 * roughness + 2 * (order - 2))
+    if "density" in table:  # they are few, and energies need much of them
+        factors[table["density"].notna()] = 1.0
+    return factors
 
 
 def plain_table(table: pd.DataFrame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from helpers.neighbor_pairs import pairs_within
 from helpers.small_structures import CELLS, random_rotation, rotated
@@ -76,10 +77,12 @@ def brute_force(atoms, evaluator):
             return kernel @ radial[places[factor]]
 
         values = []
-        for factors in evaluator.products.factors:
+        for row, factors in enumerate(evaluator.products.factors):
             l = factors[0][0]
             if len(factors) == 1:
-                values.append(radial[places[factors[0]]].sum() / np.sqrt(4 * np.pi))
+                value = radial[places[factors[0]]].sum() / np.sqrt(4 * np.pi)
+                is_root = row in evaluator.products.roots
+                values.append(np.sqrt(value + 1e-3) - np.sqrt(1e-3) if is_root else value)
             elif len(factors) == 2:
                 angles = eval_legendre(l, np.clip(units @ units.T, -1, 1))
                 one, other = (radial[places[factor]] for factor in factors)
@@ -111,6 +114,65 @@ def test_invariants_are_sums_over_pairs_and_integrals_over_the_sphere(name):
     )
 
 
+def exponential_sums(atoms, exponent, weights, reach):
+    """Return the sums (n_atoms,) of w exp(-k r) f(r) over the neighbours, pair by pair."""
+    sums = np.zeros(len(atoms))
+    for i, j, vector in pairs_within(atoms, reach):
+        r = np.linalg.norm(vector)
+        x = max(0.0, 3 * r / reach - 2)
+        sums[i] += (
+            weights[atoms.symbols[j]]
+            * np.exp(-exponent * r)
+            * (1 - x**3 * (10 - 15 * x + 6 * x**2))
+        )
+    return sums
+
+
+@pytest.mark.parametrize(
+    ("density", "exponent", "heavy"), [(0, 1.5, None), (1, 3.0, None), (3, 3.0, 0), (6, 1.5, 2)]
+)
+def test_densities_are_sums_of_exponentials_with_a_mean_of_one(density, exponent, heavy):
+    reach = 4.2
+    invariants = fitted(densities=(1.5, 3.0))
+    symbols = invariants.elements_
+    weights = {
+        symbol: 1.0 if heavy is None or symbols[heavy] == symbol else 0.3 for symbol in symbols
+    }
+    sums = [exponential_sums(atoms, exponent, weights, reach) for atoms in STRUCTURES]
+    centers = np.concatenate([np.array(list(atoms.symbols)) for atoms in STRUCTURES])
+    table = invariants.feature_table_
+    features = np.concatenate(invariants.transform_atoms(STRUCTURES))
+    seen = 0
+    for symbol in symbols:
+        rho = np.concatenate(sums)[centers == symbol]
+        if not rho.any():
+            continue
+        expected = np.sqrt(rho / rho.mean() + 1e-3) - np.sqrt(1e-3)
+        own = table["center"].eq(symbol) & table["density"].eq(density).fillna(False)
+        for q, function in ((1, rho / rho.mean()), (0.5, expected)):
+            found = features[centers == symbol, np.flatnonzero(own & (table["q"] == q))]
+            deviation = function.std() if len(function) > 1 else np.sqrt(np.mean(function**2))
+            np.testing.assert_allclose(found, function / deviation, rtol=1e-6)
+        seen += 1
+    assert seen >= 2
+
+
+def test_roots_are_smooth_where_the_last_neighbour_goes():
+    """The force of a dimer is continuous at the reach, and so is its slope."""
+    invariants = fitted(densities=(1.0, 4.0))
+    columns = np.flatnonzero(invariants.feature_table_["q"] == 0.5)
+    r = 4.2 - np.array([0.0, 0.01, 0.02])
+    symbols = STRUCTURES[0].get_chemical_symbols()[:1] * 2
+    dimers = [Atoms(symbols, [[0, 0, 0], [0, 0, d]]) for d in r]
+    values = invariants.transform(dimers)[:, columns]
+    assert (values[0] == 0).all()
+    # Zero with the third power, eight times as much from one step to two; a root as it is would be
+    # zero with the power of 1.5.
+    seen = values[1] != 0
+    assert seen.any()
+    np.testing.assert_allclose(values[2, seen] / values[1, seen], 8, rtol=0.05)
+
+
 @pytest.mark.parametrize(("l", "decay"), [(0, 3), (1, 2), (3, 6)])
 def test_wavelets_are_those_of_scattering_times_the_cutoff(l, decay):
     family = WaveletFamily(beta=0.5, n=5, n_scales=3, reach=5.0, decay=decay)
@@ -135,7 +197,7 @@ def test_wavelets_are_those_of_scattering_times_the_cutoff(l, decay):
 
 
 def test_moments_have_unit_variance_and_components_do_not_correlate():
-    invariants = fitted(normalize=None)
+    invariants = fitted(normalize=None, densities=())
     evaluator = invariants._evaluator
     layout = evaluator.moments.layout
     complete = np.zeros(len(layout.counts), dtype=bool)
@@ -208,7 +270,15 @@ def test_products_of_products_are_the_smoothest_of_low_order():
     table = polynomial.feature_table_
     # Every moment more is penalized e^2 times as much, and every node or degree e^0.15 times.
     moments = np.log(polynomial.penalty_factors_) - 0.15 * (table["radial"] + table["angular"])
-    np.testing.assert_allclose(moments, 2.0 * table["factor_order"] - 4, atol=1e-12)
+    density = table["density"].notna()
+    np.testing.assert_allclose(
+        moments[~density], 2.0 * table["factor_order"][~density] - 4, atol=1e-12
+    )
+    assert (polynomial.penalty_factors_[density] == 1).all()
+    for name in ("factor2", "factor3"):  # densities are no factors
+        assert not table[name].str.contains("density").any()
+    assert (table["degree"][table["factor1"].str.contains("density")] == 1).all()
+    assert density.sum() == table["factor1"].str.contains("density").sum() > 0
 
 
 def test_default_potential_learns_forces_and_is_pruned():
@@ -282,34 +352,40 @@ def test_parameters_out_of_range_are_refused():
         fitted(n_components=(2, 0))
     with pytest.raises(ValueError, match="wavelets have l < n: set n=5 or more"):
         fitted(n_components=(1, 1, 1, 1, 1), n=4)
+    for densities in ((0.0, 1.0), (1.0, np.nan), ((1.0,),)):
+        with pytest.raises(ValueError, match="densities must hold positive exponents"):
+            fitted(densities=densities)
 
 
 def test_derivatives_of_products_agree_for_more_atoms_than_are_worked_on_together():
     products = fitted()._evaluator.products
     n_moments = products.places.max() + 1
     rng = np.random.default_rng(0)
-    moments = rng.normal(size=(n_moments, 70))
+    moments = np.abs(rng.normal(size=(n_moments, 70)))  # as densities are
     cotangents = rng.normal(size=(len(products), 70))
     pulled = products.vjp(moments, cotangents)
+    polynomial = np.setdiff1d(np.arange(len(products)), products.roots)
+    plain = products.take(polynomial)
     for atom in (0, 63, 64, 69):
         pushed = products.changes(moments, atom, np.eye(n_moments))
         np.testing.assert_allclose(pulled[:, atom], cotangents[:, atom] @ pushed, rtol=1e-12)
         # Products of three are odd beyond their slope: differences over h and 2 h remove cubes.
+        # Derivatives of roots are checked with those of the transformer.
         direction = rng.normal(size=(n_moments, 1))
         one, two = (
-            products.values(moments[:, [atom]] + h * direction)
-            - products.values(moments[:, [atom]] - h * direction)
+            plain.values(moments[:, [atom]] + h * direction)
+            - plain.values(moments[:, [atom]] - h * direction)
             for h in (0.5, 1.0)
         )
         slope = (8 * one - two) / 6
         expected = products.changes(moments, atom, direction)
-        np.testing.assert_allclose(slope, expected, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(slope, expected[polynomial], rtol=1e-10, atol=1e-10)
 
 
 def test_atoms_do_not_depend_on_how_many_others_fill_up_a_group():
     products = fitted()._evaluator.products
     rng = np.random.default_rng(0)
-    moments = rng.normal(size=(products.places.max() + 1, 70)).astype(np.float32)
+    moments = np.abs(rng.normal(size=(products.places.max() + 1, 70))).astype(np.float32)
     cotangents = rng.normal(size=(len(products), 70)).astype(np.float32)
     values, gradients = products.values(moments), products.vjp(moments, cotangents)
     for n_atoms in (1, 3, 4, 5, 64, 67):

@@ -119,6 +119,7 @@ CHANGES = {
         "n_components": (1, 1),
         "max_order": 2,
         "max_degree": 1.0,
+        "densities": (2.5,),
         "n": 4,
         "n_scales": 1,
         "beta": 0.6,

@@ -95,7 +95,8 @@ class AtomPolynomial(AtomwiseTransformer):
     Notes
     -----
     Features of different centres are not multiplied, as no atom has both, and features of order
-    zero are no factors, as they are constant.
+    zero are no factors, as they are constant. Neither are densities of `PointInvariants` and their
+    roots, which see all neighbours as they are.
 
     Examples
     --------
@@ -148,7 +149,7 @@ class AtomPolynomial(AtomwiseTransformer):
         table = self.feature_table_
         if "radial" not in table:
             return None
-        return penalty_factors(table["factor_order"], table["radial"] + table["angular"])
+        return penalty_factors(table)
 
     def _learn_functions(self, X: list[Atoms]) -> None:
         inner = self.representation_.feature_table_
@@ -183,6 +184,8 @@ def _products(
     order, roughness = np.append(table["order"].to_numpy(), 0), np.append(_roughness(table), 0)
     for places in _centers(table):
         beyond = places[order[places] > 0]
+        if "density" in table:
+            beyond = beyond[table["density"].isna().to_numpy()[beyond]]
         if max_order is not None:  # what is too high by itself makes no product
             beyond = beyond[order[beyond] < max_order]
         products = np.concatenate(
@@ -233,6 +236,9 @@ def _table(inner: pd.DataFrame, names: np.ndarray, factors: np.ndarray) -> pd.Da
     table["order"] = orders[factors].max(axis=1)
     table["q"] = np.append(inner["q"].to_numpy(dtype=float), 0)[factors].sum(axis=1)
     table["degree"] = has.sum(axis=1)
+    if "density" in inner:
+        table["density"] = pd.array([*inner["density"], pd.NA], dtype="Int64")[factors[:, 0]]
+        table.loc[table["degree"] > 1, "density"] = pd.NA
     for name in ("radial", "angular"):
         if name in inner:
             table[name] = np.append(inner[name].to_numpy(), 0)[factors].sum(axis=1)

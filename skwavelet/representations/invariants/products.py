@@ -1,4 +1,4 @@
-"""Which products of moments are invariant under rotations, and how they are coupled."""
+"""Which functions of moments are invariant under rotations: products, and roots of densities."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skwavelet.representations.invariants.densities import root, root_slope
 from skwavelet.representations.invariants.product_kernels import (
     fill_changes_of_atom,
     fill_gradients,
@@ -30,7 +31,7 @@ Factor = tuple[int, int]  # (degree l, component k)
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """Invariant sums of products of moments: polynomials with few terms.
+    """Invariant sums of products of moments: polynomials with few terms, and roots of moments.
 
     Attributes
     ----------
@@ -38,12 +39,15 @@ class Products:
         Degrees and components of the moments of every sum.
     starts, coefficients, places : ndarray
         The terms of the sums, see ``fill_sums``.
+    roots : ndarray of int
+        The sums of which the `root` is taken: they are a single moment, a density.
     """
 
     factors: tuple[tuple[Factor, ...], ...]
     starts: np.ndarray
     coefficients: np.ndarray
     places: np.ndarray
+    roots: np.ndarray
 
     def __len__(self) -> int:
         return len(self.factors)
@@ -53,13 +57,16 @@ class Products:
         whole = whole_groups(moments)
         sums = np.empty((len(self), whole.shape[1]), moments.dtype)
         fill_sums(whole, self.starts, self._cast(moments), self.places, sums)
+        sums[self.roots] = root(sums[self.roots])
         return np.ascontiguousarray(sums[:, : moments.shape[1]])
 
     def vjp(self, moments: np.ndarray, cotangents: np.ndarray) -> np.ndarray:
         """Return the gradients of ``(cotangents * values).sum()`` in the moments."""
         whole = whole_groups(moments)
         gradients = np.empty_like(whole)
-        cotangents = whole_groups(np.ascontiguousarray(cotangents, moments.dtype))
+        cotangents = np.array(cotangents, moments.dtype, order="C")
+        cotangents[self.roots] *= root_slope(moments[self._densities])
+        cotangents = whole_groups(cotangents)
         pairs, starts, coefficients, *others = self._by_pair
         ordered = coefficients.astype(moments.dtype)
         fill_gradients(whole, pairs, starts, ordered, *others, cotangents, gradients)
@@ -72,6 +79,7 @@ class Products:
             moments, atom, self.starts, self._cast(moments), self.places, *self._held, of_moments,
             changed,
         )  # fmt: skip
+        changed[self.roots] *= root_slope(moments[self._densities, atom])[:, None]
         return changed
 
     def take(self, rows: np.ndarray) -> Self:
@@ -85,7 +93,13 @@ class Products:
             starts=np.concatenate([[0], np.cumsum(counts)]),
             coefficients=self.coefficients[terms],
             places=self.places[terms],
+            roots=np.flatnonzero(np.isin(rows, self.roots)),
         )
+
+    @cached_property
+    def _densities(self) -> np.ndarray:
+        """Places of the moments that are densities, one for each of the roots."""
+        return self.places[self.starts[self.roots], 0]
 
     @cached_property
     def _by_pair(self) -> tuple[np.ndarray, ...]:
@@ -118,8 +132,10 @@ class Products:
         return self.coefficients.astype(moments.dtype)
 
 
-def invariant_products(layout: MomentLayout, max_order: int, max_degree: float) -> Products:
-    """Return the invariants of one to three moments.
+def invariant_products(
+    layout: MomentLayout, n_densities: int, max_order: int, max_degree: float
+) -> Products:
+    """Return the invariants of one to three moments, and after them the roots of densities.
 
     One moment is invariant if l = 0. Two of the same l are contracted, sum_m a_m b_m / sqrt(2l+1),
     and three are coupled by the integrals of three real spherical harmonics. Products with a
@@ -128,6 +144,8 @@ def invariant_products(layout: MomentLayout, max_order: int, max_degree: float) 
     Parameters
     ----------
     layout : MomentLayout
+    n_densities : int
+        Number of the last moments of degree 0 that are densities.
     max_order : {1, 2, 3}
         Largest number of moments.
     max_degree : float
@@ -151,11 +169,18 @@ def invariant_products(layout: MomentLayout, max_order: int, max_degree: float) 
             places += [key + (-1,) * (3 - order) for key in terms]
             coefficients += terms.values()
             starts.append(len(places))
+    n_products, n_scalars = len(chosen), int(layout.counts[0])
+    for k in range(n_scalars - n_densities, n_scalars):
+        chosen.append(((0, k),))
+        places.append((_place(layout, (0, k), 0), -1, -1))
+        coefficients.append(1.0)
+        starts.append(len(places))
     return Products(
         tuple(chosen),
         np.array(starts),
         np.array(coefficients),
         np.array(places, dtype=np.int64).reshape(-1, 3),
+        np.arange(n_products, len(chosen)),
     )
 
 

@@ -1,4 +1,4 @@
-"""``PointInvariants``: products of wavelet moments that rotations leave as they are."""
+"""``PointInvariants``: products of wavelet moments, and roots of densities, at the atoms."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from skwavelet._utils.validation import Interval, StrOptions
 from skwavelet.representations.atom_features import AtomFeaturesMixin
 from skwavelet.representations.evaluator import Evaluator
+from skwavelet.representations.invariants.densities import density_table
 from skwavelet.representations.invariants.evaluator import InvariantEvaluator, InvariantPaths
 from skwavelet.representations.invariants.products import Products, invariant_products
 from skwavelet.representations.invariants.radials import WaveletFamily, contract
@@ -31,7 +32,7 @@ VANISHING = 1e-6
 
 
 class PointInvariants(AtomFeaturesMixin):
-    r"""Two-, three- and four-body invariants of wavelet moments at the atoms.
+    r"""Invariants of wavelet moments and roots of densities at the atoms.
 
     The moments of atom i are the maps of its neighbours' density with wavelets,
 
@@ -51,13 +52,26 @@ class PointInvariants(AtomFeaturesMixin):
         A_{k00}, \qquad \sum_m A_{k l m} A_{k' l m}, \qquad
         \sum_{m m' m''} C^{l l' l''}_{m m' m''} A_{k l m} A_{k' l' m'} A_{k'' l'' m''},
 
-    with C the integral of three real spherical harmonics. The invariants of an atom are divided by
-    their standard deviation over the training atoms of its element, and summed over the atoms of
-    each element.
+    with C the integral of three real spherical harmonics. Wavelets become flat where atoms are
+    closer than in any training structure, and products of few moments do not saturate with the
+    number of neighbours. Densities and their square roots, as the embedded atom potentials of
+    metals have them [2]_, do,
+
+    .. math::
+
+        \rho_k(i) = c_k \sum_{j \ne i} w^{Z_j}\, e^{-k r_{ij}} f(r_{ij}), \qquad
+        \sqrt{\rho_k(i) + \epsilon} - \sqrt{\epsilon},
+
+    where f falls from 1 to 0 in the last third of the reach, c makes the mean of the density 1 over
+    the training atoms of an element, and epsilon is 0.001. The weights are 1 for all neighbours;
+    with several elements, there is another density for each, in which those of the others are 0.3.
+
+    The invariants of an atom are divided by their standard deviation over the training atoms of its
+    element, and summed over the atoms of each element.
 
     Where `PointScattering` has a modulus of each wavelet by itself, these are all products: the
-    basis of the atomic cluster expansion, in wavelets. Products of invariants (`AtomPolynomial`)
-    see further atoms.
+    basis of the atomic cluster expansion [1]_, in wavelets. Products of invariants
+    (`AtomPolynomial`) see further atoms.
 
     Parameters
     ----------
@@ -69,6 +83,8 @@ class PointInvariants(AtomFeaturesMixin):
         Largest number of moments in a product.
     max_degree : float, default=9.0
         Products of three moments have a sum of k + l / 2 of at most this, k = 0, 1, ...
+    densities : sequence of float, default=(1.0, 2.0, 3.0, 4.0)
+        Exponents k (1/Å) of the densities; () for none.
     n : int, default=7
         Largest radial order of the wavelets.
     n_scales : int, default=4
@@ -108,7 +124,8 @@ class PointInvariants(AtomFeaturesMixin):
     feature_table_ : DataFrame
         One row per feature: channel (the element, for order zero), center (element whose atoms
         are summed over), order (number of moments), k1, l1, k2, l2, k3, l3 of the moments,
-        radial and angular (the sums of k and of l), q (always 1).
+        density (number of the density, which is a moment of its own), radial and angular (the
+        sums of k and of l), q (1, and 1/2 for roots).
     n_features_out_ : int
         Number of features.
 
@@ -119,8 +136,10 @@ class PointInvariants(AtomFeaturesMixin):
 
     References
     ----------
-    R. Drautz, *Atomic cluster expansion for accurate and transferable interatomic potentials*,
-    Phys. Rev. B 99, 014104 (2019).
+    .. [1] R. Drautz, *Atomic cluster expansion for accurate and transferable interatomic
+       potentials*, Phys. Rev. B 99, 014104 (2019).
+    .. [2] M. W. Finnis and J. E. Sinclair, *A simple empirical N-body potential for transition
+       metals*, Philos. Mag. A 50, 45 (1984).
 
     Examples
     --------
@@ -129,17 +148,18 @@ class PointInvariants(AtomFeaturesMixin):
     >>> structures = [bulk("Si", cubic=True) for _ in range(3)]
     >>> for seed, atoms in enumerate(structures):
     ...     atoms.rattle(0.1, seed=seed)
-    >>> invariants = PointInvariants((2, 2, 1), max_order=2).fit(structures)
+    >>> invariants = PointInvariants((2, 2, 1), max_order=2, densities=(2.0,)).fit(structures)
     >>> invariants.transform(structures).shape
-    (3, 7)
-    >>> invariants.get_feature_names_out()[[0, 1, 3]].tolist()
-    ['Si_q1', 'Si_k0l0', 'Si_k0l1_k0l1']
+    (3, 9)
+    >>> invariants.get_feature_names_out()[[0, 1, 3, 4, 8]].tolist()
+    ['Si_q1', 'Si_k0l0', 'Si_density0_q1', 'Si_k0l1_k0l1', 'Si_density0_q1/2']
     """
 
     _parameter_constraints = {
         "n_components": [None, "array-like"],
         "max_order": [Interval(Integral, 1, 3, closed="both")],
         "max_degree": [Interval(Real, 0, None, closed="left")],
+        "densities": ["array-like"],
         "n": [Interval(Integral, 1, None, closed="left")],
         "n_scales": [Interval(Integral, 1, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="neither")],
@@ -159,6 +179,7 @@ class PointInvariants(AtomFeaturesMixin):
         max_order: int = 3,
         max_degree: float = 9.0,
         *,
+        densities: Sequence[float] = (1.0, 2.0, 3.0, 4.0),
         n: int = 7,
         n_scales: int = 4,
         beta: float = 0.45,
@@ -173,6 +194,7 @@ class PointInvariants(AtomFeaturesMixin):
         self.n_components = n_components
         self.max_order = max_order
         self.max_degree = max_degree
+        self.densities = densities
         self.n = n
         self.n_scales = n_scales
         self.beta = beta
@@ -187,8 +209,7 @@ class PointInvariants(AtomFeaturesMixin):
     @property
     def penalty_factors_(self) -> np.ndarray:
         """Factors (n_features,) of the penalty of a linear model, which `RidgePath` takes."""
-        table = self.feature_table_
-        return penalty_factors(table["order"], table["radial"] + table["angular"])
+        return penalty_factors(self.feature_table_)
 
     def _learn(self, structures: list[Structure]) -> None:
         elements = self._atomic_numbers
@@ -205,11 +226,22 @@ class PointInvariants(AtomFeaturesMixin):
                 f"n_components has degrees up to l={len(counts) - 1}, but wavelets have l < n: "
                 f"set n={len(counts)} or more, or name fewer degrees."
             )
+        exponents = np.asarray(self.densities, dtype=float)
+        if exponents.ndim != 1 or not (exponents > 0).all() or not np.isfinite(exponents).all():
+            raise ValueError(
+                f"densities must hold positive exponents (1/Å), not {self.densities!r}; () is none."
+            )
         family = WaveletFamily(self.beta, self.n, self.n_scales, self.reach, self.decay)
         some = _some(structures)
         degrees, table, self.kept_variance_ = contract(family, counts.tolist(), some, elements)
-        moments = TabulatedMoments(degrees, self.dtype, table, self.reach, True)
-        products = invariant_products(moments.layout, self.max_order, self.max_degree)
+        densities = density_table(exponents, self.reach, some, elements)
+        n_densities, behind = densities.shape[-1], np.count_nonzero(degrees == 0)
+        parts = table[..., :behind], densities, table[..., behind:]
+        degrees = np.concatenate([np.zeros(n_densities, dtype=int), degrees])
+        moments = TabulatedMoments(
+            degrees, self.dtype, np.concatenate(parts, axis=-1), self.reach, True
+        )
+        products = invariant_products(moments.layout, n_densities, self.max_order, self.max_degree)
         scales = _scales(moments, products, structures, elements)
         paths = _paths(products, len(elements))
         self.feature_table_ = _table(paths, products, self.elements_)
@@ -227,6 +259,9 @@ class PointInvariants(AtomFeaturesMixin):
         table = self.feature_table_
         names = table["channel"].astype(object).where(table["order"] == 0, table["center"])
         names = names.astype(str) + np.where(table["order"] == 0, "_q1", "")
+        density = "_density" + table["density"].astype(str) + "_q"
+        density += np.where(table["q"] == 1, "1", "1/2")
+        names += density.where(table["density"].notna(), "")
         for factor in "123":
             k, l = table[f"k{factor}"], table[f"l{factor}"]
             part = "_k" + k.astype(str) + "l" + l.astype(str)
@@ -291,14 +326,18 @@ def _table(paths: InvariantPaths, products: Products, elements: Sequence[str]) -
     table = pd.DataFrame({"channel": np.array([*elements, ""], dtype=object)[paths.channel]})
     table["center"] = pd.array(symbols[paths.center], dtype="string")
     table["order"] = paths.order
-    columns = np.full((len(products) + 1, 6), -1)
+    columns = np.full((len(products) + 1, 7), -1)
+    densities = [products.factors[row] for row in products.roots]
     for row, factors in enumerate(products.factors):
-        columns[row, : 2 * len(factors)] = [x for l, k in factors for x in (k, l)]
-    for place, name in enumerate(("k1", "l1", "k2", "l2", "k3", "l3")):
+        if factors in densities:
+            columns[row, -1] = densities.index(factors)
+        else:
+            columns[row, : 2 * len(factors)] = [x for l, k in factors for x in (k, l)]
+    for place, name in enumerate(("k1", "l1", "k2", "l2", "k3", "l3", "density")):
         values = columns[paths.product, place]
         table[name] = pd.array(np.where(values < 0, 0, values), dtype="Int64")
         table.loc[values < 0, name] = pd.NA
     for name, first in (("radial", 0), ("angular", 1)):
-        table[name] = np.maximum(columns[:, first::2], 0).sum(axis=1)[paths.product]
-    table["q"] = 1.0
+        table[name] = np.maximum(columns[:, first:6:2], 0).sum(axis=1)[paths.product]
+    table["q"] = np.where(np.isin(paths.product, products.roots), 0.5, 1.0)
     return table
