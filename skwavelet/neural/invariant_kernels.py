@@ -88,51 +88,79 @@ def add_gradient(degrees, n_degrees, triples, coefficients, P, g, gP):
 
 
 @compiled
-def add_second(degrees, n_degrees, triples, coefficients, P, g, d, dg, hP):
-    """Add the derivatives of the gradient along d, by g to ``dg`` and by P to ``hP``."""
+def add_tangents(degrees, n_degrees, triples, coefficients, P, d, changes):
+    """Add the changes of the products, for those of P, d, to ``changes``."""
+    n_channels = P.shape[2]
+    last = n_channels - 1
+    for i in range(P.shape[1]):
+        for m in range(len(degrees)):
+            row, along = P[m, i], d[m, i]
+            square, cross = changes[degrees[m], i], changes[n_degrees + degrees[m], i]
+            here, left, along_here, along_left = row[1:], row[:-1], along[1:], along[:-1]
+            to = cross[1:]
+            for q in range(n_channels):
+                square[q] += 2 * row[q] * along[q]
+            for q in range(last):
+                to[q] += along_here[q] * left[q] + here[q] * along_left[q]
+            cross[0] += along[0] * row[last] + row[0] * along[last]
+    size = P.shape[1] * n_channels
+    flat, flat_d = P.reshape(len(P), size), d.reshape(len(P), size)
+    sums = changes.reshape(len(changes), size)
+    step = _BLOCK * n_channels
+    for block in range((size + step - 1) // step):
+        start, stop = block * step, min(block * step + step, size)
+        for t in range(len(coefficients)):
+            ia, ib, ic = triples[t, 0], triples[t, 1], triples[t, 2]
+            a, b, c = flat[ia, start:stop], flat[ib, start:stop], flat[ic, start:stop]
+            da, db, dc = flat_d[ia, start:stop], flat_d[ib, start:stop], flat_d[ic, start:stop]
+            row, value = sums[triples[t, 3], start:stop], coefficients[t]
+            for q in range(stop - start):
+                row[q] += value * (da[q] * b[q] * c[q] + a[q] * (db[q] * c[q] + b[q] * dc[q]))
+
+
+@compiled
+def add_second(degrees, n_degrees, triples, coefficients, P, d, g, h, hP):
+    """Add the change of the gradient by P to ``hP``, for changes d of P and h of g."""
     n_channels = P.shape[2]
     last = n_channels - 1
     for i in range(P.shape[1]):
         for m in range(len(degrees)):
             row, along, by = P[m, i], d[m, i], hP[m, i]
             square, cross = g[degrees[m], i], g[n_degrees + degrees[m], i]
-            d_square, d_cross = dg[degrees[m], i], dg[n_degrees + degrees[m], i]
+            h_square, h_cross = h[degrees[m], i], h[n_degrees + degrees[m], i]
             here, left, along_here, along_left = row[1:], row[:-1], along[1:], along[:-1]
-            to, to_left, between, d_between = by[1:], by[:-1], cross[1:], d_cross[1:]
+            to, to_left, between, ahead = by[1:], by[:-1], cross[1:], h_cross[1:]
             for q in range(n_channels):
-                d_square[q] += 2 * row[q] * along[q]
-                by[q] += 2 * square[q] * along[q]
+                by[q] += 2 * (square[q] * along[q] + h_square[q] * row[q])
             for q in range(last):
-                d_between[q] += along_here[q] * left[q] + here[q] * along_left[q]
+                to[q] += between[q] * along_left[q] + ahead[q] * left[q]
             for q in range(last):
-                to[q] += between[q] * along_left[q]
-            for q in range(last):
-                to_left[q] += between[q] * along_here[q]
-            d_cross[0] += along[0] * row[last] + row[0] * along[last]
-            by[0] += cross[0] * along[last]
-            by[last] += cross[0] * along[0]
+                to_left[q] += between[q] * along_here[q] + ahead[q] * here[q]
+            by[0] += cross[0] * along[last] + h_cross[0] * row[last]
+            by[last] += cross[0] * along[0] + h_cross[0] * row[0]
     size = P.shape[1] * n_channels
     flat, flat_d, flat_hP = (
         P.reshape(len(P), size), d.reshape(len(P), size), hP.reshape(len(P), size),
     )  # fmt: skip
-    flat_g, flat_dg = g.reshape(len(g), size), dg.reshape(len(g), size)
+    flat_g, flat_h = g.reshape(len(g), size), h.reshape(len(g), size)
     step = _BLOCK * n_channels
     for block in range((size + step - 1) // step):
         start, stop = block * step, min(block * step + step, size)
         for t in range(len(coefficients)):
-            ia, ib, ic, to_row = triples[t, 0], triples[t, 1], triples[t, 2], triples[t, 3]
+            ia, ib, ic = triples[t, 0], triples[t, 1], triples[t, 2]
             a, b, c = flat[ia, start:stop], flat[ib, start:stop], flat[ic, start:stop]
             da, db, dc = flat_d[ia, start:stop], flat_d[ib, start:stop], flat_d[ic, start:stop]
             by_a, by_b, by_c = (
                 flat_hP[ia, start:stop], flat_hP[ib, start:stop], flat_hP[ic, start:stop],
             )  # fmt: skip
-            row, along = flat_g[to_row, start:stop], flat_dg[to_row, start:stop]
+            row, ahead = flat_g[triples[t, 3], start:stop], flat_h[triples[t, 3], start:stop]
             value = coefficients[t]
             for q in range(stop - start):
-                along[q] += value * (da[q] * b[q] * c[q] + a[q] * (db[q] * c[q] + b[q] * dc[q]))
+                change = row[q] * (db[q] * c[q] + b[q] * dc[q])
+                by_a[q] += value * (change + ahead[q] * b[q] * c[q])
             for q in range(stop - start):
-                by_a[q] += value * row[q] * (db[q] * c[q] + b[q] * dc[q])
+                change = row[q] * (da[q] * c[q] + a[q] * dc[q])
+                by_b[q] += value * (change + ahead[q] * a[q] * c[q])
             for q in range(stop - start):
-                by_b[q] += value * row[q] * (da[q] * c[q] + a[q] * dc[q])
-            for q in range(stop - start):
-                by_c[q] += value * row[q] * (da[q] * b[q] + a[q] * db[q])
+                change = row[q] * (da[q] * b[q] + a[q] * db[q])
+                by_c[q] += value * (change + ahead[q] * a[q] * b[q])

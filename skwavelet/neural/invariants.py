@@ -54,6 +54,11 @@ class MomentProducts(nn.Module):
             results = self.plain(moments)
         return results.transpose(0, 1).flatten(1)
 
+    def table(self, like: Tensor) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
+        """Return what kernels know of the products, for arrays of a dtype."""
+        coefficients = torch.from_numpy(self.coefficients).to(like.dtype).numpy()
+        return self.degrees, self.n_degrees, self.triples, coefficients
+
     def plain(self, moments: Tensor) -> Tensor:
         """Return products (n_outputs, N, Q) by array operations, on any device."""
         place = moments.device
@@ -100,7 +105,7 @@ class _Products(torch.autograd.Function):
         ctx.save_for_backward(moments)
         ctx.products = products
         results = moments.new_zeros(products.n_outputs, *moments.shape[1:])
-        kernels.add_products(*_table(products, moments), *_arrays(moments, results))
+        kernels.add_products(*products.table(moments), *_arrays(moments, results))
         return results
 
     @staticmethod
@@ -116,18 +121,17 @@ class _ProductGradient(torch.autograd.Function):
         ctx.save_for_backward(gradient, moments)
         ctx.products = products
         result = torch.zeros(moments.shape, dtype=moments.dtype)
-        kernels.add_gradient(*_table(products, moments), *_arrays(moments, gradient, result))
+        kernels.add_gradient(*products.table(moments), *_arrays(moments, gradient, result))
         return result
 
     @staticmethod
     def backward(ctx: Any, along: Tensor) -> tuple:
         gradient, moments = ctx.saved_tensors
-        results = [torch.zeros(part.shape, dtype=part.dtype) for part in (gradient, moments)]
-        table = _table(ctx.products, moments)
-        kernels.add_second(*table, *_arrays(moments, gradient, along, *results))
-        return (*results, None)
-
-
-def _table(products: MomentProducts, moments: Tensor) -> tuple:
-    coefficients = products.coefficients.astype(moments.detach().numpy().dtype)
-    return products.degrees, products.n_degrees, products.triples, coefficients
+        table = ctx.products.table(moments)
+        by_gradient, by_moments = (
+            torch.zeros(part.shape, dtype=part.dtype) for part in (gradient, moments)
+        )
+        kernels.add_tangents(*table, *_arrays(moments, along, by_gradient))
+        still = torch.zeros(gradient.shape, dtype=gradient.dtype)
+        kernels.add_second(*table, *_arrays(moments, along, gradient, still, by_moments))
+        return by_gradient, by_moments, None

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from skwavelet.neural.bases import SolidWavelets, cosine_cutoff, lengths, shifted_softplus
 from skwavelet.neural.geometry import GaussianGeometry, HarmonicGeometry
 from skwavelet.neural.graph import Batch, Pairs
+from skwavelet.neural.layer_functions import through_layers
 from skwavelet.neural.layers import (
     GaussianAngularLayer,
     LegendreAngularLayer,
     LiteralAngularLayer,
     gather,
 )
+from skwavelet.neural.moments import Basis
 from skwavelet.neural.pooling import AtomPooling, Nodes
 
 # Added to squared moduli that are about 1, which have no derivative at 0.
@@ -172,6 +174,8 @@ class AngularModule(nn.Module):
     ) -> Tensor:
         """Return the features (N, width) after the layers of a level."""
         around = self.geometries[level](pairs, activity)
+        if isinstance(around, Basis) and around.constant and features.device.type == "cpu":
+            return through_layers(self.levels[level], features, around)
         moments = None
         for layer in self.levels[level]:
             features, moments = layer(features, moments, around)

@@ -46,67 +46,72 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable | None = None) -> None:
         """Update all parameters that have a gradient."""
         matrices, others = self.param_groups
-        by_shape: dict[tuple[int, int], list[Tensor]] = {}
+        by_size: dict[int, list[Tensor]] = {}
         for matrix in matrices["params"]:
             if matrix.grad is not None:
-                sizes = matrix.shape[-2:]
-                by_shape.setdefault((min(sizes), max(sizes)), []).append(matrix)
-        for shape, members in by_shape.items():
-            self._step_matrices(members, shape, matrices["lr"])
-        for parameter in others["params"]:
-            if parameter.grad is not None:
-                self._step_adam(parameter, others["lr"])
+                by_size.setdefault(min(matrix.shape[-2:]), []).append(matrix)
+        for members in by_size.values():
+            self._step_matrices(members, matrices["lr"])
+        known = [parameter for parameter in others["params"] if parameter.grad is not None]
+        if known:
+            self._step_adam(known, others["lr"])
 
-    def _step_matrices(self, members: Sequence[Tensor], shape: tuple[int, int], lr: float) -> None:
-        """Step matrices (m, n), (n, m) and stacks of them, all as one stack of wide ones."""
-        momenta: list[Tensor] = []
-        gradients: list[Tensor] = []
+    def _step_matrices(self, members: Sequence[Tensor], lr: float) -> None:
+        """Step matrices and stacks of them, of one smaller size, together."""
         for matrix in members:
-            state = self.state[matrix]
+            if not self.state[matrix]:
+                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
+        gradients = [matrix.grad for matrix in members]
+        momenta = [self.state[matrix]["momentum"] for matrix in members]
+        torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, _MOMENTUM)
+        changes = orthogonalized([_wide(one) for one in ahead])
+        for matrix, change in zip(members, changes, strict=True):
+            change = change if matrix.shape[-2] <= matrix.shape[-1] else change.mT
+            step = 0.2 * max(matrix.shape[-2:]) ** 0.5 * lr
+            matrix.add_(change.reshape(matrix.shape), alpha=-step)
+
+    def _step_adam(self, members: Sequence[Tensor], lr: float) -> None:
+        first, second = _ADAM_DECAYS
+        for parameter in members:
+            state = self.state[parameter]
             if not state:
-                state["momentum"] = torch.zeros_like(matrix)
-            state["momentum"].lerp_(matrix.grad, 1 - _MOMENTUM)
-            for stack, values in ((momenta, state["momentum"]), (gradients, matrix.grad)):
-                stack.append(_wide(values, shape))
-        ahead = torch.cat(gradients).lerp_(torch.cat(momenta), _MOMENTUM)
-        changes = orthogonalized(ahead) * (0.2 * shape[1] ** 0.5)
-        numbers = [len(stack) for stack in momenta]
-        for matrix, change in zip(members, changes.split(numbers), strict=True):
-            change = change if matrix.shape[-2:] == shape else change.mT
-            matrix.add_(change.reshape(matrix.shape), alpha=-lr)
-
-    def _step_adam(self, parameter: Tensor, lr: float) -> None:
-        state, (first, second) = self.state[parameter], _ADAM_DECAYS
-        if not state:
-            state["step"] = 0
-            state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
-        state["step"] += 1
-        state["mean"].lerp_(parameter.grad, 1 - first)
-        state["square"].lerp_(parameter.grad.square(), 1 - second)
-        mean = state["mean"] / (1 - first ** state["step"])
-        square = state["square"] / (1 - second ** state["step"])
-        parameter.addcdiv_(mean, square.sqrt() + 1e-8, value=-lr)
+                state["step"] = 0
+                state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
+            state["step"] += 1
+        states = [self.state[parameter] for parameter in members]
+        gradients = [parameter.grad for parameter in members]
+        means, squares = ([state[name] for state in states] for name in ("mean", "square"))
+        torch._foreach_lerp_(means, gradients, 1 - first)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
+        changes = torch._foreach_div(means, [1 - first ** state["step"] for state in states])
+        sizes = torch._foreach_div(squares, [1 - second ** state["step"] for state in states])
+        torch._foreach_sqrt_(sizes)
+        torch._foreach_add_(sizes, 1e-8)
+        torch._foreach_addcdiv_(list(members), changes, sizes, value=-lr)
 
 
-def _wide(matrices: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return a matrix or a stack of them as a stack (B, m, n) of that shape, m at most n."""
+def _wide(matrices: Tensor) -> Tensor:
+    """Return a matrix or a stack of them as a stack (B, m, n), m at most n."""
     stack = matrices if matrices.dim() == 3 else matrices[None]
-    return stack if stack.shape[1:] == shape else stack.mT
+    return stack if stack.shape[1] <= stack.shape[2] else stack.mT
 
 
-def orthogonalized(matrices: Tensor) -> Tensor:
-    """Return wide matrices (B, m, n) with all singular values moved to about 1.
+def orthogonalized(stacks: Sequence[Tensor]) -> list[Tensor]:
+    """Return stacks of wide matrices (B, m, n), of one m, with singular values moved to about 1.
 
     Every step multiplies from the left, by a polynomial of the Gram matrix (m, m): the product of
-    these is found first, and the wide matrix is multiplied by it once.
+    these is found first, of all stacks together, and the wide matrix is multiplied by it once.
     """
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    gram = x @ x.mT
-    whole = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
+    stacks = [x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7) for x in stacks]
+    gram = torch.cat([x @ x.mT for x in stacks])
+    whole = torch.empty(0)
     a, b, c = _QUINTIC
-    for _ in range(_STEPS):
+    for step in range(_STEPS):
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal(dim1=1, dim2=2).add_(a)
-        whole = factor @ whole
-        gram = factor @ gram @ factor
-    return whole @ x
+        whole = factor @ whole if step else factor
+        if step + 1 < _STEPS:
+            gram = factor @ gram @ factor
+    parts = whole.split([len(x) for x in stacks])
+    return [part @ x for part, x in zip(parts, stacks, strict=True)]

@@ -179,9 +179,8 @@ class Trainer:
     def _update_average(self) -> None:
         # Young averages forget faster, or they would remember the first weights.
         decay = min(self.settings.averaging, self.step / (self.step + 10))
-        pairs = zip(self.average.parameters(), self.module.parameters(), strict=True)
-        for average, current in pairs:
-            average.lerp_(current, 1 - decay)
+        pairs = [list(module.parameters()) for module in (self.average, self.module)]
+        torch._foreach_lerp_(*pairs, 1 - decay)
 
     def _validate(self) -> dict[str, float]:
         data, kinds = self.validation, self.validation_kinds

@@ -23,8 +23,7 @@ from skwavelet.neural.layers import (
     LegendreAngularLayer,
     LiteralAngularLayer,
 )
-from skwavelet.neural.loss import Labels, LossWeights, loss_and_errors
-from skwavelet.neural.networks import AngularModule, ScatteringModule
+from skwavelet.neural.networks import ScatteringModule
 from skwavelet.neural.pooling import AtomPooling, Nodes, pool
 from skwavelet.representations.wavelets import solid_harmonics, wavelet
 from skwavelet.structures.checks import check_structures
@@ -113,59 +112,6 @@ def test_known_derivatives_of_the_functions_are_those_of_torch(dtype):
         gradients.append(torch.autograd.grad((values * weights).sum(), vectors)[0])
     tolerance = 1e-4 if dtype == torch.float32 else 1e-11
     torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize(("n_layers", "n_radial"), [(1, 5), (2, 7), (3, 10)])
-def test_compiled_moments_are_the_array_operations(monkeypatch, n_layers, n_radial):
-    """The loss of a network, its forces and stresses, and the gradients of all weights."""
-    torch.manual_seed(0)
-    module = AngularModule(
-        3, width=5, n_layers=n_layers, n_radial=n_radial, n_angular=4, cutoff=CUTOFF, start=0.5,
-        basis="legendre", messages="both",
-    ).double()  # fmt: skip
-    batch = batch_of([triclinic(), molecule(), Atoms("Li")])
-    labels = Labels(
-        torch.randn(3, dtype=torch.float64), torch.randn(7, 3, dtype=torch.float64),
-        torch.randn(3, 6, dtype=torch.float64), torch.ones(3, dtype=torch.float64),
-    )  # fmt: skip
-    results = []
-    for function in (moment_functions.moments, moment_functions.plain_moments):
-        monkeypatch.setattr("skwavelet.neural.layers.moments", function)
-        module.zero_grad()
-        kinds = LossWeights(1.0, 0.3, 0.4)
-        loss, _, errors = loss_and_errors(module, batch, labels, kinds, training=True)
-        loss.backward()
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        results.append([loss, *errors, *gradients])
-    assert len(results[0]) == len(results[1]) > 10
-    for one, two in zip(*results, strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-13)
-
-
-def test_gradients_by_vectors_without_a_graph_come_with_those_by_weights():
-    """One sweep for both, as nothing has asked for forces before."""
-    torch.manual_seed(0)
-    module = AngularModule(
-        3, width=4, n_layers=2, n_radial=5, n_angular=3, cutoff=CUTOFF, start=0.5,
-        basis="legendre", messages="both",
-    ).double()  # fmt: skip
-    batch = batch_of([triclinic()])
-    vectors = batch.pairs[0].vectors.requires_grad_()
-    energy = module(batch)[0].sum()
-    weight = module.levels[0][1].radial.weight
-    by_vectors, by_weight = torch.autograd.grad(energy, [vectors, weight])
-    step = 1e-6 * torch.randn_like(vectors)
-    ends = [module(batch.with_vectors([vectors + s * step]))[0].sum() for s in (-1, 1)]
-    torch.testing.assert_close(
-        (by_vectors * step).sum(), (ends[1] - ends[0]) / 2, rtol=1e-6, atol=0
-    )
-    with torch.no_grad():
-        change = 1e-6 * torch.randn_like(weight)
-        weight += change
-        ahead = module(batch)[0].sum()
-        weight -= 2 * change
-        behind = module(batch)[0].sum()
-    torch.testing.assert_close((by_weight * change).sum(), (ahead - behind) / 2, rtol=1e-6, atol=0)
 
 
 def test_wavelets_are_those_of_the_library():
@@ -272,7 +218,7 @@ def test_products_do_not_change_with_rotations_and_scale_as_powers():
         batch = batch_of([turned])
         around = geometry(batch.pairs[0], None)
         carried = torch.arange(9, dtype=torch.float64).view(3, 3)
-        own, _ = moment_functions.plain_moments(
+        own, _ = moment_functions.moments(
             around, carried, weights, torch.zeros(16, 3, 0).double(), weights[:, :, :0]
         )
         results.append((own, products(own)))

@@ -197,16 +197,17 @@ def test_shifts_are_least_squares_and_the_unit_is_that_of_the_forces():
 
 
 @pytest.mark.parametrize("network", [
-    AngularNetwork(1, 16, learning_rate=0.03),
-    AngularNetwork(1, 16, basis="gaussian", n_angular=6, learning_rate=0.03),
-    AngularNetwork(1, 12, pooling=1, learning_rate=0.03),
-    PointScatteringNetwork(2, 8, learning_rate=0.002),
+    AngularNetwork(1, 16, learning_rate=0.03, max_epochs=200),
+    AngularNetwork(1, 16, basis="gaussian", n_angular=6, learning_rate=0.03, max_epochs=200),
+    AngularNetwork(1, 12, pooling=1, learning_rate=0.03, max_epochs=200),
+    # With half as many, rounding decides whether it gets there.
+    PointScatteringNetwork(2, 8, learning_rate=0.002, max_epochs=400),
 ], ids=["legendre", "gaussian", "pooling", "point"])  # fmt: skip
 def test_five_structures_are_learned_by_heart(network):
     X, y, forces = waters(5, rattle=0.05)
     network.set_params(
-        max_epochs=200, batch_size=5, validation_fraction=None, averaging=0.9, dtype="float64",
-        random_state=0, force_weight=0.1,
+        batch_size=5, validation_fraction=None, averaging=0.9, dtype="float64", random_state=0,
+        force_weight=0.1,
     ).fit(X, y, forces=forces)  # fmt: skip
     assert np.abs(network.predict(X) - y).max() < 0.02 * np.ptp(y)
     errors = np.array(network.predict_forces(X)) - forces
@@ -388,14 +389,15 @@ def test_averaged_weights_lie_on_the_way():
 
 def test_orthogonalized_matrices_have_singular_values_near_one():
     x = torch.randn(3, 8, 20, dtype=torch.float64, generator=torch.manual_seed(0))
-    result = orthogonalized(x)
-    values = torch.linalg.svdvals(result)
-    assert values.min() > 0.5
-    assert values.max() < 1.3
-    left, _, right = torch.linalg.svd(x, full_matrices=False)
-    expected = left @ right
-    cosine = (result * expected).sum() / (result.norm() * expected.norm())
-    assert cosine > 0.97
+    stacks = [x, x[:1, :, :9]]
+    for stack, result in zip(stacks, orthogonalized(stacks), strict=True):
+        values = torch.linalg.svdvals(result)
+        assert values.min() > 0.5
+        assert values.max() < 1.3
+        left, _, right = torch.linalg.svd(stack, full_matrices=False)
+        expected = left @ right
+        cosine = (result * expected).sum() / (result.norm() * expected.norm())
+        assert cosine > 0.97
 
 
 def test_muon_steps_each_matrix_as_if_alone_and_the_rest_by_adam():
@@ -420,7 +422,7 @@ def test_muon_steps_each_matrix_as_if_alone_and_the_rest_by_adam():
     for layer, old in ((layers[0], before[0]), (layers[1], before[2])):
         gradient = layer.weight.grad
         wide = gradient if gradient.shape[0] < gradient.shape[1] else gradient.T
-        change = orthogonalized(wide[None] * (0.05 * 0.95 + 0.05))[0]
+        change = orthogonalized([wide[None] * (0.05 * 0.95 + 0.05)])[0][0]
         change = change if wide is gradient else change.T
         expected = old - 0.1 * 0.2 * 6**0.5 * change
         torch.testing.assert_close(layer.weight, expected, rtol=1e-6, atol=1e-6)
