@@ -13,6 +13,7 @@ from scipy import sparse
 from skwavelet.representations.atom_jacobian import AtomJacobian, jacobian_by_directions
 from skwavelet.representations.evaluator import Evaluator, Gradients
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +101,7 @@ class AtomEvaluator(Evaluator):
         raise NotImplementedError
 
     def group_sums_jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return ``group_sums`` and their derivatives (n_directions, *shape) along directions."""
         raise NotImplementedError
@@ -133,7 +130,7 @@ class AtomEvaluator(Evaluator):
         element = np.array([self.elements[0]])
         atom = Structure(0, element, np.zeros((1, 3)), np.eye(3), np.zeros(3, dtype=bool))
         if "jvp" in method:
-            getattr(self, method)(atom, np.zeros((1, 1, 3)), np.zeros((1, 3, 3)))
+            getattr(self, method)(atom, Directions(np.zeros((1, 1, 3)), np.zeros((1, 3, 3))))
         elif method.endswith("vjp"):
             self.vjp(atom, np.zeros(len(self.columns[0])))
         else:
@@ -146,11 +143,11 @@ class AtomEvaluator(Evaluator):
         return self._by_path(self.group_sums(structure, self._groups(structure)))
 
     def sums_jvp(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+        self, structure: Structure, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives (n_directions, n_paths, n_powers)."""
         groups = self._groups(structure)
-        sums, derivatives = self.group_sums_jvp(structure, groups, displacements, strains)
+        sums, derivatives = self.group_sums_jvp(structure, groups, directions)
         return self._by_path(sums), self._by_path(derivatives)
 
     def sums_vjp(self, structure: Structure, weights: np.ndarray) -> Gradients:
@@ -184,12 +181,10 @@ class AtomEvaluator(Evaluator):
         values = self._of_atoms(kinds, self.group_sums(structure, groups))
         return self._with_zero_order(kinds, values)
 
-    def atom_jvp(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
-    ) -> np.ndarray:
+    def atom_jvp(self, structure: Structure, directions: Directions) -> np.ndarray:
         """Return derivatives of ``atom_values``, of shape (n_directions, N, n_features)."""
         groups = AtomGroups.atoms(len(structure))
-        _, derivatives = self.group_sums_jvp(structure, groups, displacements, strains)
+        _, derivatives = self.group_sums_jvp(structure, groups, directions)
         return self._of_atoms(self.kinds(structure), derivatives)
 
     def atom_vjp(
@@ -272,10 +267,9 @@ class AtomEvaluator(Evaluator):
             self.group_sums_vjp(structure, groups, weights, strain)
             return strain
         # One by one: derivatives of all atoms along a direction are as large as their features.
-        still = np.zeros((1, n_atoms, 3))
+        bends = Directions(np.zeros((9, n_atoms, 3)), np.eye(9).reshape(9, 3, 3))
         slopes = [
-            self.atom_jvp(structure, still, direction)[0] @ cotangent
-            for direction in np.eye(9).reshape(9, 1, 3, 3)
+            self.atom_jvp(structure, bends[i : i + 1])[0] @ cotangent for i in range(len(bends))
         ]
         return np.transpose(slopes).reshape(n_atoms, 3, 3)
 

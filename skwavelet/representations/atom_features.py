@@ -68,7 +68,7 @@ class AtomFeaturesMixin(StructureTransformer):
         """
         structures = self._check(X)
         directions = check_directions(structures, displacements, strains)
-        return self._in_order("atom_jvp", structures, directions)
+        return self._in_order("atom_jvp", structures, [(own,) for own in directions])
 
     def atom_strains(self, X: Iterable[Atoms], cotangents: np.ndarray) -> list[np.ndarray]:
         """Differentiate linear forms of the features of every atom in a homogeneous strain.

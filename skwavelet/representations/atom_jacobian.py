@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 
 # Derivatives of all atoms along some directions stay below this.
 DIRECTION_BYTES = 2**25
@@ -40,28 +41,26 @@ class AtomJacobian:
     values: np.ndarray
     strain: np.ndarray
 
-    def along(
-        self, displacements: np.ndarray, strains: np.ndarray
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def along(self, directions: Directions) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield what every atom's features change along directions.
 
-        Displacements have the shape (n_directions, N, 3), strains (n_directions, 3, 3). For an
-        atom: the numbers (R,) of the directions that move anything that it sees, and the
+        For an atom: the numbers (R,) of the directions that move anything that it sees, and the
         derivatives (R, F) of its features along these.
         """
         n_atoms, n_features = self.features.shape
         starts = np.searchsorted(self.centers, np.arange(n_atoms + 1))
+        displacements, strains = directions.displacements, directions.strains
         strained = strains.any(axis=(1, 2))
         for atom in range(n_atoms):
             entries = slice(starts[atom], starts[atom + 1])
             moves = displacements[:, self.atoms[entries]].reshape(len(displacements), -1)
-            directions = np.flatnonzero(moves.any(axis=1) | strained)
+            moving = np.flatnonzero(moves.any(axis=1) | strained)
             jacobian = self.values[entries].reshape(-1, n_features)
-            derivatives = moves[directions].astype(jacobian.dtype) @ jacobian
+            derivatives = moves[moving].astype(jacobian.dtype) @ jacobian
             if strained.any():
-                by_strain = strains[directions].reshape(-1, 9).astype(jacobian.dtype)
+                by_strain = strains[moving].reshape(-1, 9).astype(jacobian.dtype)
                 derivatives += by_strain @ self.strain[atom].reshape(9, n_features)
-            yield atom, directions, derivatives
+            yield atom, moving, derivatives
 
 
 def jacobian_by_directions(evaluator: Any, structure: Structure) -> AtomJacobian:
@@ -77,16 +76,16 @@ def jacobian_by_directions(evaluator: Any, structure: Structure) -> AtomJacobian
         moving = np.arange(start, min(start + size, n_atoms))
         moves = np.zeros((len(moving), 3, n_atoms, 3))
         moves[np.arange(len(moving)), :, moving] = np.eye(3)
-        derivatives = evaluator.atom_jvp(
-            structure, moves.reshape(-1, n_atoms, 3), np.zeros((3 * len(moving), 3, 3))
-        ).reshape(len(moving), 3, n_atoms, n_features)
+        directions = Directions(moves.reshape(-1, n_atoms, 3), np.zeros((3 * len(moving), 3, 3)))
+        derivatives = evaluator.atom_jvp(structure, directions)
+        derivatives = derivatives.reshape(len(moving), 3, n_atoms, n_features)
         seen = derivatives.any(axis=(1, 3)) | (moving[:, None] == np.arange(n_atoms))
         place, center = np.nonzero(seen)
         parts.append((center, moving[place], derivatives[place, :, center]))
     centers, atoms, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.argsort(centers, kind="stable")
-    strains = np.eye(9).reshape(9, 3, 3)
-    strain = evaluator.atom_jvp(structure, np.zeros((9, n_atoms, 3)), strains)
+    bends = Directions(np.zeros((9, n_atoms, 3)), np.eye(9).reshape(9, 3, 3))
+    strain = evaluator.atom_jvp(structure, bends)
     return AtomJacobian(
         features,
         centers[order],

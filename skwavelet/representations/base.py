@@ -203,7 +203,7 @@ class StructureTransformer(
         """
         structures = self._check(X)
         directions = check_directions(structures, displacements, strains)
-        return self._in_order("jvp", structures, directions)
+        return self._in_order("jvp", structures, [(own,) for own in directions])
 
     def vjp(
         self, X: Iterable[Atoms], cotangents: np.ndarray

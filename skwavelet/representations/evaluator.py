@@ -5,8 +5,7 @@ them share is here: sums of order zero, normalization, the choice of some featur
 that sum over atoms the features of every atom.
 
 The vocabulary of derivatives is the same everywhere: *values*, *jvp* (derivatives along
-directions) and *vjp* (gradients of a linear form of the values). Directions are pairs of
-displacements (n_directions, N, 3) and strains (n_directions, 3, 3).
+directions) and *vjp* (gradients of a linear form of the values).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from skwavelet._utils.memory import available_memory
 from skwavelet.representations.normalization import Normalization
 from skwavelet.representations.paths import Paths
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 
 # What takes less than this together is not compared with the memory that is free: asking for it
 # takes as long as the features of a small molecule, and so much must be free anyway.
@@ -75,7 +75,7 @@ class Evaluator:
         raise NotImplementedError
 
     def sums_jvp(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+        self, structure: Structure, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives (n_directions, n_paths, n_powers)."""
         raise NotImplementedError
@@ -111,11 +111,9 @@ class Evaluator:
         """Return the features, of shape (n_features,)."""
         return self.all_values([structure])[0]
 
-    def jvp(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
-    ) -> np.ndarray:
+    def jvp(self, structure: Structure, directions: Directions) -> np.ndarray:
         """Return derivatives along directions, of shape (n_directions, n_features)."""
-        return self.all_jvp([structure], [displacements], [strains])[0]
+        return self.all_jvp([structure], [directions])[0]
 
     def vjp(self, structure: Structure, cotangent: np.ndarray) -> Gradients:
         """Return the features and the gradients of ``cotangent @ features``.
@@ -134,13 +132,10 @@ class Evaluator:
         ]
 
     def all_jvp(
-        self,
-        structures: list[Structure],
-        displacements: list[np.ndarray],
-        strains: list[np.ndarray],
+        self, structures: list[Structure], directions: list[Directions]
     ) -> list[np.ndarray]:
         """Return derivatives along directions of several structures."""
-        pairs = self.all_sums_jvp(structures, displacements, strains)
+        pairs = self.all_sums_jvp(structures, directions)
         return [
             self._normalization.jvp(
                 sums + self._zero_order(structure), derivatives, len(structure)
@@ -172,14 +167,10 @@ class Evaluator:
         return [self.sums(structure) for structure in structures]
 
     def all_sums_jvp(
-        self,
-        structures: list[Structure],
-        displacements: list[np.ndarray],
-        strains: list[np.ndarray],
+        self, structures: list[Structure], directions: list[Directions]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return ``sums_jvp`` of several structures."""
-        directions = zip(structures, displacements, strains, strict=True)
-        return [self.sums_jvp(*arguments) for arguments in directions]
+        return [self.sums_jvp(*pair) for pair in zip(structures, directions, strict=True)]
 
     def all_sums_vjp(
         self, structures: list[Structure], weights: list[np.ndarray]

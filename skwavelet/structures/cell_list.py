@@ -16,6 +16,7 @@ from skwavelet.structures.checks import (
     Structure,
     check_distances,
 )
+from skwavelet.structures.directions import Directions
 from skwavelet.structures.neighbor_kernels import (
     Bins,
     fill_pairs,
@@ -85,14 +86,12 @@ class PairBlock:
         count = number_around(self.neighbors, self.atoms.start, n_atoms, places, around, local)
         return around[:count], local
 
-    def moves(self, displacements: np.ndarray, strains: np.ndarray) -> np.ndarray:
-        """Return how vectors change along directions, of shape (n_directions, 3, n_pairs).
-
-        Directions are displacements (n_directions, N, 3) and strains (n_directions, 3, 3).
-        """
+    def moves(self, directions: Directions) -> np.ndarray:
+        """Return how vectors change along directions, of shape (n_directions, 3, n_pairs)."""
+        displacements = directions.displacements
         centers = np.repeat(np.arange(self.atoms.start, self.atoms.stop), np.diff(self.starts))
         moves = displacements[:, self.neighbors] - displacements[:, centers]
-        return np.swapaxes(moves + self.vectors.T @ strains, 1, 2)
+        return np.swapaxes(moves + self.vectors.T @ directions.strains, 1, 2)
 
     def by_atom(self, jacobian: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield, for every centre, the derivatives in the positions of atoms and in a strain.

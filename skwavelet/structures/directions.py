@@ -1,27 +1,42 @@
-"""Directions along which structures are differentiated: their only check."""
+"""Directions along which structures are differentiated, and their only check."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from skwavelet.structures.checks import Structure
 
 
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """Directions of one structure: displacements (D, N, 3) in Å, and strains (D, 3, 3)."""
+
+    displacements: np.ndarray
+    strains: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.strains)
+
+    def __getitem__(self, part: slice) -> Directions:
+        return Directions(self.displacements[part], self.strains[part])
+
+
 def check_directions(
     structures: Sequence[Structure],
     displacements: Sequence[np.ndarray] | None,
     strains: Sequence[np.ndarray] | None,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return displacements (n_directions, N, 3) and strains (n_directions, 3, 3) of structures.
+) -> list[Directions]:
+    """Return the directions of structures.
 
     Zeros stand for the kind that is not given. Raises ValueError if both are missing, a shape does
     not fit or a value is not finite.
     """
     return [
-        _check_pair(s, _pick(displacements, s, "displacements", len(structures)),
-                    _pick(strains, s, "strains", len(structures)))
+        _checked(s, _pick(displacements, s, "displacements", len(structures)),
+                 _pick(strains, s, "strains", len(structures)))
         for s in structures
     ]  # fmt: skip
 
@@ -39,9 +54,9 @@ def _pick(
     return arrays[structure.index]
 
 
-def _check_pair(
+def _checked(
     structure: Structure, displacements: np.ndarray | None, strains: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Directions:
     given = displacements if displacements is not None else strains
     if given is None:
         raise ValueError("Pass displacements, strains or both.")
@@ -63,4 +78,4 @@ def _check_pair(
                 f"{name} of structure {structure.index} hold no direction; pass at least one."
             )
         checked.append(array)
-    return checked[0], checked[1]
+    return Directions(*checked)

@@ -8,6 +8,7 @@ import numpy as np
 from helpers.small_structures import strained
 
 from skwavelet.structures.checks import check_structures
+from skwavelet.structures.directions import Directions
 
 
 def moved(atoms, displacement, strain):
@@ -92,7 +93,7 @@ def check_atom_derivatives(
     evaluator, (structure,) = transformer._evaluator, check_structures([atoms])
     (expected,) = transformer.transform_atoms([atoms])
     displacements, strains = random_directions(atoms, n_directions)
-    derivatives = evaluator.atom_jvp(structure, displacements, strains)
+    derivatives = evaluator.atom_jvp(structure, Directions(displacements, strains))
     assert derivatives.shape == (n_directions, *expected.shape)
     assert derivatives.dtype == expected.dtype == np.dtype(transformer.dtype)
     for derivative, *direction in zip(derivatives, displacements, strains, strict=True):
@@ -122,6 +123,6 @@ def check_atom_jacobian(evaluator, structure, displacements, strains, derivative
     assert {(i, i) for i in range(len(structure))} <= set(pairs)
     assert (np.diff(jacobian.centers) >= 0).all()
     found = np.zeros_like(derivatives)
-    for atom, directions, values in jacobian.along(displacements, strains):
+    for atom, directions, values in jacobian.along(Directions(displacements, strains)):
         found[directions, atom] = values
     assert np.linalg.norm(found - derivatives) <= 1e-12 * np.linalg.norm(derivatives)

@@ -14,6 +14,7 @@ from scipy.special import eval_legendre
 
 from skwavelet import AngularFeatures
 from skwavelet.structures.checks import check_structures
+from skwavelet.structures.directions import Directions
 
 # The smallest distance, where the radial Gaussians begin, is 1.6 Å.
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
@@ -199,7 +200,7 @@ def test_kernels_compute_the_sums_of_plain_numpy(name, options, angles, dtype, t
     weights = rng.normal(size=(groups.count, double.n_terms, len(double.powers)))
     expected = reference_sums(double, structure, groups, moves, strains, weights)
     sums, gradient, strain = evaluator.group_sums_vjp(structure, groups, weights)
-    again, derivatives = evaluator.group_sums_jvp(structure, groups, moves, strains)
+    again, derivatives = evaluator.group_sums_jvp(structure, groups, Directions(moves, strains))
     np.testing.assert_allclose(again, sums, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(evaluator.group_sums(structure, groups), sums, rtol=1e-6)
     results = sums, derivatives, gradient, strain

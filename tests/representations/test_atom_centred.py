@@ -30,6 +30,7 @@ from skwavelet import (
 )
 from skwavelet.potentials.linear_chain import feature_chain
 from skwavelet.structures.checks import check_structures
+from skwavelet.structures.directions import Directions
 
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
 
@@ -253,8 +254,8 @@ def test_float32_derivatives_of_atoms(kind):
     """Single precision against double, and in its own type."""
     (structure,) = check_structures([CELLS["slab"]()])
     single, double = (fitted(kind, dtype=dtype)._evaluator for dtype in ("float32", "float64"))
-    directions = random_directions(CELLS["slab"](), 3)
-    expected, derivatives = (e.atom_jvp(structure, *directions) for e in (double, single))
+    directions = Directions(*random_directions(CELLS["slab"](), 3))
+    expected, derivatives = (e.atom_jvp(structure, directions) for e in (double, single))
     assert derivatives.dtype == np.float32
     assert np.linalg.norm(derivatives - expected) <= 5e-5 * np.linalg.norm(expected)
     cotangents = np.random.default_rng(0).normal(size=expected.shape[1:])

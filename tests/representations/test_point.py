@@ -14,6 +14,7 @@ from scipy.special import genlaguerre, sph_harm_y
 
 from skwavelet import PointScattering
 from skwavelet.structures.checks import check_structures
+from skwavelet.structures.directions import Directions
 
 ELEMENTS = [Atoms("LiSi", [[0, 0, 0], [0, 0, 2.4]]), Atoms("OSi", [[0, 0, 0], [0, 0, 1.6]])]
 
@@ -278,7 +279,7 @@ def test_kernels_compute_the_cascade_of_plain_numpy(dtype, tolerance, kept, opti
         moves = rng.normal(size=(n_directions, len(atoms), 3))
         strains = rng.normal(size=(n_directions, 3, 3))
         for strain in (strains, 0 * strains):
-            compiled = evaluator.group_sums_jvp(structure, groups, moves, strain)
+            compiled = evaluator.group_sums_jvp(structure, groups, Directions(moves, strain))
             for one, other in zip(compiled, cascade.jvp(moves, strain), strict=True):
                 assert_close(one, other)
 

@@ -16,6 +16,7 @@ from skwavelet.representations.paths import Paths
 from skwavelet.representations.sweep import Gradient, Pulls, sweep
 from skwavelet.structures.cell_list import PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 from skwavelet.structures.neighborhoods import describe_pairs, estimate_pairs, image_bytes
 
 # Directions whose derivatives are computed together.
@@ -113,14 +114,10 @@ class AngularEvaluator(AtomEvaluator):
         return sums
 
     def group_sums_jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
-        sums, derivatives = self._zeros(groups), self._zeros(groups, len(strains))
+        sums, derivatives = self._zeros(groups), self._zeros(groups, len(directions))
         kinds = self.kinds(structure)
         for pairs in self._finder(structure).blocks() if self._sums_anything else ():
             block = self._sums.of(pairs, kinds, slopes=True)
@@ -130,9 +127,9 @@ class AngularEvaluator(AtomEvaluator):
                 value, factor = self._exponents.value_and_derivative(values, self._floors, q)
                 groups.add(pairs.atoms, value, sums[..., power])
                 factors.append(factor)
-            for start in range(0, len(strains), DIRECTIONS):
-                part = slice(start, start + DIRECTIONS)
-                moves = pairs.moves(displacements[part], strains[part]).astype(self.dtype)
+            for start in range(0, len(directions), DIRECTIONS):
+                some = directions[start : start + DIRECTIONS]
+                moves = pairs.moves(some).astype(self.dtype)
                 for direction, change in enumerate(block.jvp(moves), start):
                     for power, factor in enumerate(factors):
                         change_of_power = factor * change.T

@@ -18,6 +18,7 @@ import numpy as np
 from skwavelet.representations.atom_evaluator import AtomEvaluator, AtomGroups
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 from skwavelet.structures.neighborhoods import estimate_pairs
 
 # Terms of some atoms together stay below this.
@@ -120,19 +121,15 @@ class AtomwiseEvaluator(AtomEvaluator):
         return self._finished(self._sums(structure, groups, x), groups)
 
     def group_sums_jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
-        x, parts = self._inner_jvp(structure, displacements, strains)
+        x, parts = self._inner_jvp(structure, directions)
         kinds = self.kinds(structure)
-        derivatives = np.zeros((len(strains), groups.count, self.n_functions))
-        for atom, directions, part in parts:
+        derivatives = np.zeros((len(directions), groups.count, self.n_functions))
+        for atom, moving, part in parts:
             along = self.functions_jvp(kinds[atom], x[atom], part.astype(np.float64))
-            derivatives[directions, groups.of[atom]] += along
+            derivatives[moving, groups.of[atom]] += along
         sums = self._sums(structure, groups, x)
         return self._finished(sums, groups), self._finished(derivatives, groups)
 
@@ -191,13 +188,13 @@ class AtomwiseEvaluator(AtomEvaluator):
         )
 
     def _inner_jvp(
-        self, structure: Structure, displacements: np.ndarray, strains: np.ndarray
+        self, structure: Structure, directions: Directions
     ) -> tuple[np.ndarray, Iterator[tuple[int, np.ndarray, np.ndarray]]]:
         """Return the features of the atoms and, atom by atom, what they change by."""
-        if len(strains) >= 3 * len(structure):
+        if len(directions) >= 3 * len(structure):
             jacobian = self.inner.atom_jacobian(structure)
-            return jacobian.features.astype(np.float64), jacobian.along(displacements, strains)
-        derivatives = self.inner.atom_jvp(structure, displacements, strains)
+            return jacobian.features.astype(np.float64), jacobian.along(directions)
+        derivatives = self.inner.atom_jvp(structure, directions)
         parts = (
             (atom, rows, derivatives[rows, atom])
             for atom in range(len(structure))

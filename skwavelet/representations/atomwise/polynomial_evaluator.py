@@ -21,6 +21,7 @@ from skwavelet.representations.atomwise.polynomial_kernels import (
 from skwavelet.representations.evaluator import Gradients
 from skwavelet.representations.paths import Paths
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,16 +91,12 @@ class PolynomialEvaluator(AtomwiseEvaluator):
         )
 
     def group_sums_jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
         n_atoms = len(structure)
-        if groups.each or len(strains) < 3 * n_atoms:
-            return super().group_sums_jvp(structure, groups, displacements, strains)
+        if groups.each or len(directions) < 3 * n_atoms:
+            return super().group_sums_jvp(structure, groups, directions)
         # So many directions that the derivatives in all positions are made first.
         jacobian = self.inner.atom_jacobian(structure)
         x = jacobian.features.astype(np.float64)
@@ -116,9 +113,10 @@ class PolynomialEvaluator(AtomwiseEvaluator):
                 centered[atom], np.ascontiguousarray(flat.T), columns, self._of_kind[kinds[atom]],
                 self._factors, self._scales, rows,
             )  # fmt: skip
-        directions = np.hstack([displacements.reshape(len(strains), -1), strains.reshape(-1, 9)])
+        moves = directions.displacements.reshape(len(directions), -1)
+        both = np.hstack([moves, directions.strains.reshape(-1, 9)])
         # They are mostly zeros.
-        derivatives = sparse.csr_array(directions) @ rows.T
+        derivatives = sparse.csr_array(both) @ rows.T
         return self._finished(self._sums(structure, groups, x), groups), derivatives[
             :, None, :, None
         ]

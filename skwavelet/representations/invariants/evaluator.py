@@ -19,6 +19,7 @@ from skwavelet.representations.point.tabulated import TabulatedMoments
 from skwavelet.representations.sweep import Gradient, Pulls, sweep
 from skwavelet.structures.cell_list import PAIRS, PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 from skwavelet.structures.neighborhoods import describe_pairs, estimate_pairs, image_bytes
 
 
@@ -143,19 +144,15 @@ class InvariantEvaluator(AtomEvaluator):
         return sums, gradient.positions, strain
 
     def group_sums_jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
-        sums, derivatives = self._zeros(groups), self._zeros(groups, len(strains))
-        by_strain = strains.reshape(-1, 9)
+        sums, derivatives = self._zeros(groups), self._zeros(groups, len(directions))
+        by_strain = directions.strains.reshape(-1, 9)
         for pairs, moments in self._blocks(structure, len(structure)):
             self._add(structure, groups, pairs.atoms, moments, sums)
             for atom, atoms, values, strain in self._derivatives(structure, pairs, moments):
-                moves = displacements[:, atoms].reshape(len(strains), -1)
+                moves = directions.displacements[:, atoms].reshape(len(directions), -1)
                 rows = np.flatnonzero(moves.any(axis=1) | by_strain.any(axis=1))
                 n_terms = values.shape[-1]
                 change = moves[rows].astype(values.dtype) @ values.reshape(-1, n_terms)

@@ -20,6 +20,7 @@ from skwavelet.representations.point.second_order import DERIVATIVE_BYTES, Secon
 from skwavelet.representations.wavelets import wavelet_size
 from skwavelet.structures.cell_list import KEPT_BYTES, PAIRS, pair_bytes
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 from skwavelet.structures.neighborhoods import (
     describe_pairs,
     estimate_pairs,
@@ -99,16 +100,12 @@ class PointEvaluator(AtomEvaluator):
         return self._spread(self._layers.sums(structure, groups))
 
     def group_sums_jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
         if self._layers is None:
-            return self._nothing(groups), self._nothing(groups, len(strains))
-        sums, derivatives = self._layers.jvp(structure, groups, displacements, strains)
+            return self._nothing(groups), self._nothing(groups, len(directions))
+        sums, derivatives = self._layers.jvp(structure, groups, directions)
         return self._spread(sums), self._spread(derivatives)
 
     @property

@@ -23,6 +23,7 @@ from skwavelet.representations.point.powers import AtomPowers, Slopes
 from skwavelet.representations.sweep import Gradient, Pulls, sweep
 from skwavelet.structures.cell_list import PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 
 # Derivatives in all positions are made for this part of as many directions, if they take less.
 WHOLE_PART = 0.2
@@ -151,14 +152,11 @@ class FirstOrder:
         return sums, gradient.positions
 
     def jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
-        n_directions, n_atoms = len(strains), len(structure)
+        displacements, strains = directions.displacements, directions.strains
+        n_directions, n_atoms = len(directions), len(structure)
         sums, derivatives = self.zeros(groups), self.zeros(groups, n_directions)
         n_rows = 3 * n_atoms
         # With many directions, the derivatives in all positions are made first.

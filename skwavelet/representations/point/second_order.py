@@ -21,6 +21,7 @@ from skwavelet.representations.point.second_kernels import SecondMaps, fill_seco
 from skwavelet.representations.sweep import Gradient, Pulls, sweep
 from skwavelet.structures.cell_list import PairBlock, PairFinder
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 from skwavelet.structures.neighbor_kernels import GROUP
 
 # Derivatives of all inputs together stay below this.
@@ -169,30 +170,22 @@ class SecondOrder:
         return self._joined(first, second), gradient.positions + of_first
 
     def jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums and their derivatives along directions."""
         parts = []
         per_direction = len(structure) * len(self.sources) * np.dtype(self.moments.dtype).itemsize
         size = max(1, DERIVATIVE_BYTES // per_direction)
-        for start in range(0, max(1, len(strains)), size):
-            part = slice(start, start + size)
-            sums, derivatives = self._jvp(structure, groups, displacements[part], strains[part])
+        for start in range(0, max(1, len(directions)), size):
+            sums, derivatives = self._jvp(structure, groups, directions[start : start + size])
             parts.append(derivatives)
         return sums, np.concatenate(parts)
 
     def _jvp(
-        self,
-        structure: Structure,
-        groups: AtomGroups,
-        displacements: np.ndarray,
-        strains: np.ndarray,
+        self, structure: Structure, groups: AtomGroups, directions: Directions
     ) -> tuple[np.ndarray, np.ndarray]:
-        n_directions, dtype = len(strains), self.moments.dtype
+        displacements, strains = directions.displacements, directions.strains
+        n_directions, dtype = len(directions), self.moments.dtype
         first, second = self.first.zeros(groups), self._zeros(groups)
         of_first = self.first.zeros(groups, n_directions)
         of_second = np.zeros((*second.shape, n_directions), second.dtype)

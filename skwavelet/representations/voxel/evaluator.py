@@ -21,6 +21,7 @@ from skwavelet.representations.voxel.plan import make_plan
 from skwavelet.representations.wavelets import spectrum_peak, wavelet_size
 from skwavelet.structures.boxes import box_strain, box_strain_transpose
 from skwavelet.structures.checks import Structure
+from skwavelet.structures.directions import Directions
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,7 +76,7 @@ class VoxelEvaluator(Evaluator):
         atom = Structure(0, numbers, np.zeros((1, 3)), cell, periodic)
         plain = replace(self, layout=None)
         if "jvp" in method:
-            plain.jvp(atom, np.zeros((1, 1, 3)), np.eye(3)[None])
+            plain.jvp(atom, Directions(np.zeros((1, 1, 3)), np.eye(3)[None]))
         elif method.endswith("vjp"):
             plain.vjp(atom, np.ones(len(self.columns[0])))
         else:
@@ -124,10 +125,7 @@ class VoxelEvaluator(Evaluator):
         return list(cascade.values(self._coefficients(densities, grid)))
 
     def all_sums_jvp(
-        self,
-        structures: list[Structure],
-        displacements: list[np.ndarray],
-        strains: list[np.ndarray],
+        self, structures: list[Structure], directions: list[Directions]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return integrals and their derivatives along as many directions for every structure."""
         grid = self.grid(structures[0])
@@ -135,9 +133,9 @@ class VoxelEvaluator(Evaluator):
         densities = self._densities(structures, grid)
         coefficients = self._coefficients(densities, grid)
         boxes, moves = [], []
-        for structure, moved, strain in zip(structures, displacements, strains, strict=True):
-            boxes.append(box_strain(structure.cell, structure.pbc, strain))
-            moves.append(moved + structure.positions @ (strain - boxes[-1]))
+        for structure, own in zip(structures, directions, strict=True):
+            boxes.append(box_strain(structure.cell, structure.pbc, own.strains))
+            moves.append(own.displacements + structure.positions @ (own.strains - boxes[-1]))
         box = np.stack(boxes, axis=1)
         traces = np.trace(box, axis1=2, axis2=3)
         along: list[dict] = [{} for _ in traces]

@@ -292,7 +292,7 @@ class VoxelScattering(ScatteringTransformer):
         together: dict[tuple, list[int]] = {}
         for i, structure in enumerate(structures):
             # As many directions, too.
-            shapes = tuple(np.shape(a)[:1] for a in arguments[i]) if arguments else ()
+            shapes = tuple(map(len, arguments[i])) if arguments else ()
             together.setdefault((evaluator.together(structure), shapes), []).append(i)
         with tqdm(
             total=len(structures),

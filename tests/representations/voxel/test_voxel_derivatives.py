@@ -13,6 +13,7 @@ from helpers.finite_differences import (
 from helpers.small_structures import CELLS, molecule, random_rotation, rotated, triclinic
 
 from skwavelet import VoxelScattering
+from skwavelet.structures.directions import Directions
 
 
 def fitted(atoms, n=2, max_l=1, **parameters):
@@ -85,8 +86,9 @@ def test_the_check_can_fail():
         def __getattr__(self, name):
             return getattr(evaluator, name)
 
-        def jvp(self, structure, displacements, strains):
-            return evaluator.jvp(structure, displacements, strains * 1.001)
+        def jvp(self, structure, directions):
+            wrong = Directions(directions.displacements, directions.strains * 1.001)
+            return evaluator.jvp(structure, wrong)
 
     transformer.keep_grid = lambda atoms: transformer
     transformer._evaluator = Wrong()
