@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import joblib
 import numpy as np
+import pandas as pd
 from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
@@ -53,6 +54,7 @@ class StructureTransformer(
     ``dtype``, ``n_jobs`` and ``verbose``.
     """
 
+    feature_table_: pd.DataFrame
     _evaluator: Evaluator
     # Whether the evaluator looks at all pairs of close atoms, and refuses those too close.
     _finds_neighbors = False
@@ -78,6 +80,12 @@ class StructureTransformer(
             If a structure or a parameter is unusable; the message names the structure's index.
         """
         check_parameters(self)
+        self._fit(X)
+        self.n_features_out_ = len(self.feature_table_)
+        return self
+
+    def _fit(self, X: Iterable[Atoms]) -> None:
+        """Set the fitted attributes but for the number of features."""
         structures = check_structures(X)
         elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
         if self.elements is not None:
@@ -91,8 +99,6 @@ class StructureTransformer(
         self.channels_ = channel_weights(self.channels, elements)
         self._atomic_numbers = tuple(elements)
         self._learn(structures)
-        self.n_features_out_ = len(self.feature_table_)
-        return self
 
     def fit_transform(self, X: Iterable[Atoms], y: Any = None, **fit_params: Any) -> np.ndarray:
         """Fit, then compute the features of the same structures; see ``fit`` and ``transform``.
@@ -293,10 +299,14 @@ class StructureTransformer(
         if not len(kept):
             raise ValueError("columns chooses no feature; keep at least one.")
         restricted = copy.copy(self)
-        restricted.feature_table_ = self.feature_table_.iloc[kept].reset_index(drop=True)
-        restricted.n_features_out_ = len(kept)
-        restricted._evaluator = self._evaluator.restrict(kept)
+        restricted._restrict(kept)
         return restricted
+
+    def _restrict(self, kept: np.ndarray) -> None:
+        """Keep some of the features, of a copy."""
+        self.feature_table_ = self.feature_table_.iloc[kept].reset_index(drop=True)
+        self.n_features_out_ = len(kept)
+        self._evaluator = self._evaluator.restrict(kept)
 
     def keep_grid(self, atoms: Atoms) -> Self:
         """Return a fitted copy whose discretization stays that of one structure.
@@ -355,7 +365,8 @@ class StructureTransformer(
                 yield 0, getattr(evaluator, method)(structures[0], *(arguments or [()])[0])
             return
         # Structures of one cell side by side, so that they share their filters.
-        order = sorted(range(len(structures)), key=lambda i: _cell_key(structures[i]))
+        keys = [(s.elements, s.pbc.tobytes(), s.cell.tobytes()) for s in structures]
+        order = sorted(range(len(structures)), key=keys.__getitem__)
         tasks = [(i, structures[i], arguments[i] if arguments else ()) for i in order]
         n_workers = joblib.effective_n_jobs(self.n_jobs)
         size = 1 if n_workers == 1 else int(np.clip(len(tasks) // (8 * n_workers), 1, 64))
@@ -386,7 +397,3 @@ class StructureTransformer(
 
 def _run(method: Callable, batch: list[tuple[int, Structure, tuple]]) -> list[tuple[int, Any]]:
     return [(index, method(structure, *arguments)) for index, structure, arguments in batch]
-
-
-def _cell_key(structure: Structure) -> tuple:
-    return (structure.elements, structure.pbc.tobytes(), structure.cell.tobytes())

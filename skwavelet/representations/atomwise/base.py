@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from skwavelet._utils.validation import HasMethods, StrOptions, check_columns, check_parameters
+from skwavelet._utils.validation import HasMethods, StrOptions
 from skwavelet.representations.atom_evaluator import AtomEvaluator
 from skwavelet.representations.atom_features import AtomFeaturesMixin
 from skwavelet.representations.atomwise.evaluator import AtomwiseEvaluator
@@ -35,27 +34,8 @@ class AtomwiseTransformer(AtomFeaturesMixin):
         "verbose": ["verbose"],
     }
 
-    def fit(self, X: Iterable[Atoms], y: Any = None) -> Self:
-        """Fit the representation, and learn from the features of the atoms.
-
-        Only the geometry is used, never the energies.
-
-        Parameters
-        ----------
-        X : sequence of ase.Atoms
-            Structures; lengths in Å.
-        y : ignored
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a structure or a parameter is unusable; the message names the structure's index.
-        """
-        check_parameters(self)
+    def _fit(self, X: Iterable[Atoms]) -> None:
+        """Fit the representation, and learn from the features of the atoms."""
         X = as_atoms(X)
         representation = self._default() if self.representation is None else self.representation
         self.representation_ = clone(representation).fit(X)
@@ -69,33 +49,11 @@ class AtomwiseTransformer(AtomFeaturesMixin):
         self.channels_ = self.representation_.channels_
         self._atomic_numbers = self.representation_._atomic_numbers
         self._learn_functions(X)
-        self.n_features_out_ = len(self.feature_table_)
-        return self
 
-    def restrict(self, columns: ArrayLike) -> Self:
-        """Return a fitted copy that computes only some of the features, and what they are made of.
-
-        Parameters
-        ----------
-        columns : array-like of int or of bool
-            Numbers of the features to keep, in the order to keep them in, or a mask.
-
-        Returns
-        -------
-        StructureTransformer
-            Refitting it, or a clone of it, brings back all features.
-
-        Raises
-        ------
-        IndexError
-            If there is no such feature.
-        ValueError
-            If no feature is kept.
-        """
-        restricted = super().restrict(columns)
-        kept = check_columns(columns, self.n_features_out_)
-        restricted.representation_ = self.representation_.restrict(self._evaluator.needed(kept))
-        return restricted
+    def _restrict(self, kept: np.ndarray) -> None:
+        """Keep some of the features, and of the representation what they are made of."""
+        self.representation_ = self.representation_.restrict(self._evaluator.needed(kept))
+        super()._restrict(kept)
 
     @property
     def elements(self) -> Any:
@@ -114,6 +72,3 @@ class AtomwiseTransformer(AtomFeaturesMixin):
     def _state_of_evaluator(self, paths: Paths) -> dict[str, Any]:
         """Return the fields that all evaluators of functions of features have."""
         return self._shared_state(paths, (1.0,)) | {"inner": self.representation_._evaluator}
-
-    def _restricted_evaluator(self, columns: np.ndarray) -> Any:
-        return self._evaluator.restrict(columns)

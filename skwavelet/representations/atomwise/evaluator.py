@@ -101,11 +101,6 @@ class AtomwiseEvaluator(AtomEvaluator):
         return self.inner.interaction_range
 
     @property
-    def leading(self) -> bool:
-        """Whether sweeps take groups of the first atoms only."""
-        return True
-
-    @property
     def places(self) -> np.ndarray:
         """Place of every path among the terms: its own."""
         return np.arange(len(self.paths))

@@ -85,11 +85,6 @@ class InvariantEvaluator(AtomEvaluator):
         return self.moments.reach
 
     @property
-    def leading(self) -> bool:
-        """Whether sweeps take groups of the first atoms only."""
-        return True
-
-    @property
     def places(self) -> np.ndarray:
         """Invariant of every path, of shape (n_paths,)."""
         return np.maximum(self.paths.product, 0)

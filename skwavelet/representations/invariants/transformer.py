@@ -11,7 +11,6 @@ import pandas as pd
 
 from skwavelet._utils.validation import Interval, StrOptions
 from skwavelet.representations.atom_features import AtomFeaturesMixin
-from skwavelet.representations.evaluator import Evaluator
 from skwavelet.representations.invariants.densities import density_table
 from skwavelet.representations.invariants.evaluator import InvariantEvaluator, InvariantPaths
 from skwavelet.representations.invariants.products import Products, invariant_products
@@ -251,9 +250,6 @@ class PointInvariants(AtomFeaturesMixin):
             products=products,
             scales=scales,
         )
-
-    def _restricted_evaluator(self, columns: np.ndarray) -> Evaluator:
-        return self._evaluator.restrict(columns)
 
     def _feature_names(self) -> list[str]:
         table = self.feature_table_

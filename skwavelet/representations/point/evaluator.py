@@ -79,11 +79,6 @@ class PointEvaluator(AtomEvaluator):
         return max(1, int(self.paths.order.max(initial=1))) * float(max(self.bank.reaches))
 
     @property
-    def leading(self) -> bool:
-        """Whether sweeps take groups of the first atoms only."""
-        return True
-
-    @property
     def places(self) -> np.ndarray:
         """Map of every path, of shape (n_paths,)."""
         return distinct_maps(self.paths)[1]
