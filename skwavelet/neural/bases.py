@@ -40,16 +40,9 @@ def cutoff_slope(distances: Tensor, cutoff: float) -> Tensor:
 
 
 class GaussianBasis(nn.Module):
-    """Gaussians at equal distances.
+    """Gaussians at equal distances from a low centre to a high one.
 
-    Parameters
-    ----------
-    size : int
-        Number of Gaussians.
-    low, high : float
-        Centres of the first and the last.
-    overlap : float
-        Standard deviation in units of the distance between centres.
+    ``overlap`` is their standard deviation in units of these distances.
     """
 
     centers: Tensor
@@ -69,14 +62,8 @@ class RadialBasis(GaussianBasis):
 
     They are narrow for bonds and wide further out, and vanish with all derivatives at 0, where
     directions are not defined. On ethanol they left 0.6 of the force error of Gaussians of the
-    distance itself.
-
-    Parameters
-    ----------
-    size : int
-        Number of Gaussians.
-    start, cutoff : float
-        Centres of the first and the last (Å), greater than 0.
+    distance itself. The centres of the first and the last, ``start`` and ``cutoff`` (Å), are
+    positive.
     """
 
     def __init__(self, size: int, start: float, cutoff: float):
@@ -93,12 +80,7 @@ class RadialBasis(GaussianBasis):
 
 
 class SolidHarmonics(nn.Module):
-    """The solid harmonics r^l Y_lm of the degrees 0 ... max_l, as polynomials.
-
-    Parameters
-    ----------
-    max_l : int
-    """
+    """The solid harmonics r^l Y_lm of the degrees 0 ... max_l, as polynomials."""
 
     rows: Tensor
     matrix: Tensor
@@ -137,15 +119,8 @@ class SolidHarmonics(nn.Module):
 class SolidWavelets(nn.Module):
     """The wavelets psi_nlm of several scales at vectors, as polynomials times Gaussians.
 
-    Parameters
-    ----------
-    wavelets : sequence of (n, l)
-    beta : float
-        Width of the narrowest scale (Å).
-    scales : sequence of float
-        Scales j; a scale's wavelets are dilated by 2^j.
-    gains : ndarray of shape (n_wavelets,)
-        What each wavelet is multiplied by.
+    ``beta`` is the width of the narrowest scale (Å); those of scale j are dilated by 2^j. Each
+    wavelet is multiplied by its gain.
     """
 
     def __init__(

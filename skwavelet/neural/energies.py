@@ -19,14 +19,7 @@ from skwavelet.potentials.energy_model import energy_model
 
 
 class NetworkEnergyModel(EnergyModel):
-    """Energies per atom of a fitted network, and their derivatives.
-
-    Parameters
-    ----------
-    network : NetworkRegressor
-    members : LastLayers or None
-        The members of the network that are outputs, too.
-    """
+    """Energies per atom of a fitted network, and their derivatives; members are outputs, too."""
 
     def __init__(self, network: NetworkRegressor, members: LastLayers | None = None):
         self.network, self.members = network, members
@@ -91,13 +84,7 @@ class NetworkEnergyModel(EnergyModel):
 
 
 class NetworkAtomEnergies(AtomEnergies):
-    """Energies of the atoms that a fitted network adds up.
-
-    Parameters
-    ----------
-    network : NetworkRegressor
-        With a readout of every atom.
-    """
+    """Energies of the atoms that a fitted network adds up, which has a readout of every atom."""
 
     def __init__(self, network: NetworkRegressor):
         self.network = network
@@ -151,16 +138,7 @@ class NetworkAtomEnergies(AtomEnergies):
 
 @dataclass(frozen=True)
 class NetworkAtomSpread(AtomSpread):
-    """How far the members of a network are apart.
-
-    Attributes
-    ----------
-    network : NetworkRegressor
-        With a readout of every atom.
-    members : LastLayers
-    cotangents : ndarray of shape (r, 1 + n_members)
-        See `AtomSpread`.
-    """
+    """How far the members of a network are apart, which has a readout of every atom."""
 
     network: NetworkRegressor
     members: LastLayers

@@ -42,17 +42,8 @@ class Graph:
 def build_graph(structure: Structure, reaches: Sequence[float], elements: Sequence[int]) -> Graph:
     """Find the neighbours closer than each of some reaches (Å), periodic images included.
 
-    Parameters
-    ----------
-    structure : Structure
-    reaches : sequence of float
-    elements : sequence of int
-        Atomic numbers in increasing order, all that occur among them.
-
-    Raises
-    ------
-    ValueError
-        If two atoms stand at the same place.
+    ``elements`` are atomic numbers in increasing order, all that occur among them. Raises
+    ValueError if two atoms stand at the same place.
     """
     pairs = tuple(Neighborhoods(structure, reach) for reach in reaches)
     volume = abs(np.linalg.det(structure.cell)) if structure.pbc.all() else 1.0

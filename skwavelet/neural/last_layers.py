@@ -31,13 +31,9 @@ _PENALTIES = 10.0 ** np.arange(-8, 1)
 class LastLayers:
     """Members of a network.
 
-    Attributes
-    ----------
-    weights : ndarray of shape (n_last, n_members)
-        Last layers, less that of the network, in the network's units. Their mean is zero.
-    deviations : ndarray of shape (r, n_members) or None
-    calibrations : Calibrations
-        As of `skwavelet.potentials.contract.EnergyModel`.
+    ``weights`` (n_last, n_members) are last layers, less that of the network, in the network's
+    units; their mean is zero. For deviations and calibrations see
+    `skwavelet.potentials.contract.EnergyModel`.
     """
 
     weights: np.ndarray
@@ -71,20 +67,10 @@ class Rows:
 def last_gradients(
     module: nn.Module, batch: Batch, mixtures: Tensor
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """Differentiate mixtures of what the last layer sees, and of the numbers that it gives.
+    """Differentiate mixtures (S, B, n_last + 1) of what the last layer sees, and of what it gives.
 
-    Parameters
-    ----------
-    module : nn.Module
-        `AngularModule` or `ScatteringModule`.
-    batch : Batch
-    mixtures : Tensor of shape (S, B, n_last + 1)
-
-    Returns
-    -------
-    values : Tensor of shape (B, n_last + 1)
-    gradients : list of S pairs of Tensor (N, 3) and (B, 3, 3)
-        With respect to the positions, and to a strain of each structure.
+    Returns the values (B, n_last + 1) and S pairs of gradients, with respect to the positions (N,
+    3) and to a strain of each structure (B, 3, 3).
     """
     leaves = [pairs.vectors.detach().requires_grad_() for pairs in batch.pairs]
     with torch.enable_grad():
@@ -98,18 +84,9 @@ def last_gradients(
 
 
 def last_slopes(module: nn.Module, batch: Batch, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Differentiate all that `last_gradients` mixes along displacements of the atoms.
+    """Differentiate all that `last_gradients` mixes along displacements (K, N, 3) of the atoms.
 
-    Parameters
-    ----------
-    module : nn.Module
-    batch : Batch
-    directions : Tensor of shape (K, N, 3)
-
-    Returns
-    -------
-    values : Tensor of shape (B, n_last + 1)
-    slopes : Tensor of shape (K, B, n_last + 1)
+    Returns the values (B, n_last + 1) and their slopes (K, B, n_last + 1).
     """
     leaves = [pairs.vectors.detach().requires_grad_() for pairs in batch.pairs]
     with torch.enable_grad():
@@ -129,16 +106,9 @@ def last_slopes(module: nn.Module, batch: Batch, directions: Tensor) -> tuple[Te
 
 
 def last_rows(trainer: Trainer, data: Labelled, rng: np.random.Generator) -> Rows:
-    """Return the rows of all energies, and of forces along random directions.
+    """Return the rows of all energies, and of forces along random directions, after a training.
 
-    Parameters
-    ----------
-    trainer : Trainer
-        After its run.
-    data : Labelled
-        Structures that it trained on, or has held out.
-    rng : Generator
-        Draws the directions.
+    The structures are those that were trained on, or held out.
     """
     module, kinds, batch_size = trainer.module, trainer.kinds, trainer.settings.batch_size
     n_directions = _N_DIRECTIONS if kinds.forces else 0
@@ -179,15 +149,9 @@ def fit_last_layers(
 ) -> LastLayers:
     """Fit other last layers, with the penalty whose spread tells the errors held out best.
 
-    Parameters
-    ----------
-    trainer : Trainer
-        After its run, with structures that it has held out.
-    groups, held_out_groups : ndarray
-        Group of each structure that it trained on, and that it has held out.
-    n_members : int
-    rng : Generator
-        Draws directions of forces, and how much each group counts for each member.
+    The trainer has run, with structures held out. Groups are those of the structures that it
+    trained on, and that it has held out; ``rng`` draws directions of forces, and how much each
+    group counts for each member.
     """
     assert trainer.validation is not None  # checked where the structures are divided
     train, held_out = (

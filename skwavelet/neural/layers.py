@@ -155,13 +155,7 @@ class LiteralAngularLayer(nn.Module):
 
 
 class DegreeLinear(nn.Module):
-    """A matrix for each degree of moments, the same for all their components.
-
-    Parameters
-    ----------
-    degrees : Tensor of shape (M,)
-    n_inputs, n_outputs : int
-    """
+    """A matrix for each degree of moments (M,), the same for all their components."""
 
     degrees: Tensor
 

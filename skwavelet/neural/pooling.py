@@ -59,21 +59,10 @@ class Nodes:
 def pool(nodes: Nodes, pairs: Pairs, kept: Tensor, given: Tensor) -> Nodes:
     """Share nodes out among themselves and their neighbours.
 
-    Parameters
-    ----------
-    nodes : Nodes
-    pairs : Pairs
-        Of these nodes.
-    kept : Tensor of shape (n_nodes,)
-        S_ii, the share that a node keeps of itself.
-    given : Tensor of shape (P,)
-        S_ij, the share of the first node of a pair that its second node gets.
-
-    Returns
-    -------
-    Nodes
-        With features S^T X, at the means of the positions with shares, divided by their sum, as
-        weights. S^T R itself would not move along with the atoms.
+    ``kept`` (n_nodes,) is S_ii, the share that a node keeps of itself, and ``given`` (P,) S_ij, the
+    share of the first node of a pair that its second node gets. The new nodes have features S^T X,
+    at the means of the positions with shares, divided by their sum, as weights: S^T R itself would
+    not move along with the atoms.
     """
     whole = nodes.activity
     given = given * whole.index_select(0, pairs.centers)
@@ -101,15 +90,7 @@ def _entropy(shares: Tensor) -> Tensor:
 
 
 class AtomPooling(nn.Module):
-    """Learned shares of nodes.
-
-    Parameters
-    ----------
-    width : int
-        Number of features.
-    reach : float
-        Largest distance (Å) to a node that another one is given to.
-    """
+    """Learned shares of nodes, to others within a reach (Å)."""
 
     def __init__(self, width: int, reach: float):
         super().__init__()

@@ -58,14 +58,8 @@ class Settings:
 class Trainer:
     """Train a module, in steps that a checkpoint can carry on from.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Trained in place; in the end it holds the best averaged weights.
-    train : Labelled
-    validation : Labelled or None
-        None keeps the last averaged weights.
-    settings : Settings
+    It is trained in place, and in the end holds the best averaged weights, or the last ones where
+    nothing is held out.
     """
 
     def __init__(

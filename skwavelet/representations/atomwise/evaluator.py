@@ -27,15 +27,10 @@ TERM_BYTES = 2**23
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AtomwiseEvaluator(AtomEvaluator):
-    """Base of evaluators of functions of the features of every atom.
+    """Base of evaluators of functions of the features of every atom, which ``inner`` computes.
 
     A subclass writes the functions and their two derivatives, of some atoms at a time. They are in
     double precision whatever the dtypes: sums of products and of kernels cancel.
-
-    Attributes
-    ----------
-    inner : AtomEvaluator
-        Of the features of every atom.
     """
 
     inner: AtomEvaluator

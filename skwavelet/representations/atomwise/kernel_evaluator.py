@@ -75,14 +75,9 @@ class Landmarks:
 
 @dataclass(frozen=True, eq=False)
 class LandmarkPaths(Paths):
-    """The features of kernels.
+    """The features of kernels with the landmarks of an element, which stand side by side.
 
-    Attributes
-    ----------
-    element : ndarray of int
-        Element of the landmarks; features of an element stand side by side.
-    place : ndarray of int
-        Place of the feature among those of its element.
+    ``place`` is that of the feature among those of its element.
     """
 
     element: np.ndarray
@@ -97,14 +92,7 @@ class LandmarkPaths(Paths):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class KernelEvaluator(AtomwiseEvaluator):
-    """The fitted state of an ``AtomKernel`` on plain arrays.
-
-    Attributes
-    ----------
-    paths : LandmarkPaths
-    landmarks : tuple of Landmarks
-        One entry per element.
-    """
+    """The fitted state of an ``AtomKernel`` on plain arrays, with the landmarks of each element."""
 
     paths: LandmarkPaths
     landmarks: tuple[Landmarks, ...]

@@ -23,13 +23,7 @@ class Slopes(NamedTuple):
 
 @dataclass(frozen=True)
 class Kernel(ABC):
-    """A kernel between vectors.
-
-    Attributes
-    ----------
-    width : float
-        What vectors are divided by.
-    """
+    """A kernel between vectors, which are divided by a width."""
 
     width: float
 

@@ -23,14 +23,8 @@ SAME = 1e-4
 class Candidates:
     """Atoms of one element of which some become landmarks, each but once.
 
-    Attributes
-    ----------
-    columns : ndarray of shape (F,)
-        Features that vary.
-    mean, scale : ndarray of shape (F,)
-        Of these, over all atoms.
-    vectors : ndarray of shape (n_candidates, F)
-        (x - mean) / scale of the atoms that differ, in an order of their own.
+    ``columns`` (F,) are the features that vary, with mean and scale over all atoms, and ``vectors``
+    (n_candidates, F) the (x - mean) / scale of the atoms that differ, in an order of their own.
     """
 
     columns: np.ndarray
@@ -69,16 +63,7 @@ def shares(counts: np.ndarray, total: int) -> np.ndarray:
 def choose(
     y: np.ndarray, size: int, method: str, kernel: Kernel, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return the numbers of ``size`` of some atoms.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_atoms, F)
-    size : int
-    method : {"random", "farthest", "leverage"}
-    kernel : Kernel
-    rng : Generator
-    """
+    """Return the numbers of ``size`` of the atoms with vectors y (n_atoms, F), by a method."""
     if size >= len(y):
         return np.arange(len(y))
     if method == "farthest":
@@ -117,21 +102,12 @@ def _leverage(y: np.ndarray, size: int, kernel: Kernel, rng: np.random.Generator
 
 
 def whitening(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which landmarks to keep and what makes features of their kernels.
+    """Return which landmarks to keep (r,) and what makes features of their kernels (r, r).
 
-    Cholesky factorization with pivots: of the landmarks that are left, the one farthest from the
-    span of those before comes next, and those within the span are left out.
-
-    Parameters
-    ----------
-    gram : ndarray of shape (M, M)
-        Kernels among the landmarks.
-
-    Returns
-    -------
-    kept : ndarray of shape (r,)
-    mixing : ndarray of shape (r, r)
-        The transposed inverse of the lower factor of the kernels among those kept.
+    Cholesky factorization with pivots of the kernels (M, M) among the landmarks: of those that are
+    left, the one farthest from the span of those before comes next, and those within the span are
+    left out. The second is the transposed inverse of the lower factor of the kernels among those
+    kept.
     """
     tolerance = TOLERANCE * gram.diagonal().max()
     lower, pivots, rank, _ = dpstrf(gram, tol=tolerance, lower=1)

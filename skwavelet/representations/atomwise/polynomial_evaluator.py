@@ -26,13 +26,7 @@ from skwavelet.structures.directions import Directions
 
 @dataclass(frozen=True, eq=False)
 class ProductPaths(Paths):
-    """The products that are summed: one to three features of an atom each.
-
-    Attributes
-    ----------
-    factor1, factor2, factor3 : ndarray of int
-        Places of the factors among the features, -1 where a product has fewer.
-    """
+    """The products that are summed: one to three features of an atom each, -1 for no factor."""
 
     factor1: np.ndarray
     factor2: np.ndarray
@@ -60,12 +54,6 @@ class PolynomialEvaluator(AtomwiseEvaluator):
 
     it has the size of a single feature, is zero where all features are, and one of a single
     feature is that feature.
-
-    Attributes
-    ----------
-    paths : ProductPaths
-    sizes, means : ndarray of shape (F,)
-        Of the features of ``inner``.
     """
 
     paths: ProductPaths

@@ -25,13 +25,7 @@ from skwavelet.structures.neighborhoods import describe_pairs, estimate_pairs, i
 
 @dataclass(frozen=True, eq=False)
 class InvariantPaths(Paths):
-    """The invariants that are summed.
-
-    Attributes
-    ----------
-    product : ndarray of int
-        Place among the invariants, -1 for order zero.
-    """
+    """The invariants that are summed, by their places ``product``, -1 for order zero."""
 
     product: np.ndarray
 
@@ -40,13 +34,7 @@ class InvariantPaths(Paths):
 class InvariantEvaluator(AtomEvaluator):
     """The fitted state of a ``PointInvariants`` on plain arrays.
 
-    Attributes
-    ----------
-    paths : InvariantPaths
-    moments : TabulatedMoments
-    products : Products
-    scales : ndarray of shape (n_elements, n_products)
-        What the invariants of an atom are multiplied by, by its element.
+    ``scales`` (n_elements, n_products) are what the invariants of an atom are multiplied by.
     """
 
     paths: InvariantPaths

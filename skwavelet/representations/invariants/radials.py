@@ -24,19 +24,10 @@ ROUNDING = 1e-20
 
 @dataclass(frozen=True, eq=False)
 class WaveletFamily:
-    """The wavelets that radial functions are made of: all n up to one, at several octaves.
+    """The wavelets that radial functions are made of: all orders up to n, at several octaves.
 
-    Attributes
-    ----------
-    beta : float
-        Width of the narrowest (Å).
-    n : int
-        Largest radial order.
-    n_scales : int
-        Number of octaves.
-    reach : float
-        Distance (Å) at which a factor (1 - (r / reach)^2)^decay brings them to zero.
-    decay : int
+    ``beta`` is the width of the narrowest (Å). A factor (1 - (r / reach)^2)^decay brings them to
+    zero at the reach (Å).
     """
 
     beta: float

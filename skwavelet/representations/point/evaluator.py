@@ -35,13 +35,7 @@ BYTES_PER_PAIR = 250
 class PointEvaluator(AtomEvaluator):
     """The fitted state of a ``PointScattering`` on plain arrays.
 
-    Attributes
-    ----------
-    bank : Bank
-        Wavelets, scales and reaches.
-    paths : ScatteringPaths
-    smoothing : float
-        Floor of the modulus relative to the map of one atom.
+    ``smoothing`` is the floor of the modulus relative to the map of one atom.
     """
 
     paths: ScatteringPaths

@@ -39,20 +39,9 @@ Moduli = dict[int, tuple[np.ndarray, np.ndarray]]
 class FirstOrder:
     """Sums over atoms of powers of first-order moduli.
 
-    Attributes
-    ----------
-    moments : WaveletMoments
-    channels, radials : ndarray of shape (n_maps,)
-        Channel and radial part of every map.
-    floors : ndarray of shape (n_maps,)
-        What is added to the squared moduli.
-    elements : tuple of int
-        Atomic numbers, in increasing order.
-    weights : ndarray of shape (n_elements, n_channels)
-        Channel weights of the elements.
-    powers : tuple of float
-    n_summed : int
-        The first maps, which are summed; the others are only inputs of the second order.
+    Every map has a channel, with weights (n_elements, n_channels) of the elements, a radial part,
+    and a floor that is added to the squared moduli. The first ``n_summed`` are summed; the others
+    are only inputs of the second order.
     """
 
     moments: WaveletMoments
@@ -254,13 +243,8 @@ class FirstOrder:
 class PairDerivatives:
     """What the vectors to their neighbours do to the squared moduli of consecutive atoms.
 
-    Attributes
-    ----------
-    pairs : PairBlock
-    squared : ndarray of shape (n_maps, n_atoms)
-        Squared moduli of these atoms.
-    jacobian : ndarray of shape (n_pairs, 3, n_maps)
-        Derivatives of the centre's squared moduli in the vector, zero where a place is filled up.
+    These (n_maps, n_atoms), and the derivatives (n_pairs, 3, n_maps) of the centre's in the vector,
+    zero where a place is filled up.
     """
 
     pairs: PairBlock

@@ -76,19 +76,9 @@ def square_vjp(moments, weights, maps, cotangents, of_moments):
 
 @compiled
 def square_jacobian(vectors, ends, radials, moments, weights, maps, radial_of_map, jacobian):
-    """Write the derivatives of the squared moduli of atoms in every vector to a neighbour.
+    """Write the derivatives (n_pairs, 3, n_maps) of squared moduli in every vector to a neighbour.
 
-    Parameters
-    ----------
-    vectors, ends : ndarray
-        See ``PairBlock``.
-    radials : Radials
-    moments : ndarray of shape (n_elements, n_terms, n_atoms)
-    weights, maps
-        See `square`.
-    radial_of_map : ndarray of shape (n_maps,)
-    jacobian : ndarray of shape (n_pairs, 3, n_maps)
-        Written.
+    See `square`; ``radial_of_map`` (n_maps,) is the radial part of each.
     """
     dtype = moments.dtype
     zero = dtype.type(0)

@@ -239,15 +239,9 @@ def add_gradients(vectors, neighbors, ends, segments, radials, cotangents, gradi
 
 @compiled
 def fill_jacobian(vectors, ends, radials, jacobian):
-    """Write the derivatives of the moments in every vector to a neighbour.
+    """Write the derivatives (n_pairs, 3, n_terms) of the moments in every vector to a neighbour.
 
-    Parameters
-    ----------
-    vectors, ends : ndarray
-        See ``PairBlock``.
-    radials : Radials
-    jacobian : ndarray of shape (n_pairs, 3, n_terms)
-        What a pair adds to the moments of its centre; written.
+    That is what a pair adds to the moments of its centre.
     """
     dtype = jacobian.dtype
     max_l = len(radials.bounds) - 2

@@ -21,10 +21,7 @@ from skwavelet.structures.cell_list import PairBlock
 class MomentLayout:
     """Where the moments of one element stand: by degree, then m, then radial part.
 
-    Attributes
-    ----------
-    degrees : ndarray of shape (n_radials,)
-        Degree l of every radial part, in increasing order.
+    ``degrees`` (n_radials,) are those of the radial parts, in increasing order.
     """
 
     degrees: np.ndarray
@@ -65,14 +62,7 @@ class MomentLayout:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Moments of some radial functions, which a subclass writes.
-
-    Attributes
-    ----------
-    degrees : ndarray of shape (n_radials,)
-        Degree l of every radial function, in increasing order.
-    dtype : str
-    """
+    """Moments of some radial functions, which a subclass writes, by increasing degree."""
 
     degrees: np.ndarray
     dtype: str
@@ -120,16 +110,8 @@ class Moments:
 class WaveletMoments(Moments):
     """The moments of some wavelets and scales.
 
-    Attributes
-    ----------
-    n : ndarray of shape (n_radials,)
-        Radial order of each.
-    dilations : ndarray of shape (n_radials,)
-        Factor 2^j of each.
-    reaches : ndarray of shape (n_radials,)
-        Distance (Å) at which each ends.
-    beta : float
-        Width of the wavelets (Å).
+    Each of these (n_radials,) has a radial order n, a factor 2^j, the dilation, and a distance (Å)
+    at which it ends, the reach; beta is the width of the wavelets (Å).
     """
 
     n: np.ndarray

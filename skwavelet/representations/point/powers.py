@@ -14,14 +14,10 @@ CODES = {1: 1, 4 / 3: 2, 5 / 3: 3, 2: 4}
 
 
 class Slopes(NamedTuple):
-    """Derivatives in the squared moduli.
+    """Derivatives in the squared moduli, those that were asked for.
 
-    Attributes
-    ----------
-    of_squared : ndarray of shape (n_maps, n_atoms)
-        Of the linear form of the sums that was asked for, if one was.
-    factors : ndarray of shape (n_powers, n_maps, n_atoms)
-        Of the powers, if they were asked for.
+    ``of_squared`` (n_maps, n_atoms) are those of a linear form of the sums, ``factors``
+    (n_powers, n_maps, n_atoms) those of the powers.
     """
 
     of_squared: np.ndarray
@@ -31,12 +27,7 @@ class Slopes(NamedTuple):
 class AtomPowers:
     """Powers u^(q/2) - floor^(q/2) of squared moduli u, exactly 0 where u is the floor.
 
-    Parameters
-    ----------
-    powers : sequence of float
-        Exponents q of the modulus.
-    floors : ndarray of shape (n_maps,)
-        Positive, in the dtype of the maps.
+    Floors (n_maps,) are positive, in the dtype of the maps.
     """
 
     def __init__(self, powers, floors: np.ndarray):
@@ -71,18 +62,8 @@ class AtomPowers:
     ) -> Slopes:
         """Add the powers of the squared moduli (n_maps, n_atoms) of consecutive atoms to sums.
 
-        Parameters
-        ----------
-        squared : ndarray of shape (n_maps, n_atoms)
-        atoms : slice
-            Which atoms these are.
-        groups : AtomGroups
-        sums : ndarray of shape (n_groups, n_maps, n_powers)
-            Added to.
-        weights : ndarray of shape (n_powers, n_maps, n_groups), optional
-            Cotangents of the sums, from `weights`.
-        factors : bool, default=False
-            Whether derivatives of the powers are needed.
+        The sums are (n_groups, n_maps, n_powers). With weights (n_powers, n_maps, n_groups),
+        cotangents of the sums that `weights` makes, or with ``factors``, derivatives are returned.
         """
         n_maps, n_atoms = squared.shape
         dtype, n_powers = self._dtype, len(self.powers)

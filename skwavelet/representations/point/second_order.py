@@ -35,21 +35,10 @@ ROWS = 4
 class SecondOrder:
     """Sums over atoms of powers of moduli of both orders.
 
-    Maps are those of the first order that are summed, then those of the second.
-
-    Attributes
-    ----------
-    first : FirstOrder
-        All moduli of the first order.
-    sources : ndarray of shape (n_inputs,)
-        Which of them are inputs of the second. Those of the first scales of the second order come
-        first.
-    moments : WaveletMoments
-        The wavelets of the second order, which have no moments themselves.
-    inputs, radials : ndarray of shape (n_maps,)
-        Input and radial part of every map of the second order.
-    floors : ndarray of shape (n_maps,)
-        What is added to the squared moduli.
+    Maps are those of the first order that are summed, then those of the second. Of all moduli of
+    the first order, ``sources`` (n_inputs,) are inputs of the second, those of its first scales
+    first. Every map of the second order has an input, a radial part (of its wavelets, which have no
+    moments themselves), and a floor that is added to the squared moduli.
     """
 
     first: FirstOrder

@@ -16,17 +16,11 @@ from skwavelet.structures.cell_list import PairBlock
 
 @dataclass(frozen=True, eq=False)
 class TabulatedMoments(Moments):
-    """Moments of radial functions that are cubic on equal parts of the reach.
+    """Moments of radial functions that are cubic on equal parts of the reach (Å).
 
-    Attributes
-    ----------
-    table : ndarray of shape (n_tables, n_elements, n_parts + 1, 4, n_radials)
-        Of the functions divided by r^l, for every element of the centre, or one for all, and for
-        every element of the neighbour: see `Radials`.
-    reach : float
-        Largest distance (Å).
-    together : bool
-        Whether neighbours of all elements are summed together.
+    The table (n_tables, n_elements, n_parts + 1, 4, n_radials) has the functions divided by r^l,
+    for every element of the centre, or one for all, and for every element of the neighbour: see
+    `Radials`. ``together`` sums over neighbours of all elements.
     """
 
     table: np.ndarray

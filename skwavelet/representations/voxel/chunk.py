@@ -14,23 +14,9 @@ from skwavelet.representations.voxel.powers import PowerSums
 class Chunk:
     """Maps f_m of a few parents of S structures under one wavelet, and what derives from them.
 
-    The maps of B parents may be mixed into C channels (C is B otherwise); u = sum_m f_m^2 +
-    floor^2 are the squared moduli, sums those of u^(q/2) over the voxels.
-
-    Parameters
-    ----------
-    arrays : Arrays
-    spectra : array of shape (S, B, half grid)
-        Coefficients of the parents.
-    filters : Filters
-    wavelet : int
-        Which of them.
-    mix : array of shape (C, B) or None
-        Channel weights: the maps become f_c = sum_b mix_cb f_b.
-    floors : ndarray of shape (C,)
-        Floors of the modulus.
-    powers : tuple of float
-        Exponents q.
+    The maps of B parents, with spectra (S, B, half grid), may be mixed into C channels by weights
+    ``mix`` (C, B): f_c = sum_b mix_cb f_b (C is B otherwise); u = sum_m f_m^2 + floor^2 are the
+    squared moduli, with floors (C,), and sums those of u^(q/2) over the voxels.
     """
 
     def __init__(
@@ -91,22 +77,11 @@ class Chunk:
         return along, du / (2 * self.squares**0.5) if moduli else None
 
     def vjp(self, weights: np.ndarray, of_moduli: Array) -> tuple[Array, Array, Array]:
-        """Return the sums, and the cotangents of spectra and filters.
+        """Return the sums (S, C, n_powers), and the cotangents of spectra and filters.
 
-        Parameters
-        ----------
-        weights : ndarray of shape (S, C, n_powers)
-            Cotangents of the sums.
-        of_moduli : array of shape (S, C, grid) or None
-            Cotangents of the moduli.
-
-        Returns
-        -------
-        sums : array of shape (S, C, n_powers)
-        cotangent : array of shape (S, B, half grid)
-            Complex conjugate.
-        of_filters : array of shape (S, 2l + 1, half grid)
-            Real part, all that real filters ask for.
+        ``weights`` are cotangents of the sums, ``of_moduli`` (S, C, grid) those of the moduli, if
+        any. The spectra's (S, B, half grid) are complex conjugates, the filters' (S, 2l + 1, half
+        grid) real parts, all that real filters ask for.
         """
         slopes = 2 * self.powers.vjp(self.squares, weights)
         if of_moduli is not None:

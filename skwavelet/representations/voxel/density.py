@@ -17,14 +17,7 @@ from skwavelet.representations.voxel.grid import orders
 class SeparableDensity:
     """Structure factors of atoms of one element, with unit weights.
 
-    Parameters
-    ----------
-    arrays : Arrays
-        Where the coefficients go.
-    fractional : ndarray of shape (N, 3)
-        Fractional positions.
-    shape : tuple of (int, int, int)
-        Grid points.
+    From fractional positions (N, 3), on a grid, for the backend ``arrays``.
     """
 
     def __init__(self, arrays: Arrays, fractional: np.ndarray, shape: tuple[int, int, int]):

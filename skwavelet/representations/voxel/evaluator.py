@@ -28,21 +28,11 @@ from skwavelet.structures.directions import Directions
 class VoxelEvaluator(Evaluator):
     """The fitted state of a ``VoxelScattering`` on plain arrays.
 
-    Attributes
-    ----------
-    paths : ScatteringPaths
-    bank : Bank
-        Wavelets and scales.
-    spacings : tuple of float
-        Voxel size of every scale (Å).
-    padding : tuple of float
-        Vacuum in non-periodic directions for every scale (Å).
-    smoothing : float
-        Floor of the modulus relative to the map of one atom.
-    tolerance : float
-        Error of the density's coefficients, see `skwavelet.representations.voxel.nufft`.
-    layout : Layout, optional
-        Grids to keep for every structure instead of each one's own.
+    Of every scale there are the voxel size and the vacuum in directions without periods,
+    ``spacings`` and ``padding`` (Å). ``smoothing`` is the floor of the modulus relative to the map
+    of one atom, ``tolerance`` the error of the density's coefficients
+    (`skwavelet.representations.voxel.nufft`), and ``layout`` the grids to keep for every structure
+    instead of each one's own.
     """
 
     paths: ScatteringPaths

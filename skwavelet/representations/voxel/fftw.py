@@ -49,16 +49,8 @@ def plan(source: np.ndarray, target: np.ndarray, axes: tuple[int, ...], inverse:
 class Workspace:
     """Maps of one shape, with unnormalized transforms from and to what ``packing`` packs.
 
-    Parameters
-    ----------
-    batch : int
-        Number of maps.
-    shape : tuple of int
-    dtype : dtype
-        Of the maps.
-    single : Workspace, optional
-        That of one such map, whose plans are taken: planning for every number of maps would take as
-        long as thousands of transforms.
+    Plans are taken from the workspace of a ``single`` map, if there is one: planning for every
+    number of maps would take as long as thousands of transforms.
 
     Attributes
     ----------

@@ -29,13 +29,9 @@ SHORTENED = 1.25
 class Layout:
     """How voxels divide a cell: what stays while the cell changes a little.
 
-    Attributes
-    ----------
-    basis : tuple of three (int, int, int)
-        Box vectors in units of the cell's, its shortest ones: cells that describe one crystal in
-        different ways have the same voxels.
-    shapes : tuple of (int, int, int)
-        Number of points along each box vector, for every scale.
+    The box vectors are the shortest ones, a ``basis`` in units of the cell's: cells that describe
+    one crystal in different ways have the same voxels. ``shapes`` are the numbers of points along
+    each, for every scale.
     """
 
     basis: tuple[tuple[int, ...], ...]
@@ -46,16 +42,9 @@ class Layout:
 class Grid:
     """The voxels of one structure.
 
-    Attributes
-    ----------
-    cells : tuple of ndarray of shape (3, 3)
-        Box of every scale: rows are its vectors (Å), vacuum-padded where the structure is not
-        periodic, as the wavelets of the scale need it.
-    layout : Layout
-    pbc : tuple of bool
-        Which of them are periods.
-    center : tuple of float
-        Where the middle of the atoms is along the others (Å).
+    Rows of the boxes ``cells`` of every scale are their vectors (Å), vacuum-padded where the
+    structure is not periodic, as the wavelets of the scale need it. ``pbc`` tells which of them are
+    periods, and ``center`` where the middle of the atoms is along the others (Å).
     """
 
     cells: tuple[np.ndarray, ...]
@@ -102,20 +91,11 @@ def make_grid(
     *,
     reduce: bool = True,
 ) -> Grid:
-    """Return the grid of a structure.
+    """Return the grid of a structure, of its own layout or of a given one.
 
-    Parameters
-    ----------
-    structure : Structure
-    spacings : tuple of float
-        Largest voxel size of every scale (Å), base first.
-    padding : float or sequence of float
-        Vacuum (Å) between periodic repetitions of a direction that is not periodic, for all scales
-        or for each.
-    layout : Layout, optional
-        To keep instead of the structure's own.
-    reduce : bool
-        Whether a layout of its own may have another basis than the cell's vectors.
+    ``spacings`` are the largest voxel sizes of every scale (Å), base first, and ``padding`` the
+    vacuum (Å) between repetitions along directions without periods, of all scales or of each.
+    ``reduce`` lets a layout of its own have another basis than the cell's vectors.
     """
     cell, pbc = structure.box, structure.pbc
     basis = _reduction(cell, pbc) if reduce else np.eye(3, dtype=int)

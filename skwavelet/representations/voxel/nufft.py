@@ -50,18 +50,8 @@ class NonUniformDensity:
     """Structure factors of many atoms of one element, see ``SeparableDensity``.
 
     The last axis of the half spectrum is cut into windows of frequencies: a phase shifts each to
-    the frequencies around zero that a transform knows, and its scratch space shrinks with it.
-
-    Parameters
-    ----------
-    arrays : Arrays
-        Where the coefficients go; they are computed on the host.
-    fractional : ndarray of shape (N, 3)
-        Fractional positions of the atoms.
-    shape : tuple of (int, int, int)
-        Grid points.
-    tolerance : float
-        Error relative to the root mean square of the result.
+    the frequencies around zero that a transform knows, and its scratch space shrinks with it. They
+    are computed on the host, to a ``tolerance`` relative to the root mean square of the result.
     """
 
     def __init__(

@@ -107,12 +107,6 @@ class PowerSums:
 
     Maps are arrays (..., L0, L1, L2) of the namespace of ``arrays``, and must be positive. Sums
     along planes are in the maps' own precision, those over planes in float64.
-
-    Parameters
-    ----------
-    powers : sequence of float
-        Exponents q of the modulus.
-    arrays : Arrays
     """
 
     def __init__(self, powers, arrays: Arrays):

@@ -29,16 +29,7 @@ from skwavelet.representations.voxel.grid import (
 
 
 class Transfer:
-    """The move from the grid of one scale to that of a coarser one, and its adjoint.
-
-    Parameters
-    ----------
-    arrays : Arrays
-    grid : Grid
-        With a box for every scale.
-    source, target : int
-        Places of the scales.
-    """
+    """The move from the grid of one scale, of several with a box each, to that of a coarser one."""
 
     def __init__(self, arrays: Arrays, grid: Grid, source: int, target: int):
         self.arrays = arrays
