@@ -37,20 +37,10 @@ class Cascade(Steps):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute the integrals, and their derivatives along directions.
 
-        Parameters
-        ----------
-        densities : dict of arrays of shape (S, E, half grid)
-            Coefficients rho^(G) / V of the elements' densities, by scale: on the base grid only
-            where all scales have one box.
-        motions : sequence of D such dicts
-            Their derivatives along every direction.
-        strains : ndarray of shape (D, S, 3, 3), optional
-            Strain of the box along every direction; no strain if None.
-
-        Returns
-        -------
-        integrals : ndarray of shape (S, n_paths, n_powers)
-        derivatives : ndarray of shape (D, S, n_paths, n_powers)
+        Densities are the coefficients rho^(G) / V of the elements' densities (S, E, half grid) by
+        scale, on the base grid only where all scales have one box; D motions are their derivatives
+        along every direction, and strains (D, S, 3, 3) those of the box, none if None. Returns
+        integrals (S, n_paths, n_powers) and derivatives (D, S, n_paths, n_powers).
         """
         table, derivatives = self._table(), [self._table() for _ in motions]
         along: Any = [None] * len(motions) if strains is None else strains
@@ -131,19 +121,9 @@ class Cascade(Steps):
     ) -> tuple[np.ndarray, dict[int, Array], np.ndarray]:
         """Compute the integrals and the gradients of sum(cotangents * integrals).
 
-        Parameters
-        ----------
-        densities : dict of arrays of shape (S, E, half grid)
-            As for ``jvp``.
-        cotangents : ndarray of shape (S, n_paths, n_powers)
-
-        Returns
-        -------
-        integrals : ndarray of shape (S, n_paths, n_powers)
-        gradients : dict of arrays of shape (S, E, half grid)
-            Comotions of ``densities``: d / d density_G over the full lattice.
-        strain_gradient : ndarray of shape (S, 3, 3)
-            At fixed ``densities``: through the filters and the volume of the integrals.
+        Both have the shape (S, n_paths, n_powers). The gradients are comotions of the densities,
+        see ``jvp``: d / d density_G over the full lattice; and those of the strain (S, 3, 3) at
+        fixed densities, through the filters and the volume of the integrals.
         """
         table = self._table()
         gradients = {

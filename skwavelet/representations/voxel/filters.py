@@ -46,21 +46,8 @@ class Filters:
     """Wavelets of one scale on one grid: real numbers, to be multiplied by a phase.
 
     Frequencies without a partner (-L/2 on an axis of even length L) are left out, so that maps are
-    real and reflections of a structure give reflected maps.
-
-    Parameters
-    ----------
-    wavelets : sequence of (n, l)
-    beta : float
-        Width (Å).
-    scale : float
-        Scale j: the filters are psi^(2^j G).
-    shape : tuple of (int, int, int)
-        Grid points.
-    cell : ndarray of shape (3, 3)
-        Box (Å).
-    arrays : Arrays
-        Where the filters go.
+    real and reflections of a structure give reflected maps. The filters of scale j
+    are psi^(2^j G); the width beta and the box are in Å.
     """
 
     def __init__(

@@ -47,13 +47,8 @@ class Roots(NamedTuple):
 class Exponents(NamedTuple):
     """The powers of u that are summed.
 
-    Attributes
-    ----------
-    values : ndarray of shape (n_powers,)
-    sixths : ndarray of int of shape (n_powers,)
-        Those that are 3, 4, 5 or 6 sixths, 0 for others.
-    cubic : bool
-        Whether there is one of 4 or 5 sixths.
+    ``sixths`` (n_powers,) are those that are 3, 4, 5 or 6 sixths, 0 for others; ``cubic`` tells
+    whether there is one of 4 or 5.
     """
 
     values: np.ndarray
@@ -266,12 +261,8 @@ def push(maps, moved, mix, squared, floors, exponents, roots, sums, moduli):
 def pull(maps, mix, squared, floors, exponents, roots, weights, of_moduli, sums):
     """Overwrite maps by their cotangents; see `fold`, whose sums it adds, too.
 
-    Parameters
-    ----------
-    weights : ndarray of shape (C, n_powers)
-        Cotangents of the sums.
-    of_moduli : ndarray of shape (C, n)
-        Cotangents of the square roots, or empty.
+    ``weights`` (C, n_powers) are cotangents of the sums, and ``of_moduli`` (C, n) those of the
+    square roots, or empty.
     """
     n, M = maps.shape[2], maps.shape[1]
     two = maps.dtype.type(2)

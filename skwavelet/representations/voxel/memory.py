@@ -19,18 +19,8 @@ def peak_memory(
 ) -> float:
     """Estimate the bytes that a structure takes at its peak.
 
-    Parameters
-    ----------
-    arrays : Arrays
-    shape : tuple of (int, int, int)
-        Base grid; what the coarser ones add is in the factors.
-    degrees : sequence of int
-        Degrees l of the wavelets.
-    n_elements, n_channels : int
-    order : int
-        Highest order.
-    method : {"values", "jvp", "vjp"}
-        Derivatives (jvp) are along one direction; further ones add their densities only.
+    ``shape`` is the base grid: what the coarser ones add is in the factors. Derivatives ("jvp") are
+    along one direction; further ones add their densities only.
     """
     backend = arrays.at(shape)
     if order == 0:

@@ -45,13 +45,7 @@ _local = threading.local()
 
 @dataclass(frozen=True)
 class NumpyArrays:
-    """NumPy arrays of one precision.
-
-    Attributes
-    ----------
-    dtype : dtype
-        Real type.
-    """
+    """NumPy arrays of one precision, that of a real ``dtype``."""
 
     dtype: np.dtype
 

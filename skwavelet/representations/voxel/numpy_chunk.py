@@ -46,16 +46,7 @@ def this_threads_roots(dtype: np.dtype) -> Roots:
 class MapPowers:
     """Powers of the squared moduli of maps (B, M, voxels), their sums and derivatives.
 
-    Parameters
-    ----------
-    mix : ndarray of shape (C, B) or None
-        Channel weights.
-    floors : ndarray of shape (C,)
-        Floors of the modulus.
-    powers : tuple of float
-        Exponents q.
-    dtype : dtype
-        Of the maps.
+    ``mix`` (C, B) are the weights of channels, if any, and ``floors`` (C,) those of the modulus.
     """
 
     def __init__(self, mix, floors: np.ndarray, powers: tuple[float, ...], dtype: np.dtype):

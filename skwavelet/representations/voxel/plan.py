@@ -15,16 +15,9 @@ from skwavelet.representations.paths import ScatteringPaths
 class FirstNode:
     """First-order maps sigma(rho_c * psi) of one wavelet (n, l), for several channels.
 
-    Attributes
-    ----------
-    wavelet : int
-        Place of (n, l) in the list of wavelets.
-    channels : ndarray of shape (C,)
-        Channels that are needed, as features or as parents.
-    paths : ndarray of shape (C,)
-        Row of the table of paths, -1 where the map is only a parent.
-    rows : slice
-        Where these maps stand among the parents of the scale.
+    ``channels`` (C,) are those that are needed, as features or as parents; ``paths`` (C,) their
+    rows of the table of paths, -1 where a map is only a parent; ``rows`` where these maps stand
+    among the parents of the scale.
     """
 
     wavelet: int
@@ -37,14 +30,7 @@ class FirstNode:
 class SecondNode:
     """Second-order maps sigma(parent * psi) of one wavelet and scale, for several parents.
 
-    Attributes
-    ----------
-    wavelet, scale : int
-        Places of (n2, l2) and j2 in their lists.
-    rows : ndarray of shape (B,)
-        Parents.
-    paths : ndarray of shape (B,)
-        Rows of the table of paths.
+    The parents are ``rows`` (B,), and ``paths`` (B,) their rows of the table of paths.
     """
 
     wavelet: int
@@ -94,19 +80,7 @@ class ScaleNode:
 
 @lru_cache(maxsize=32)
 def make_plan(paths: ScatteringPaths, channels: tuple[int, ...]) -> tuple[ScaleNode, ...]:
-    """Arrange paths into the cascade's nodes.
-
-    Parameters
-    ----------
-    paths : ScatteringPaths
-    channels : tuple of int
-        Channels to compute; the paths of others are left out.
-
-    Returns
-    -------
-    tuple of ScaleNode
-        One per first scale, in increasing order.
-    """
+    """Arrange paths of some channels into nodes, one per first scale, in increasing order."""
     wanted = np.isin(paths.channel, channels) & (paths.order > 0)
     firsts = zip(paths.channel, paths.wavelet1, paths.scale1, strict=True)
     index = {key: i for i, key in enumerate(firsts) if paths.order[i] == 1}

@@ -50,12 +50,7 @@ def _planned(key: tuple, make: Callable):
 class PlaneTransform:
     """The transform between one map and its spectrum.
 
-    Parameters
-    ----------
-    arrays : NumpyArrays
-    shape : tuple of (int, int, int)
-    slot : int
-        Tells transforms apart that are used together.
+    A ``slot`` tells transforms apart that are used together.
     """
 
     def __init__(self, arrays: NumpyArrays, shape: tuple[int, int, int], slot: int = 0):

@@ -18,16 +18,9 @@ BLOCK = 1024
 
 @compiled
 def multiply(spectra, psi, turned, products):
-    """Write the products of packed spectra and real filters.
+    """Write the products (B, M, n) of packed spectra (B, P, n) and real filters (M, P, n).
 
-    Parameters
-    ----------
-    spectra : complex ndarray of shape (B, P, n)
-    psi : ndarray of shape (M, P, n)
-    turned : bool
-        Whether the products are multiplied by -i.
-    products : complex ndarray of shape (B, M, n)
-        Written.
+    Where ``turned``, they are multiplied by -i.
     """
     n, packed = spectra.shape[2], spectra.shape[1] == 2
     source, target = spectra.view(psi.dtype), products.view(psi.dtype)
@@ -61,16 +54,9 @@ def multiply(spectra, psi, turned, products):
 def gather(pulled, spectra, psi, turned, cotangent, of_filters):
     """Write the cotangents of packed spectra and of real filters from those of their products.
 
-    Parameters
-    ----------
-    pulled : complex ndarray of shape (B, M, n)
-        Transforms of the maps' cotangents, whose complex conjugates are the products' cotangents.
-    spectra, psi, turned
-        See `multiply`.
-    cotangent : complex ndarray of shape (B, P, n)
-        Written.
-    of_filters : ndarray of shape (M, P, n)
-        Written.
+    ``pulled`` (B, M, n) are the transforms of the maps' cotangents, whose complex conjugates are
+    the products' cotangents. Those of the spectra (B, P, n) and of the filters (M, P, n) are
+    written; see `multiply`.
     """
     n = spectra.shape[2]
     source, other = spectra.view(psi.dtype), pulled.view(psi.dtype)
@@ -152,15 +138,9 @@ def unpack(packed, steps, cotangents):
 
 @compiled
 def shift(spectra, columns, last, out):
-    """Multiply spectra of any number of parts by phases.
+    """Multiply spectra (n, P, L0, L1, L) of P parts by phases (L0, L1) and (P, L).
 
-    Parameters
-    ----------
-    spectra : complex ndarray of shape (n, P, L0, L1, L)
-    columns : complex ndarray of shape (L0, L1)
-    last : complex ndarray of shape (P, L)
-    out : complex ndarray of shape (n, P, L0, L1, L)
-        Written; may be ``spectra``.
+    The products are written to ``out``, which may be ``spectra``.
     """
     count, P, L0, L1, L = spectra.shape
     for r in range(count):

@@ -55,23 +55,9 @@ class Table:
 class Steps:
     """The steps of the cascade of S structures of one box.
 
-    Parameters
-    ----------
-    plan : tuple of ScaleNode
-        What to compute.
-    bank : Bank
-        The wavelets.
-    grid : Grid
-        Box and grid shapes of the structures.
-    mix : ndarray of shape (n_channels, E)
-        Weights of the E elements of the structures in every channel.
-    floors : tuple of ndarray
-        Floors of the modulus: (n_channels, n_wavelets, n_scales) for first-order maps, and the
-        factors (n_wavelets,) by which a second wavelet changes them.
-    powers : tuple of float
-        Exponents q.
-    n_paths : int
-        Rows of the result.
+    ``mix`` (n_channels, E) weighs the E elements of the structures in every channel. Floors of the
+    modulus are those (n_channels, n_wavelets, n_scales) of first-order maps, and the factors
+    (n_wavelets,) by which a second wavelet changes them.
     """
 
     def __init__(self, plan, bank, grid, mix, floors, powers, n_paths):

@@ -44,15 +44,7 @@ class TorchWorkspace:
 
 @dataclass(frozen=True)
 class TorchArrays(Unpacked):
-    """Tensors of one precision on one device.
-
-    Attributes
-    ----------
-    dtype : dtype
-        Real NumPy type.
-    device : str
-        Such as "cpu" or "cuda:0".
-    """
+    """Tensors of one precision, a real NumPy ``dtype``, on one device ("cpu", "cuda:0")."""
 
     dtype: np.dtype
     device: str
