@@ -230,18 +230,6 @@ class PairFinder:
             start += count
 
 
-def pair_blocks(
-    structure: Structure,
-    elements: Sequence[int],
-    reach: float,
-    dtype: str,
-    n_centers: int | None = None,
-    room: int | None = None,
-) -> Iterator[PairBlock]:
-    """Return what a `PairFinder` finds, for those who need it once."""
-    return PairFinder(structure, elements, reach, dtype, room).blocks(n_centers)
-
-
 def pair_bytes(dtype: str) -> int:
     """Return the bytes that a pair takes: a vector, and the neighbour under two numbers."""
     return 3 * np.dtype(dtype).itemsize + 16

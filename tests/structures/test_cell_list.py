@@ -11,14 +11,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skwavelet.structures import cell_list
-from skwavelet.structures.cell_list import PairFinder, pair_blocks
+from skwavelet.structures.cell_list import PairFinder
 from skwavelet.structures.checks import Structure, check_structures
 
 
 def found_pairs(structure, elements, reach, room=4096, dtype="float64"):
     """Return sorted (centre, neighbour, vector), after a look at what blocks promise."""
     pairs, next_atom = [], 0
-    for block in pair_blocks(structure, elements, reach, dtype, room=room):
+    for block in PairFinder(structure, elements, reach, dtype, room).blocks():
         assert block.atoms.start == next_atom
         next_atom = block.atoms.stop
         n_atoms = block.atoms.stop - block.atoms.start

@@ -9,7 +9,7 @@ import numpy as np
 
 from skwavelet.representations.invariants.radials import PARTS, cubic_table
 from skwavelet.representations.point.tabulated import TabulatedMoments
-from skwavelet.structures.cell_list import pair_blocks
+from skwavelet.structures.cell_list import PairFinder
 from skwavelet.structures.checks import Structure
 
 # What neighbours of other elements weigh in the densities in which one element counts most.
@@ -64,7 +64,7 @@ def density_table(
     moments = TabulatedMoments(degrees, "float64", mixed[None], reach, True)
     sums, counts = np.zeros((len(kinds), len(degrees))), np.zeros(len(kinds))
     for structure in structures:
-        for pairs in pair_blocks(structure, elements, reach, "float64"):
+        for pairs in PairFinder(structure, elements, reach, "float64").blocks():
             members = pairs.kinds == kinds[:, None]
             sums += members @ moments.values(pairs)[0].T
             counts += members.sum(axis=1)

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 
 from skwavelet.representations.point.tabulated import TabulatedMoments
 from skwavelet.representations.wavelets import radial_polynomial
-from skwavelet.structures.cell_list import pair_blocks
+from skwavelet.structures.cell_list import PairFinder
 from skwavelet.structures.checks import Structure
 
 # Parts of the reach on which radial functions are cubic. With 512 they differ from the wavelets by
@@ -150,7 +150,7 @@ def _covariances(
     means, counts = np.zeros((n_elements, sizes[0])), np.zeros(n_elements)
     ends = np.cumsum(raw.layout.counts * (2 * np.arange(max_l + 1) + 1))
     for structure in structures:
-        for pairs in pair_blocks(structure, elements, raw.reach, raw.dtype):
+        for pairs in PairFinder(structure, elements, raw.reach, raw.dtype).blocks():
             moments = raw.values(pairs)
             counts += np.bincount(pairs.kinds, minlength=n_elements)
             for l, part in enumerate(np.split(moments, ends[:-1], axis=1)):

@@ -17,7 +17,7 @@ from skwavelet.representations.invariants.products import Products, invariant_pr
 from skwavelet.representations.invariants.radials import WaveletFamily, contract
 from skwavelet.representations.point.tabulated import TabulatedMoments
 from skwavelet.representations.tables import penalty_factors
-from skwavelet.structures.cell_list import pair_blocks
+from skwavelet.structures.cell_list import PairFinder
 from skwavelet.structures.checks import Structure
 
 # Radial functions of one or two elements, by degree.
@@ -292,7 +292,7 @@ def _scales(
     sums, squares, counts = np.zeros(shape), np.zeros(shape), np.zeros((len(elements), 1))
     double = replace(moments, dtype="float64")
     for structure in structures:
-        for pairs in pair_blocks(structure, elements, moments.reach, "float64"):
+        for pairs in PairFinder(structure, elements, moments.reach, "float64").blocks():
             values = products.values(double.values(pairs)[0])
             members = pairs.kinds == np.arange(len(elements))[:, None]
             sums += members @ values.T
