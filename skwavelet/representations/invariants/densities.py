@@ -27,28 +27,13 @@ def density_table(
     structures: Sequence[Structure],
     elements: Sequence[int],
 ) -> np.ndarray:
-    """Return the radial functions of the densities, see `cubic_table`.
+    """Return the radial functions of the densities, by element of the centre and of the neighbour.
 
-    They are w exp(-k r) times a factor that falls from 1 to 0 within the last third of the reach.
-    One density of every exponent k weighs all neighbours alike; with several elements, there is
+    They are w exp(-k r) times a factor that falls from 1 to 0 within the last third of the reach
+    (Å), as a table (n_elements, n_elements, PARTS + 1, 4, n_densities), see `cubic_table`. One
+    density of every exponent k (1/Å) weighs all neighbours alike; with several elements, there is
     another one for each, in which the others weigh less. The mean of a density is 1 over the atoms
-    of every element.
-
-    Parameters
-    ----------
-    exponents : ndarray
-        k (1/Å).
-    reach : float
-        Å.
-    structures : sequence of Structure
-        Of the means.
-    elements : sequence of int
-        Atomic numbers.
-
-    Returns
-    -------
-    ndarray of shape (n_elements, n_elements, PARTS + 1, 4, n_densities)
-        By element of the centre and of the neighbour.
+    of every element in the structures.
     """
     kinds = np.arange(len(elements))
     weights = [np.ones(len(kinds))]

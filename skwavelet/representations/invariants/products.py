@@ -33,14 +33,8 @@ Factor = tuple[int, int]  # (degree l, component k)
 class Products:
     """Invariant sums of products of moments: polynomials with few terms, and roots of moments.
 
-    Attributes
-    ----------
-    factors : tuple of tuple of (l, k)
-        Degrees and components of the moments of every sum.
-    starts, coefficients, places : ndarray
-        The terms of the sums, see ``fill_sums``.
-    roots : ndarray of int
-        The sums of which the `root` is taken: they are a single moment, a density.
+    ``factors`` are degree and component (l, k) of the moments of every sum; for the terms see
+    ``fill_sums``. ``roots`` are the sums of which the `root` is taken: a single moment, a density.
     """
 
     factors: tuple[tuple[Factor, ...], ...]
@@ -137,19 +131,11 @@ def invariant_products(
 ) -> Products:
     """Return the invariants of one to three moments, and after them the roots of densities.
 
-    One moment is invariant if l = 0. Two of the same l are contracted, sum_m a_m b_m / sqrt(2l+1),
-    and three are coupled by the integrals of three real spherical harmonics. Products with a
-    scalar (l = 0) are left out: they are products of invariants.
-
-    Parameters
-    ----------
-    layout : MomentLayout
-    n_densities : int
-        Number of the last moments of degree 0 that are densities.
-    max_order : {1, 2, 3}
-        Largest number of moments.
-    max_degree : float
-        Largest sum of k + l / 2 over three moments.
+    These are the last moments of degree 0. Of the others, ``max_order`` at most are taken together:
+    one moment is invariant if l = 0. Two of the same l are contracted, sum_m a_m b_m / sqrt(2l+1),
+    and three are coupled by the integrals of three real spherical harmonics, if the sum of k + l /
+    2 is at most ``max_degree``. Products with a scalar (l = 0) are left out: they are products of
+    invariants.
     """
     channels = [(l, k) for l, n in enumerate(layout.counts.tolist()) for k in range(n)]
     chosen: list[tuple[Factor, ...]] = []
