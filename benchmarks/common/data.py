@@ -20,6 +20,7 @@ _PER_CELL = {"Li": 2, "Mo": 2, "Cu": 4, "Ni": 4, "Si": 8, "Ge": 8}
 ARCHIVE = Path(__file__).resolve().parents[1] / "data" / "lisi.tar.xz"
 VOLUMES = ARCHIVE.with_name("lisi_volumes.npz")
 ENDS = ARCHIVE.with_name("lisi_ends.npz")
+ETHANOL = ARCHIVE.with_name("ethanol_pbe.npz")
 
 
 def lisi_home(data_home=None, target=DEFAULT):
