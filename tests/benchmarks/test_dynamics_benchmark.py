@@ -39,14 +39,14 @@ class Springs(Calculator):
 @pytest.mark.filterwarnings("ignore:Use thermalize_momenta")
 def test_springs_have_their_part_of_the_heat():
     crystal = bulk("Li", "bcc", a=3.4, cubic=True).repeat(3)
-    frames, energies, pressures, heats, lasted, drift = dynamics.run(
+    frames, energies, pressures, heats, drift = dynamics.run(
         crystal, Springs(crystal.positions, 0.5), 300, 6.0
     )
     # 3/2 kT of potential energy for every atom, as of kinetic energy.
     above = np.mean(energies) / len(crystal)
     assert above == pytest.approx(1.5 * units.kB * 300, rel=0.1)
     assert np.mean(heats) == pytest.approx(300, rel=0.1)
-    assert (len(frames), lasted, set(np.round(pressures, 9))) == (46, 6.0, {1.0})
+    assert (len(frames), set(np.round(pressures, 9))) == (46, {1.0})
     assert abs(drift) < 1e-5
 
 
