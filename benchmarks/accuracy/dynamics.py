@@ -141,7 +141,7 @@ def compare(element, options):
                     crystal, calculator, kelvin, options.duration
                 ),
                 name, train, stress, options.directions, crystal, temperature, options.duration,
-                code=["common.potentials", "__main__"],
+                code=["common.potentials"],
             )  # fmt: skip
             crystal.calc = calculator
             above = (np.array(energies) - crystal.get_potential_energy()) / len(crystal)

@@ -3,8 +3,9 @@
 The key of a result holds the version of skwavelet and of the numerical libraries, the settings
 and learned parameters of the estimators that made it, the data, and a hash of the code: the modules
 in which those estimators are defined, whatever these import of skwavelet and of ``common``, and the
-function that computes. Comments, docstrings and layout do not count. So a change of code never
-returns old numbers, and a change of prose does not throw numbers away.
+function that computes, with all that it names of its own script. Comments, docstrings and layout do
+not count. So a change of code never returns old numbers, and a change of prose does not throw
+numbers away.
 """
 
 import ast
@@ -14,6 +15,7 @@ import inspect
 import os
 import sys
 import textwrap
+import types
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -87,6 +89,8 @@ def describe(value: object, modules: set[str]) -> object:
         return joblib.hash((value.numbers, value.positions, value.cell.array, value.pbc))
     if isinstance(value, list | tuple):
         return [describe(v, modules) for v in value]
+    if isinstance(value, type) or inspect.isroutine(value):
+        return f"{value.__module__}.{value.__qualname__} {_own_code(value)}"
     if isinstance(value, str | bool | int | float | None | np.generic):
         return repr(value)
     return joblib.hash(value)
@@ -106,7 +110,8 @@ class Cache:
         modules = set(code)
         described = describe(settings, modules)
         versions = [importlib.metadata.version(name) for name in LIBRARIES]
-        text = f"{versions} {described} {code_hash(modules)} {_own_code(compute)}"
+        own = "".join([_own_code(compute), *_named(compute)])
+        text = f"{versions} {described} {code_hash(modules)} {own}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, name: str, compute: Callable, *settings: object, code: Iterable[str] = ()):
@@ -129,6 +134,34 @@ class Cache:
             joblib.dump(value, part)
             part.replace(file)
         return joblib.load(file)
+
+
+def _named(compute: Callable) -> list[str]:
+    """Return the functions, classes and constants of its script that a function leads to."""
+    waiting, seen = [getattr(compute, "func", compute)], {}
+    while waiting:
+        function = waiting.pop()
+        names = set().union(*(part.co_names for part in _codes(function)))
+        for name in names & set(vars(sys.modules[function.__module__])) - set(seen):
+            value = getattr(sys.modules[function.__module__], name)
+            if getattr(value, "__module__", None) == function.__module__:
+                seen[name] = _own_code(value)
+                waiting.append(value)
+            elif not callable(value) and not isinstance(value, types.ModuleType):
+                seen[name] = repr(describe(value, set()))
+    return [f" {name} {seen[name]}" for name in sorted(seen)]
+
+
+def _codes(value: object) -> list[types.CodeType]:
+    """Return the code objects of a function, of what is defined in it, or of a class's methods."""
+    if isinstance(value, type):
+        return [code for part in vars(value).values() for code in _codes(part)]
+    waiting, found = [getattr(inspect.unwrap(value), "__code__", None)], []
+    while waiting:
+        if isinstance(code := waiting.pop(), types.CodeType):
+            found.append(code)
+            waiting += code.co_consts
+    return found
 
 
 def _own_code(function: Callable) -> str:

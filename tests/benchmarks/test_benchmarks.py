@@ -1,5 +1,7 @@
 """What the benchmarks share: keys of results, tables, data sets; and that all of them import."""
 
+import hashlib
+import importlib
 import importlib.util
 import json
 import re
@@ -215,6 +217,39 @@ def test_cache_computes_once_and_again_when_the_function_changes(tmp_path):
 
     assert np.array_equal(cache.get("name", twice, 1.5)["x"], [0, 2, 4])
     assert not list(tmp_path.glob("*.part"))
+
+
+SCRIPT = """
+STEP = 2
+OTHER = {"a": lambda: 0}
+def part(): return STEP
+class Sum:
+    n = 1
+    def value(self): return [part() for _ in range(self.n)]
+def whole(n): return sum(Sum().value()) * n
+compute = lambda: whole(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("STEP = 2", "STEP = 3", False),
+        ("return STEP", "return STEP + 1", False),
+        ("    n = 1", "    n = 2", False),
+        ("lambda: 0", "lambda: 1", True),
+    ],
+)
+def test_key_depends_on_what_a_lambda_leads_to_in_its_script(tmp_path, monkeypatch, old, new, same):
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def key(text):
+        name = f"script_{hashlib.sha256(text.encode()).hexdigest()}"
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.setitem(sys.modules, name, importlib.import_module(name))
+        return Cache(tmp_path).key(sys.modules[name].compute, 1.5)
+
+    assert (key(SCRIPT) == key(SCRIPT.replace(old, new))) == same
 
 
 def test_table(tmp_path, capsys):

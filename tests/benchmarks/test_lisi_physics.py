@@ -150,26 +150,3 @@ def test_labels_of_own_ends_are_of_their_structures(lisi):
         assert ends.structures[k].info["path"] == some.structures[of_path[-1]].info["path"]
         assert ends.energies[k] < some.energies[of_path[0]]
         assert abs(ends.energies[k] - some.energies[of_path[-1]]) < 0.03
-
-
-def test_terms_of_pairs_and_roots(lisi, monkeypatch):
-    """Derivatives beside finite differences, and a cell beside its supercell."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS / "accuracy"))
-    script = lisi("strain_terms")
-    terms = (2.0, 4.0), (1.0, 3.0)
-    atoms = Atoms("LiSiLiSi", cell=[[4.1, 0.3, 0], [0.2, 4.4, 0.1], [0, 0.5, 4.7]], pbc=True)
-    atoms.set_scaled_positions([[0, 0, 0], [0.5, 0.5, 0.1], [0.1, 0.5, 0.5], [0.6, 0.1, 0.5]])
-    values, gradients, strains = script.terms_of(atoms, *terms)
-    np.testing.assert_allclose(script.terms_of(atoms * (2, 1, 1), *terms)[0], 2 * values)
-    step, move = 1e-5, np.random.default_rng(0).normal(size=(4, 3))
-    bent = np.random.default_rng(1).normal(size=(3, 3))
-    sides = []
-    for sign in (1, -1):
-        moved, strained = atoms.copy(), atoms.copy()
-        moved.positions += sign * step * move
-        strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * step * bent), scale_atoms=True)
-        sides.append([script.terms_of(one, *terms)[0] for one in (moved, strained)])
-    along = (np.array(sides[0]) - sides[1]) / (2 * step)
-    scale = np.abs(values).max()
-    np.testing.assert_allclose(along[0], (gradients * move).sum(axis=(1, 2)), atol=1e-7 * scale)
-    np.testing.assert_allclose(along[1], (strains * bent).sum(axis=(1, 2)), atol=1e-7 * scale)

@@ -66,7 +66,7 @@ def test_results_are_those_of_the_model(copper, model):
 def test_forces_and_stress_are_derivatives_of_the_energy(copper, ensemble):
     atoms = copper.structures[1].copy()
     atoms.calc = ScatteringCalculator(ensemble)
-    forces, stress, step = atoms.get_forces(), atoms.get_stress(), 2e-5
+    forces, stress, step = atoms.get_forces(), atoms.get_stress(), 5e-6
     moved = [atoms.copy() for _ in range(4)]
     moved[0].positions[2, 1] += step
     moved[1].positions[2, 1] -= step
