@@ -29,7 +29,11 @@ def test_pooling_learns_a_long_range_term_of_alkanes(chains):
     """Screened charges, a cutoff of 3 Å and one layer: errors of unseen molecules."""
     train, test = chains.data(100, 8, 0), chains.data(50, 8, 1)
     plain, pooled = (
-        chains.measure({"n_layers": 1, "pooling": pooling}, train, test, 40)
+        chains.measurement(
+            AngularNetwork(1, 32, cutoff=3.0, pooling=pooling, max_epochs=40, random_state=0),
+            train,
+            test,
+        )()
         for pooling in (None, 1)
     )
     # Of energies and of forces: 0.79 and 0.78 when it was written.
