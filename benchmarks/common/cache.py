@@ -137,17 +137,24 @@ class Cache:
 
 
 def _named(compute: Callable) -> list[str]:
-    """Return the functions, classes and constants of its script that a function leads to."""
+    """Return the functions, classes and constants of its script that a function leads to.
+
+    Of what it has from the function around it, those that are functions or classes: values are
+    settings.
+    """
     waiting, seen = [getattr(compute, "func", compute)], {}
     while waiting:
         function = waiting.pop()
         names = set().union(*(part.co_names for part in _codes(function)))
-        for name in names & set(vars(sys.modules[function.__module__])) - set(seen):
-            value = getattr(sys.modules[function.__module__], name)
+        script = vars(sys.modules[function.__module__])
+        around = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
+        named = {name: script[name] for name in names & set(script)} | around
+        for name in set(named) - set(seen):
+            value = named[name]
             if getattr(value, "__module__", None) == function.__module__:
                 seen[name] = _own_code(value)
                 waiting.append(value)
-            elif not callable(value) and not isinstance(value, types.ModuleType):
+            elif not (name in around or callable(value) or isinstance(value, types.ModuleType)):
                 seen[name] = repr(describe(value, set()))
     return [f" {name} {seen[name]}" for name in sorted(seen)]
 

@@ -227,7 +227,9 @@ class Sum:
     n = 1
     def value(self): return [part() for _ in range(self.n)]
 def whole(n): return sum(Sum().value()) * n
-compute = lambda: whole(3)
+def handed(): return 4
+def around(function): return lambda: whole(3) + function()
+compute = around(handed)
 """
 
 
@@ -236,6 +238,7 @@ compute = lambda: whole(3)
     [
         ("STEP = 2", "STEP = 3", False),
         ("return STEP", "return STEP + 1", False),
+        ("return 4", "return 5", False),
         ("    n = 1", "    n = 2", False),
         ("lambda: 0", "lambda: 1", True),
     ],
