@@ -163,6 +163,21 @@ def averaged_soap(n_max, l_max, average, cutoff):
     return SOAP(species=("Li", "Si"), periodic=True, **settings)
 
 
+def featomic_soap(n_max, l_max, cutoff):
+    """Return featomic's SOAP: three products for each radial and angular order of Li-Si."""
+    from featomic import SoapPowerSpectrum
+
+    return SoapPowerSpectrum(
+        cutoff={"radius": cutoff, "smoothing": {"type": "ShiftedCosine", "width": 0.5}},
+        density={"type": "Gaussian", "width": 0.5},
+        basis={
+            "type": "TensorProduct",
+            "max_angular": l_max,
+            "radial": {"type": "Gto", "max_radial": n_max - 1},
+        },
+    )
+
+
 def load_kymatio():
     """Return kymatio's two frontends by name, whatever the SciPy.
 

@@ -1,21 +1,26 @@
-"""Time representations at the atoms beside the same formulas in NumPy and DScribe's SOAP; threads.
+"""Time representations at the atoms beside NumPy, DScribe and featomic; threads.
 
     python benchmarks/speed/atom_speed.py [rivals threads jobs first_use]  # all or some
     python benchmarks/speed/atom_speed.py --quick  # the smaller cell, no 10^5 atoms, one dtype
 
 rivals: features, and features with a gradient, on one thread, per atom of a Li-Si cell of 76 atoms
-and of a tiling of it. The NumPy formulas are those that the tests check the kernels against. SOAP
-has as many features and is averaged within DScribe, which offers no gradient of it. Everything
-reaches 6 Å. Rivals take turns, and the minimum of the CPU times counts.
+and of a tiling of it. The NumPy formulas are those that the tests check the kernels against. SOAPs
+have as many features. DScribe's is averaged there, and has no gradient then. featomic's is not
+averaged, and its gradient is that of every feature of every atom, where ours is that of a weighted
+sum of the features: what a potential needs. Everything reaches 6 Å. Rivals take turns, and the
+minimum of the CPU times counts.
 threads: wall times of a single structure with one and two threads, and the peak memory of a fresh
 process less what it has after a structure of one cell.
 jobs: wall times of the features of many cells, in processes and in threads of joblib.
 first_use: CPU seconds of the first features and gradients where nothing is compiled.
 
-Cost: 15 min; needs dscribe.
+Cost: 15 min; needs dscribe and featomic.
 """
 
 import os
+
+os.environ["RAYON_NUM_THREADS"] = "1"  # of featomic
+
 import subprocess
 import sys
 import tempfile
@@ -35,19 +40,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from common.command import arguments
-from common.rivals import averaged_soap
+from common.rivals import averaged_soap, featomic_soap
 from common.table import Table
 from common.timing import alternate, machine
 from helpers.angular_blocks import reference_blocks, reference_sums
 from helpers.point_cascade import reference_cascade
 from point_angular_speed import OCTAVES, REACH, peak_memory
 
-# Ours, and (n_max, l_max) of a SOAP with no more features.
+# Ours, and (n_max, l_max) of DScribe's and of featomic's SOAP with no more features.
 KINDS = {
-    "PointScattering()": (PointScattering(reach=REACH), (9, 6)),
-    "- second order": (PointScattering(3, **OCTAVES), (10, 7)),
-    "AngularFeatures()": (AngularFeatures(reach=REACH), (12, 9)),
-    "- Legendre": (AngularFeatures(angles="legendre", reach=REACH), (12, 9)),
+    "PointScattering()": (PointScattering(reach=REACH), (9, 6), (8, 5)),
+    "- second order": (PointScattering(3, **OCTAVES), (10, 7), (9, 6)),
+    "AngularFeatures()": (AngularFeatures(reach=REACH), (12, 9), (12, 6)),
+    "- Legendre": (AngularFeatures(angles="legendre", reach=REACH), (12, 9), (12, 6)),
 }
 TILINGS = (1, 1, 1), (4, 2, 2)
 LARGE = (11, 11, 11)
@@ -84,12 +89,14 @@ def rivals(structures, cell, tilings, repeats):
     """Print CPU times per atom beside the NumPy formulas and SOAP."""
     print("\nCPU time per atom, µs; how many times longer others take\n")
     table = Table((
-        "", "features", "atoms", "µs", "NumPy", "SOAP", "with gradient, µs", "NumPy",
+        "", "features", "atoms", "µs", "NumPy", "DScribe", "featomic", "with gradient, µs", "NumPy",
+        "featomic",
     ))  # fmt: skip
-    for name, (transformer, (n_max, l_max)) in KINDS.items():
+    for name, (transformer, of_dscribe, of_featomic) in KINDS.items():
         transformer.set_params(n_jobs=1).fit(structures)
         cotangent = np.ones((1, transformer.n_features_out_))
-        soap = averaged_soap(n_max, l_max, "inner", REACH)
+        soap = averaged_soap(*of_dscribe, "inner", REACH)
+        featomic = partial(featomic_soap(*of_featomic, REACH).compute, use_native_system=True)
         for tiling in tilings:
             atoms = cell * tiling
             (structure,) = check_structures([atoms])
@@ -98,22 +105,27 @@ def rivals(structures, cell, tilings, repeats):
                 "gradient": partial(transformer.value_and_vjp, [atoms], cotangent),
                 "numpy": partial(in_numpy, transformer, structure, False),
                 "numpy gradient": partial(in_numpy, transformer, structure, True),
-                "soap": partial(soap.create, atoms),
+                "dscribe": partial(soap.create, atoms),
+                "featomic": partial(featomic, atoms),
+                "featomic gradient": partial(featomic, atoms, gradients=["positions"]),
             }
             # Several in a row, or every one would find the caches full of what another needs.
-            count = max(3, 800 // len(atoms))
-            functions = {key: partial(again, count, f) for key, f in functions.items()}
+            counts = dict.fromkeys(functions, max(3, 800 // len(atoms)))
+            counts["featomic gradient"] = 1  # takes seconds
+            functions = {key: partial(again, counts[key], f) for key, f in functions.items()}
             times = alternate(functions, repeats)
-            best = {key: timing.best_cpu / count for key, timing in times.items()}
+            best = {key: timing.best_cpu / counts[key] for key, timing in times.items()}
             table.add(
                 name,
                 transformer.n_features_out_,
                 len(atoms),
                 1e6 * best["ours"] / len(atoms),
                 best["numpy"] / best["ours"],
-                best["soap"] / best["ours"],
+                best["dscribe"] / best["ours"],
+                best["featomic"] / best["ours"],
                 1e6 * best["gradient"] / len(atoms),
                 best["numpy gradient"] / best["gradient"],
+                best["featomic gradient"] / best["gradient"],
             )
 
 
@@ -123,7 +135,7 @@ def in_threads(structures, cell, tilings, repeats):
         os.environ.pop(name, None)
     print("\nWall time, ms: one thread, two threads, ratio; peak memory of both, GiB\n")
     table = Table(("", "atoms", "one", "two", "ratio", "with gradient: one", "two", "ratio", "GiB"))
-    for name, (transformer, _) in KINDS.items():
+    for name, (transformer, _, _) in KINDS.items():
         transformer.fit(structures)
         cotangent = np.ones((1, transformer.n_features_out_))
         for tiling in tilings[1:] if name == "PointScattering()" else tilings[1:2]:
@@ -147,7 +159,7 @@ def in_jobs(structures, cell, repeats):
     """Print wall times of many structures in two processes and in two threads."""
     print("\nWall time of cells of 76 atoms, s\n")
     table = Table(("", "one", "two processes", "two threads"))
-    for name, (transformer, _) in KINDS.items():
+    for name, (transformer, _, _) in KINDS.items():
         transformer.fit(structures)
         cells = [cell] * (400 if name == "PointScattering()" else 60)
 
@@ -198,7 +210,7 @@ def main():
     structures = load_lisi().structures
     cell = next(atoms for atoms in structures if len(atoms) == 76)
     tilings = TILINGS if options.quick else (*TILINGS, LARGE)
-    print(machine("numpy", "numba", "dscribe"))
+    print(machine("numpy", "numba", "dscribe", "featomic"))
     if "rivals" in options.parts:
         rivals(structures, cell, TILINGS[:1] if options.quick else TILINGS, 3)
     if "threads" in options.parts:

@@ -389,6 +389,50 @@ def test_arguments(monkeypatch, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+EARLIER = """
+import numpy as np
+
+class PointScattering:
+    def fit(self, X):
+        return self
+
+    def transform(self, X):
+        return np.ones((1, 7))
+
+    def value_and_vjp(self, X, cotangent):
+        assert cotangent.shape == (1, 7)
+
+AngularFeatures = VoxelScattering = PointScattering
+"""
+EARLIER_CELLS = """
+from ase import Atoms
+
+def load_lisi():
+    load_lisi.structures = [Atoms("Li5", cell=[9, 9, 9])]
+    return load_lisi
+"""
+
+
+def test_versions_are_of_the_checkouts_that_are_named(tmp_path, monkeypatch):
+    # The other version is found although Python begins in a checkout of this one.
+    monkeypatch.chdir(BENCHMARKS.parent)
+    monkeypatch.syspath_prepend(BENCHMARKS / "speed")
+    versions = importlib.import_module("versions")
+    package = tmp_path / "skwavelet"
+    package.mkdir()
+    (package / "__init__.py").write_text(EARLIER)
+    (package / "datasets.py").write_text(EARLIER_CELLS)
+    both = [versions.Version(path) for path in (tmp_path, BENCHMARKS.parent)]
+    sizes, seconds = versions.compare(both, "PointScattering()", (1, 1, 2), True, 2)
+    for version in both:
+        version.close()
+        assert version.process.returncode == 0
+    assert sizes[0] == [7, 10]
+    assert sizes[1][0] > 7
+    assert sizes[1][1] > 10
+    assert 0 <= seconds[0] < seconds[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
@@ -396,6 +440,7 @@ def test_arguments(monkeypatch, tmp_path, capsys):
         "accuracy/active_learning.py --quick",
         "accuracy/forces.py --quick --only Point",
         "speed/linear_models.py --quick",
+        f"speed/versions.py --quick --before {BENCHMARKS.parent}",
         "speed/voxel_speed.py --quick floor",
     ],
 )
