@@ -42,10 +42,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from common.command import arguments
 from common.rivals import averaged_soap, featomic_soap
 from common.table import Table
-from common.timing import alternate, machine
+from common.timing import alternate, machine, peak_memory
 from helpers.angular_blocks import reference_blocks, reference_sums
 from helpers.point_cascade import reference_cascade
-from point_angular_speed import OCTAVES, REACH, peak_memory
+from point_angular_speed import OCTAVES, REACH
 
 # Ours, and (n_max, l_max) of DScribe's and of featomic's SOAP with no more features.
 KINDS = {
