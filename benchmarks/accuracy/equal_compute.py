@@ -1,4 +1,4 @@
-r"""Our network, MACE and PaiNN with the same CPU time, core and structures.
+r"""Our network, MACE, NequIP and PaiNN with the same CPU time, core and structures.
 
     python benchmarks/accuracy/equal_compute.py --data DIR --cache DIR --sets ethanol
     python benchmarks/accuracy/equal_compute.py --data DIR --cache DIR --sets silicon
@@ -14,17 +14,20 @@ trained as `rmd17_networks.py` does it.
 
 "MACE" is of the package mace-torch: two layers, 64 invariant channels, harmonics to degree 3,
 products of four bodies, Adam with AMSGrad and a learning rate of 0.01, batches of five, and a loss
-of energies per atom and 100 times the forces, as its command line has them. "PaiNN" is
-SchNetPack's: three layers of width 64, 20 radial functions, Adam at 0.001, batches of ten, a loss
-of 5 % total energies and 95 % forces, as its example has them; in sets of several sizes the
-energies are those per atom. The learning rates of all fall by a cosine to 0 at the end of the
-time, weights are averaged, and the averages with the least error of forces on the structures that
-choose count. Nothing of MACE or PaiNN was tuned for this comparison.
+of energies per atom and 100 times the forces, as its command line has them. "NequIP" is of the
+package nequip: four layers of 32 features of degrees 0 and 1 and both parities, Adam at 0.01,
+batches of five, and energies per atom and forces of equal weights, as its tutorial has them. Its
+e3nn is another version than mace-torch takes: install it elsewhere, and share ``--cache``. "PaiNN"
+is SchNetPack's: three layers of width 64, 20 radial functions, Adam at 0.001, batches of ten, a
+loss of 5 % total energies and 95 % forces, as its example has them; in sets of several sizes the
+energies are those per atom. The learning rates of all fall by a cosine to 0 at the end of the time,
+weights are averaged, and the averages with the least error of forces on the structures that choose
+count. Nothing of MACE, NequIP or PaiNN was tuned for this comparison.
 
 What is not installed is left out. Every result is kept in ``--cache`` as soon as it is there.
 
-Cost: ``--minutes`` of CPU time for each network and set; needs torch, and mace-torch and
-schnetpack.
+Cost: ``--minutes`` of CPU time for each network and set; needs torch, and mace-torch, nequip
+and schnetpack.
 """
 
 import sys
@@ -41,11 +44,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import arguments
 from common.data import mlearn, rmd17_parts
-from common.rival_networks import Mace, Painn, train_rival
+from common.rival_networks import Mace, Nequip, Painn, train_rival
 from common.table import Table
 from common.timing import machine
 
-RIVALS = {"MACE": ("mace", Mace), "PaiNN": ("schnetpack", Painn)}
+RIVALS = {
+    "MACE": ("mace", Mace),
+    "NequIP": ("nequip", Nequip),
+    "PaiNN": ("schnetpack", Painn),
+}
 SILICON = "silicon"
 
 

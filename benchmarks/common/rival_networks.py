@@ -1,4 +1,4 @@
-"""MACE and SchNetPack's PaiNN on molecules and periodic cells, trained for a given CPU time."""
+"""MACE, NequIP and SchNetPack's PaiNN on molecules and cells, trained for a given CPU time."""
 
 import copy
 import math
@@ -93,6 +93,55 @@ class Mace:
             training=training,
         )
         return found["energy"], found["forces"]
+
+
+class Nequip:
+    """NequIP of four layers with 32 features to degree 1, the defaults of its package.
+
+    Trained as its tutorial has it.
+    """
+
+    batch_size, learning_rate, averaging = 5, 0.01, 0.99
+    amsgrad = False
+    # Of squared errors of energies per atom, and of components of forces.
+    energy_weight, force_weight = 1.0, 1.0
+
+    def __init__(self, structures, n_neighbors):
+        from ase.data import chemical_symbols
+        from nequip.model import NequIPGNNModel
+        from nequip.utils.global_state import set_global_state
+
+        set_global_state()  # without which there is no model; double precision becomes the default
+        torch.set_default_dtype(torch.float32)
+        self.elements = torch.tensor(sorted({z for s in structures for z in s.numbers.tolist()}))
+        self.module = NequIPGNNModel(
+            seed=0,
+            model_dtype="float32",
+            type_names=[chemical_symbols[z] for z in self.elements.tolist()],
+            r_max=CUTOFF,
+            avg_num_neighbors=n_neighbors,
+            per_type_energy_scales=1.0,
+            per_type_energy_shifts=0.0,
+        )
+
+    def energies_forces(self, module, batch, training):
+        """Return energies (B,) and forces (N, 3)."""
+        from nequip.data import AtomicDataDict as Keys
+
+        module.train(training)
+        found = module(
+            {
+                Keys.POSITIONS_KEY: batch.positions.clone(),
+                Keys.ATOM_TYPE_KEY: torch.searchsorted(self.elements, batch.numbers),
+                Keys.EDGE_INDEX_KEY: batch.pairs,
+                # Offsets in Å are multiples of unit vectors.
+                Keys.CELL_KEY: torch.eye(3).expand(batch.n_structures, 3, 3).clone(),
+                Keys.EDGE_CELL_SHIFT_KEY: batch.offsets,
+                Keys.BATCH_KEY: batch.structure,
+                Keys.NUM_NODES_KEY: torch.bincount(batch.structure, minlength=batch.n_structures),
+            }
+        )
+        return found[Keys.TOTAL_ENERGY_KEY].flatten(), found[Keys.FORCE_KEY]
 
 
 class Painn:
@@ -212,7 +261,7 @@ def train_rival(kind, train, held, test, minutes, total):
     Parameters
     ----------
     kind : type
-        `Mace` or `Painn`.
+        `Mace`, `Nequip` or `Painn`.
     train, held, test : (structures, energies in eV/atom, forces in eV/Å)
     minutes : float
         CPU time.

@@ -107,8 +107,10 @@ def test_rivals_see_the_neighbours_that_ase_finds():
     assert batches.n_neighbors == pytest.approx(len(expected) / start)
 
 
-@pytest.mark.filterwarnings("ignore")  # what MACE and SchNetPack warn of is not ours to mend
-@pytest.mark.parametrize(("kind", "package"), [("Mace", "mace"), ("Painn", "schnetpack")])
+@pytest.mark.filterwarnings("ignore")  # what they warn of is not ours to mend
+@pytest.mark.parametrize(
+    ("kind", "package"), [("Mace", "mace"), ("Nequip", "nequip"), ("Painn", "schnetpack")]
+)
 def test_rivals_give_every_cell_of_a_crystal_the_same_energy(kind, package):
     torch = pytest.importorskip("torch")
     if not find_spec(package):  # not imported here: SchNetPack needs what its maker here gives it
