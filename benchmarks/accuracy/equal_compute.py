@@ -15,14 +15,14 @@ trained as `rmd17_networks.py` does it.
 "MACE" is of the package mace-torch: two layers, 64 invariant channels, harmonics to degree 3,
 products of four bodies, Adam with AMSGrad and a learning rate of 0.01, batches of five, and a loss
 of energies per atom and 100 times the forces, as its command line has them. "NequIP" is of the
-package nequip: four layers of 32 features of degrees 0 and 1 and both parities, Adam at 0.01,
-batches of five, and energies per atom and forces of equal weights, as its tutorial has them. Its
-e3nn is another version than mace-torch takes: install it elsewhere, and share ``--cache``. "PaiNN"
-is SchNetPack's: three layers of width 64, 20 radial functions, Adam at 0.001, batches of ten, a
-loss of 5 % total energies and 95 % forces, as its example has them; in sets of several sizes the
-energies are those per atom. The learning rates of all fall by a cosine to 0 at the end of the time,
-weights are averaged, and the averages with the least error of forces on the structures that choose
-count. Nothing of MACE, NequIP or PaiNN was tuned for this comparison.
+package nequip: four layers of 32 features of degrees 0 and 1 and both parities, its defaults,
+batches of five, and Adam at 0.01 with energies per atom and forces of equal weights, as its example
+of aspirin has them. Its e3nn is another version than mace-torch takes: install it elsewhere, and
+share ``--cache``. "PaiNN" is SchNetPack's: three layers of width 64, 20 radial functions, Adam at
+0.001, batches of ten, a loss of 5 % total energies and 95 % forces, as its example has them; in
+sets of several sizes the energies are those per atom. The learning rates of all fall by a cosine to
+0 at the end of the time, weights are averaged, and the averages with the least error of forces on
+the structures that choose count. Nothing of MACE, NequIP or PaiNN was tuned for this comparison.
 
 What is not installed is left out. Every result is kept in ``--cache`` as soon as it is there.
 

@@ -40,6 +40,11 @@ class Batch:
     n_structures: int
 
 
+def elements_of(structures):
+    """Return the atomic numbers of structures as a sorted tensor, each once."""
+    return torch.tensor(sorted({z for s in structures for z in s.numbers.tolist()}))
+
+
 class Mace:
     """MACE with 64 invariant channels and its other settings as its command line has them."""
 
@@ -52,7 +57,7 @@ class Mace:
         import mace.modules as modules  # first, as it lets e3nn read its tables
         from e3nn import o3
 
-        self.elements = torch.tensor(sorted({z for s in structures for z in s.numbers.tolist()}))
+        self.elements = elements_of(structures)
         block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
         self.module = modules.ScaleShiftMACE(
             r_max=CUTOFF,
@@ -98,7 +103,7 @@ class Mace:
 class Nequip:
     """NequIP of four layers with 32 features to degree 1, the defaults of its package.
 
-    Trained as its tutorial has it.
+    Optimizer and loss are those of the example of aspirin in the package.
     """
 
     batch_size, learning_rate, averaging = 5, 0.01, 0.99
@@ -113,7 +118,7 @@ class Nequip:
 
         set_global_state()  # without which there is no model; double precision becomes the default
         torch.set_default_dtype(torch.float32)
-        self.elements = torch.tensor(sorted({z for s in structures for z in s.numbers.tolist()}))
+        self.elements = elements_of(structures)
         self.module = NequIPGNNModel(
             seed=0,
             model_dtype="float32",
