@@ -29,9 +29,10 @@ _WARMUP = 100
 # Share of their weight that energies have at the highest learning rate. Errors of forces teach a
 # network far more at first; in the end theirs drown the much smaller ones of energies per atom.
 _FIRST_SHARE = 0.01
-# Errors of a few structures differ by so much from epoch to epoch for no reason. Among epochs that
-# they do not tell apart the last is the best: its learning rate is the lowest.
-_ALIKE = 1.05
+# The mean of n absolute errors of a normal distribution is uncertain by this / n^(1/2) of itself.
+# Among epochs that n structures do not tell apart the last is the best: its learning rate is the
+# lowest. Two structures have next to no error of energies now and then in early epochs, by chance.
+_UNCERTAINTY = math.sqrt(math.pi / 2 - 1)
 # Largest norm of the gradient of a loss whose terms are of order 1.
 _LARGEST_GRADIENT = 10.0
 
@@ -117,15 +118,16 @@ class Trainer:
         for number, rows in enumerate(self._shuffled()):
             total += self._step(number, rows) * len(rows) / len(self.train)
         entry = {"train_loss": total, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-        score = 1 / self.epoch  # without validation the last is the best
+        score, chance = 1 / self.epoch, 0.0  # without validation the last is the best
         if self.validation is not None:
             errors = self._validate()
             entry.update(errors)
             # All kinds count alike, and a single outlier does not decide, as it does in the loss.
             score = math.prod(value for name, value in errors.items() if name.endswith("mae"))
+            chance = _UNCERTAINTY / math.sqrt(len(self.validation))
         if score < self.least:
             self.least, self.least_epoch = score, self.epoch
-        if score <= _ALIKE * self.least:
+        if score <= (1 + chance) * self.least:
             self.best_epoch = self.epoch
             self.best_weights = copy.deepcopy(self.average.state_dict())
         if isinstance(self.scheduler, ReduceLROnPlateau):

@@ -326,11 +326,30 @@ def test_the_best_weights_are_kept_and_patience_ends_the_fit():
     for network in (ended, whole):
         history = network.history_
         errors = history["validation_energy_mae"] * history["validation_force_mae"]
-        assert network.best_epoch_ == errors.index[errors <= 1.05 * errors.min()].max()
+        assert network.best_epoch_ == errors.index[errors <= 1.436 * errors.min()].max()
         if network is ended:
             assert errors.idxmin() == network.n_iter_ - 5 < 25
     assert whole.n_iter_ == 30
     np.testing.assert_array_equal(whole.history_.iloc[: ended.n_iter_], ended.history_)
+
+
+@pytest.mark.parametrize(("last", "best"), [(1.37, 4), (1.38, 3)])
+def test_epochs_that_chance_explains_are_alike(monkeypatch, last, best):
+    """Four structures are held out, and the product of errors is 2, 1, 1.1, ``last``, 1.5.
+
+    Of normal errors the spread of absolute values is (pi / 2 - 1)^(1/2) of their mean, and that of
+    means of four half of it: 0.3777.
+    """
+    products = iter([2, 1, 1.1, last, 1.5])
+
+    def scripted(trainer):
+        assert len(trainer.validation) == 4
+        return {"validation_energy_mae": 0.1 * next(products), "validation_force_mae": 10.0}
+
+    monkeypatch.setattr(training.Trainer, "_validate", scripted)
+    X, y, forces = waters(16)
+    network = NETWORKS["legendre"](max_epochs=5, validation_fraction=0.25)
+    assert network.fit(X, y, forces=forces).best_epoch_ == best
 
 
 def test_learning_rate_falls():
