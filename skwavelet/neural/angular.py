@@ -84,10 +84,9 @@ class AngularNetwork(NetworkRegressor):
         Part of the structures that is held out to choose the best weights, rounded to one fold of
         several: whole groups, of all compositions (`skwavelet.RelaxationPathGroupKFold`). The
         best are the last whose product of mean absolute errors of energies, forces and stresses is
-        larger than the least by no more than a part 0.76 / n^(1/2) of it, the uncertainty of a mean
-        absolute error of n structures: all kinds count alike, and neither outliers nor chance
-        decide.
-        None trains on everything and keeps the last weights.
+        at most 1 + 0.76 / n^(1/2) times the least, which is the uncertainty of a mean absolute
+        error of n structures: all kinds count alike, and neither outliers nor chance decide. None
+        trains on everything and keeps the last weights.
     averaging : float, default=0.999
         Decay per step of the running average of the weights, which is what validation and
         predictions use; 0 uses the weights themselves.
