@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.extending import overload
 
 # Sums may be reordered and products be fused into them, but NaN and infinity stay what they are.
 FAST_MATH = {"contract", "reassoc", "nsz"}
@@ -29,6 +30,15 @@ def compiled_part(function: Callable) -> Any:
     What Python would call takes as long to compile as a short function itself.
     """
     return _compiled(function, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+
+
+def compiled_as(function: Callable) -> Callable[[Callable], Callable]:
+    """Decorate what returns the code of a function, for the types of the arguments.
+
+    Compiled functions run this code where they call the function. It is kept on disk with them.
+    """
+    options: Any = {"fastmath": FAST_MATH, "error_model": "numpy"}
+    return overload(function, jit_options=options)
 
 
 def _compiled(function: Callable, **more: bool) -> Any:
@@ -59,5 +69,6 @@ def kept_in() -> Path | None:
 def _newest() -> tuple[float, int]:
     """Return the time of the last change of a kernel, and the size of all files with kernels."""
     package = Path(__file__).parents[1]
-    files = [path.stat() for path in package.rglob("*kernels.py")]
+    names = "*kernels.py", "couplings.py"  # of which the text of kernels is made
+    files = [path.stat() for name in names for path in package.rglob(name)]
     return max(file.st_mtime for file in files), sum(file.st_size for file in files)

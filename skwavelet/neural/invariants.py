@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skwavelet.neural import invariant_kernels as kernels
-from skwavelet.representations.wavelets import solid_harmonics
+from skwavelet.neural.couplings import gaunt
 
 # Degrees of three moments whose product has an invariant part that is no product of smaller ones.
 _TRIPLES = ((1, 1, 2), (2, 2, 2), (1, 2, 3))
@@ -70,27 +70,6 @@ class MomentProducts(nn.Module):
         a, b, c, row = torch.from_numpy(self.triples).to(place).unbind(1)
         values = torch.from_numpy(self.coefficients).to(moments)[:, None, None]
         return results.index_add(0, row, values * moments[a] * moments[b] * moments[c])
-
-
-def gaunt(a: int, b: int, c: int) -> np.ndarray:
-    """Return coefficients (2a + 1, 2b + 1, 2c + 1) of an invariant product of three moments.
-
-    They are integrals of three harmonics over the sphere, of norm 1: of Gauss and equidistant
-    points, which are exact for polynomials.
-    """
-    top = a + b + c
-    heights, weights = np.polynomial.legendre.leggauss(top // 2 + 1)
-    angles = 2 * np.pi * np.arange(top + 1) / (top + 1)
-    radii = np.sqrt(1 - heights**2)
-    points = np.array([
-        np.outer(radii, np.cos(angles)).ravel(),
-        np.outer(radii, np.sin(angles)).ravel(),
-        np.repeat(heights, len(angles)),
-    ])  # fmt: skip
-    one, two, three = (solid_harmonics(points, l) for l in (a, b, c))
-    values = np.einsum("ap,bp,cp,p->abc", one, two, three, np.repeat(weights, len(angles)))
-    values = np.where(np.abs(values) < 1e-12, 0, values)
-    return values / np.linalg.norm(values)
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skwavelet.neural import message_kernels, moment_kernels
+from skwavelet.neural import convolution_kernels, message_kernels, moment_kernels
 from skwavelet.neural.bases import shifted_softplus
 from skwavelet.neural.layers import LegendreAngularLayer
 from skwavelet.neural.moments import Basis
@@ -130,16 +130,14 @@ class LayerSweeps:
         # Matrices and factors of degrees, once for every moment.
         self.repeated = {
             name: weights[name].index_select(0, basis.degrees)
-            for name in ("mix.weight", "send.weight", "receive.weight", "kept", "kept_sent")
+            for name in ("mix.weight", "send.weight", "receive.weight", "kept")
             if name in weights
         }
         radial = weights["radial.weight"]
-        handed = radial.new_zeros(0, radial.shape[1])
-        if not self.first:
-            of_degrees = weights["filters.weight"].view(layer.n_degrees, layer.n_sent, -1)
-            handed = of_degrees.index_select(0, basis.degrees).flatten(0, 1)
-        self.tables = radial.T.contiguous(), handed.T.contiguous()
+        self.radial = radial.T.contiguous()
         self.index = _arrays(basis.pairs.starts, basis.pairs.neighbors, basis.degrees)
+        if not self.first:
+            self.filters = weights["filters.weight"].T.contiguous()
         self.products = layer.products.table(radial)
 
     def values(self, features: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -150,13 +148,14 @@ class LayerSweeps:
             own = carried.new_zeros(len(self.basis.degrees), *carried.shape)
             sent = received = own.new_zeros(*own.shape[:2], 0)
         else:
-            sent = torch.bmm(before, r["send.weight"])
-            own, received = before * r["kept"], sent * r["kept_sent"]
+            sent, own = torch.bmm(before, r["send.weight"]), before * r["kept"]
+            received = own.new_zeros(*own.shape[:2], self.layer.receive.weight.shape[1])
         self.kept = kept = SimpleNamespace(
             features=features, carried=carried, before=before, sent=sent, own=own, received=received
         )
-        moment_kernels.add_moments(*self.index, *self._inputs(), *_arrays(own, received))
+        moment_kernels.add_moments(*self.index, *self._inputs(), *_arrays(own))
         if before is not None:
+            convolution_kernels.add_convolution(*self._handed(), *_arrays(received))
             own.baddbmm_(received, r["receive.weight"])
         mixed = torch.bmm(own, r["mix.weight"])
         products = self._products(mixed)
@@ -190,12 +189,14 @@ class LayerSweeps:
         )  # fmt: skip
         g_own.baddbmm_(g_mixed, r["mix.weight"].mT)
         g_received = self._received(g_own)
-        g_sent = torch.zeros_like(kept.sent) if self.first else g_received * r["kept_sent"]
-        g_carried = torch.zeros_like(kept.carried)
+        g_sent, g_carried = torch.zeros_like(kept.sent), torch.zeros_like(kept.carried)
         moment_kernels.add_gradients(
-            *self.index, *self._inputs(),
-            *_arrays(g_own, g_received, g_radial, g_harmonics, g_carried, g_sent),
-        )  # fmt: skip
+            *self.index, *self._inputs(), *_arrays(g_own, g_radial, g_harmonics, g_carried)
+        )
+        if not self.first:
+            convolution_kernels.add_convolution_gradients(
+                *self._handed(), *_arrays(g_received, g_radial, g_harmonics, g_sent)
+            )
         self.g = SimpleNamespace(
             features=g_features, hidden=g_hidden, inner=g_inner, message=g_message,
             products=g_products, P=g_P, mixed=g_mixed, own=g_own, received=g_received,
@@ -214,12 +215,14 @@ class LayerSweeps:
             d_received = kept.received
         else:
             d_sent = torch.bmm(d_before, r["send.weight"])
-            d_own, d_received = d_before * r["kept"], d_sent * r["kept_sent"]
+            d_own, d_received = d_before * r["kept"], torch.zeros_like(kept.received)
         moment_kernels.add_tangents(
-            *self.index, *self._inputs(),
-            *_arrays(d_radial, d_harmonics, d_carried, d_sent, d_own, d_received),
-        )  # fmt: skip
+            *self.index, *self._inputs(), *_arrays(d_radial, d_harmonics, d_carried, d_own)
+        )
         if d_before is not None:
+            convolution_kernels.add_convolution_tangents(
+                *self._handed(), *_arrays(d_radial, d_harmonics, d_sent, d_received)
+            )
             d_own.baddbmm_(d_received, r["receive.weight"])
         d_mixed = torch.bmm(d_own, r["mix.weight"])
         d_P, d_message = torch.empty_like(d_mixed), torch.empty_like(kept.message)
@@ -261,13 +264,12 @@ class LayerSweeps:
         )  # fmt: skip
         h_own.baddbmm_(h_mixed, r["mix.weight"].mT)
         h_received = self._received(h_own)
-        h_sent = torch.zeros_like(kept.sent) if self.first else h_received * r["kept_sent"]
-        h_carried = torch.zeros_like(kept.carried)
-        h_radial, h_handed = (torch.zeros_like(table) for table in self.tables)
+        h_sent, h_carried, h_radial = (
+            torch.zeros_like(x) for x in (kept.sent, kept.carried, self.radial)
+        )
         moment_kernels.add_second(
-            *self.index, *self._inputs(),
-            *_arrays(g.own, g.received, d.radial, d.harmonics, d.carried, d.sent),
-            *_arrays(h_own, h_received, h_carried, h_sent, h_radial, h_handed),
+            *self.index, *self._inputs(), *_arrays(g.own, d.radial, d.harmonics, d.carried),
+            *_arrays(h_own, h_carried, h_radial),
         )  # fmt: skip
         by["radial.weight"], by["features.bias"] = h_radial.T, h_carried.sum(dim=0)
         # A weight is multiplied by x, and g is the gradient by the product: it gets h x + g dx.
@@ -278,19 +280,18 @@ class LayerSweeps:
         }
         mixing = {"mix.weight": (h_mixed, kept.own, g.mixed, d.own)}
         if not self.first:
-            by["filters.weight"] = self._of_degrees(
-                h_handed.T.unflatten(0, (-1, self.layer.n_sent))
-            ).flatten(0, 1)
+            h_filters = torch.zeros_like(self.filters)
+            convolution_kernels.add_convolution_second(
+                *self._handed(), *_arrays(g.received, d.radial, d.harmonics, d.sent),
+                *_arrays(h_received, h_sent, h_filters),
+            )  # fmt: skip
+            by["filters.weight"] = h_filters.T
             mixing["send.weight"] = h_sent, kept.before, g.sent, d.before
             mixing["receive.weight"] = h_own, kept.received, g.own, d.received
-            for name, (h, x, g_out, d_x) in {
-                "kept": (h_own, kept.before, g.own, d.before),
-                "kept_sent": (h_received, kept.sent, g.received, d.sent),
-            }.items():
-                by[name] = torch.zeros_like(w[name])
-                self._add_sums(h, x, by[name])
-                if moved:
-                    self._add_sums(g_out, d_x, by[name])
+            by["kept"] = torch.zeros_like(w["kept"])
+            self._add_sums(h_own, kept.before, by["kept"])
+            if moved:
+                self._add_sums(g.own, d.before, by["kept"])
         for name, (h, x, g_out, d_x) in dense.items():
             by[name] = h.T @ x
             if moved:
@@ -340,8 +341,14 @@ class LayerSweeps:
     def _inputs(self) -> list[np.ndarray]:
         """Return what the sums over pairs are of."""
         basis, kept = self.basis, self.kept
-        radial, handed = self.tables
-        return _arrays(basis.radial, basis.harmonics, kept.carried, radial, kept.sent, handed)
+        return _arrays(basis.radial, basis.harmonics, kept.carried, self.radial)
+
+    def _handed(self) -> list:
+        """Return what the sums of moments that are handed on are of."""
+        basis, kept = self.basis, self.kept
+        pairs, degrees = basis.pairs, tuple(range(self.layer.n_degrees))
+        inputs = _arrays(basis.radial, basis.harmonics, self.filters, kept.sent)
+        return [*_arrays(pairs.centers, pairs.neighbors), degrees, *inputs]
 
     def _products(self, mixed: Tensor) -> Tensor:
         return mixed.new_zeros(self.layer.products.n_outputs, *mixed.shape[1:])
@@ -361,7 +368,7 @@ def _parameters_of(layer: LegendreAngularLayer) -> dict[str, Tensor]:
     parts = {"features": layer.features, "radial": layer.radial}
     own = {}
     if layer.n_sent:
-        own = {"kept": layer.kept, "kept_sent": layer.kept_sent}
+        own = {"kept": layer.kept}
         parts |= {"send": layer.send, "filters": layer.filters, "receive": layer.receive}
     parts |= {
         "mix": layer.mix, "update.inner": layer.update.inner, "update.outer": layer.update.outer,

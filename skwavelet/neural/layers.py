@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from skwavelet.neural.bases import shifted_softplus
+from skwavelet.neural.coupling_kernels import ROW
+from skwavelet.neural.couplings import Couplings
 from skwavelet.neural.geometry import Surroundings
 from skwavelet.neural.invariants import MomentProducts
-from skwavelet.neural.moments import Basis, moments
+from skwavelet.neural.moments import Basis, convolution, moments
 
 
 def gather(values: Tensor, neighbors: Tensor) -> Tensor:
@@ -180,11 +182,14 @@ class LegendreAngularLayer(nn.Module):
         A_ilm = sum_k f_ik R_l(r_ik) Y_lm(u_ik) (W X)_k,    l < n_angular,
 
     and in any layer but the first, which takes the moments A' of the layer before, also what
-    those of the atom itself and, in fewer channels, of its neighbours are,
+    those of the atom itself are and what, in fewer channels, those of its neighbours make together
+    with the harmonics of the bonds,
 
-        O_l A'_ilm + V_l [o_l S_l A'_ilm + sum_k f_ik T_l(r_ik) S_l A'_klm],    O, o diagonal,
+        O_l A'_ilm + sum_p V_p sum_k f_ik T_p(r_ik) sum_ab C_mab (S A'_k)_a Y_b(u_ik),  O diagonal,
 
-    which tells how the surroundings of two neighbours are turned to each other. The message holds
+    which tells how the surroundings of two neighbours are turned to each other and to the bond.
+    Each path p has degrees of its own of a and b, and C of Gaunt's coefficients (`Couplings`); the
+    first have b = 0 and hand moments on as they are. The message holds
     A_i00 and the products of two and three of the moments, with channels mixed and their size
     bounded (`MomentProducts`). By the addition theorem, products of two are double sums over
     neighbours j and k with P_l(cos jik), at a cost proportional to the neighbours and not to
@@ -201,7 +206,8 @@ class LegendreAngularLayer(nn.Module):
 
     def __init__(self, width: int, n_radial: int, degrees: Tensor, first: bool):
         super().__init__()
-        self.n_degrees, self.n_sent = int(degrees.max()) + 1, 0 if first else max(1, width // 4)
+        self.n_degrees = int(degrees.max()) + 1
+        self.n_sent = 0 if first else min(max(1, width // 4), ROW)
         n_mixed = max(1, width // 2)
         self.features = nn.Linear(width, width)
         self.radial = nn.Linear(n_radial, self.n_degrees * width, bias=False)
@@ -209,10 +215,10 @@ class LegendreAngularLayer(nn.Module):
         if not first:
             self.kept = nn.Parameter(torch.ones(self.n_degrees, 1, width))
             self.send = DegreeLinear(degrees, width, self.n_sent)
-            self.kept_sent = nn.Parameter(torch.ones(self.n_degrees, 1, self.n_sent))
-            self.filters = nn.Linear(n_radial, self.n_degrees * self.n_sent, bias=False)
+            self.couplings = Couplings(self.n_degrees)
+            self.filters = nn.Linear(n_radial, len(self.couplings.paths) * self.n_sent, bias=False)
             nn.init.normal_(self.filters.weight, std=0.5)
-            self.receive = DegreeLinear(degrees, self.n_sent, width)
+            self.receive = DegreeLinear(degrees, self.couplings.n_places * self.n_sent, width)
         self.mix = DegreeLinear(degrees, width, n_mixed)
         self.products = MomentProducts(degrees)
         self.update = _Update(width + self.products.n_outputs * n_mixed, width)
@@ -223,16 +229,11 @@ class LegendreAngularLayer(nn.Module):
         """Return new features (N, width) and moments (M, N, width), taking those of before."""
         carried = self.features(features)
         weights = self._by_degree(self.radial)
-        n_moments = len(around.degrees)
-        if before is None:
-            nothing = carried.new_zeros(n_moments, len(carried), 0)
-            own, _ = moments(around, carried, weights, nothing, weights[:, :, :0])
-        else:
-            sent = self.send(before)
-            own, received = moments(around, carried, weights, sent, self._by_degree(self.filters))
-            received = received + self.kept_sent.index_select(0, around.degrees) * sent
-            own = own + self.kept.index_select(0, around.degrees) * before
-            own = own + self.receive(received)
+        own = moments(around, carried, weights)
+        if before is not None:
+            filters = self.filters.weight.T.unflatten(1, (-1, self.n_sent))
+            received = convolution(around, self.couplings, filters, self.send(before))
+            own = own + self.kept.index_select(0, around.degrees) * before + self.receive(received)
         products = self.products(bounded(self.mix(own), dim=(0, 2)))
         return features + self.update(torch.cat([own[0], products], dim=1)), own
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from skwavelet.neural.couplings import Couplings
 from skwavelet.neural.graph import Pairs
 
 
@@ -67,10 +68,8 @@ class FixedFunctions(torch.autograd.Function):
         return along + across, None, None, None, None, None
 
 
-def moments(
-    basis: Basis, carried: Tensor, weights: Tensor, sent: Tensor, filters: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return sums over neighbours, on any device and with all derivatives.
+def moments(basis: Basis, carried: Tensor, weights: Tensor) -> Tensor:
+    """Return sums over neighbours (M, N, C), on any device and with all derivatives.
 
     Parameters
     ----------
@@ -78,28 +77,52 @@ def moments(
     carried : Tensor of shape (N, C)
         Features that the harmonics are multiplied by.
     weights : Tensor of shape (n_radial, L, C)
-    sent : Tensor of shape (M, N, S)
-        Moments that are handed on.
-    filters : Tensor of shape (n_radial, L, S)
 
     Returns
     -------
-    own, received : Tensor of shape (M, N, C) and (M, N, S)
-        A and B of `skwavelet.neural.moment_kernels`.
+    Tensor of shape (M, N, C)
+        A of `skwavelet.neural.moment_kernels`.
     """
-    pairs, degrees = basis.pairs, basis.degrees
+    pairs = basis.pairs
     # index_select has a faster double derivative than fancy indexing.
     there = carried.index_select(0, pairs.neighbors)
-    radial, handed = (
-        (basis.radial @ part.flatten(1)).unflatten(1, part.shape[1:]) for part in (weights, filters)
-    )
-    own = (radial * there[:, None]).index_select(1, degrees) * basis.harmonics[:, :, None]
-    moments_there = sent.transpose(0, 1).index_select(0, pairs.neighbors)
-    received = handed.index_select(1, degrees) * moments_there
-    sums = [
-        part.new_zeros(len(carried), *part.shape[1:])
-        .index_add(0, pairs.centers, part)
-        .transpose(0, 1)
-        for part in (own, received)
-    ]
-    return sums[0], sums[1]
+    radial = (basis.radial @ weights.flatten(1)).unflatten(1, weights.shape[1:])
+    own = (radial * there[:, None]).index_select(1, basis.degrees) * basis.harmonics[:, :, None]
+    sums = own.new_zeros(len(carried), *own.shape[1:])
+    return sums.index_add(0, pairs.centers, own).transpose(0, 1)
+
+
+def convolution(basis: Basis, couplings: Couplings, weights: Tensor, sent: Tensor) -> Tensor:
+    """Return sums of moments of neighbours times harmonics, with all derivatives, on any device.
+
+    Parameters
+    ----------
+    basis : Basis
+    couplings : Couplings
+        Of as many degrees.
+    weights : Tensor of shape (n_radial, K, S)
+        Of radial functions for every path.
+    sent : Tensor of shape (M, N, S)
+        Moments that are handed on.
+
+    Returns
+    -------
+    Tensor of shape (M, N, n_places * S)
+        B of `skwavelet.neural.convolution_kernels`.
+    """
+    pairs, n_channels = basis.pairs, sent.shape[2]
+    filters = (basis.radial @ weights.flatten(1)).unflatten(1, weights.shape[1:])
+    there = sent.transpose(0, 1).index_select(0, pairs.neighbors)
+    made: list[list[Tensor]] = [[] for _ in range(couplings.n_degrees)]
+    for k, (c, a, b) in enumerate(couplings.paths):
+        coefficients = torch.from_numpy(couplings.of_degrees(c, a, b)).to(sent)
+        harmonics = basis.harmonics[:, b * b : (b + 1) ** 2]
+        matrices = torch.einsum("pb,cab->pca", harmonics, coefficients)
+        product = matrices @ there[:, a * a : (a + 1) ** 2]
+        made[c].append(filters[:, k, None] * product)
+    width = couplings.n_places * n_channels
+    degrees = [torch.cat(parts, dim=2) for parts in made]
+    all_degrees = [nn.functional.pad(part, (0, width - part.shape[2])) for part in degrees]
+    of_pairs = torch.cat(all_degrees, dim=1)
+    sums = of_pairs.new_zeros(sent.shape[1], *of_pairs.shape[1:])
+    return sums.index_add(0, pairs.centers, of_pairs).transpose(0, 1)

@@ -15,9 +15,11 @@ from scipy.special import eval_legendre
 
 from skwavelet.neural import moments as moment_functions
 from skwavelet.neural.bases import RadialBasis, SolidHarmonics, SolidWavelets, cosine_cutoff
+from skwavelet.neural.coupling_kernels import ROW, couple
+from skwavelet.neural.couplings import Couplings, gaunt
 from skwavelet.neural.geometry import GaussianGeometry, HarmonicGeometry
 from skwavelet.neural.graph import build_graph, collate
-from skwavelet.neural.invariants import MomentProducts, gaunt
+from skwavelet.neural.invariants import MomentProducts
 from skwavelet.neural.layers import (
     GaussianAngularLayer,
     LegendreAngularLayer,
@@ -218,9 +220,7 @@ def test_products_do_not_change_with_rotations_and_scale_as_powers():
         batch = batch_of([turned])
         around = geometry(batch.pairs[0], None)
         carried = torch.arange(9, dtype=torch.float64).view(3, 3)
-        own, _ = moment_functions.moments(
-            around, carried, weights, torch.zeros(16, 3, 0).double(), weights[:, :, :0]
-        )
+        own = moment_functions.moments(around, carried, weights)
         results.append((own, products(own)))
     (own, found), (other, again) = results
     torch.testing.assert_close(found, again, rtol=1e-10, atol=1e-10)
@@ -231,36 +231,82 @@ def test_products_do_not_change_with_rotations_and_scale_as_powers():
     torch.testing.assert_close(doubled[:, 24:], torch.full_like(doubled[:, 24:], 8))
 
 
+def test_moments_that_are_made_of_those_of_neighbours_turn_with_the_molecule():
+    """Sums over components of one degree of products of two places do not change."""
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4, 1.0).double()
+    torch.manual_seed(0)
+    couplings = Couplings(4)
+    weights = torch.randn(6, 4, 3, dtype=torch.float64)
+    filters = torch.randn(6, len(couplings.paths), 3, dtype=torch.float64)
+    atoms, results = molecule(), []
+    for turned in (atoms, rotated(atoms, -random_rotation(3))):
+        around = geometry(batch_of([turned]).pairs[0], None)
+        sent = moment_functions.moments(around, torch.arange(9.0).view(3, 3).double(), weights)
+        made = moment_functions.convolution(around, couplings, filters, sent)
+        parts = [made[l * l : (l + 1) ** 2] for l in range(4)]
+        results.append((made, [torch.einsum("mip,miq->ipq", part, part) for part in parts]))
+    (made, found), (other, again) = results
+    assert (made - other).abs().max() > 0.1
+    for one, two in zip(found, again, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-10)
+    # Degree 3 has three paths, which have three channels each, degree 2 has as many as places.
+    assert made.shape == (16, 3, 5 * 3)
+    used = (made.abs() > 1e-10).any(dim=1)
+    assert [used[l * l].sum().item() for l in range(4)] == [4 * 3, 5 * 3, 5 * 3, 3 * 3]
+
+
+def test_products_that_are_written_out_are_those_of_the_tables():
+    """Without compilation, as where it is switched off."""
+    couplings, rng = Couplings(3), np.random.default_rng(0)
+    rows = {name: rng.normal(size=(n, ROW)) for name, n in couplings.n_rows.items()}
+    expected = np.zeros_like(rows["b"])
+    for k, (_, a, _) in enumerate(couplings.paths):
+        taken = {t: h for t, path, h in zip(*couplings.taken.values(), strict=True) if path == k}
+        assert list(taken.values()) == list(range(a * a, (a + 1) ** 2))
+        for b, y, t, c in zip(*couplings.coupled.values(), couplings.coefficients, strict=True):
+            if t in taken:
+                expected[b] += c * rows["y"][y] * rows["t"][k] * rows["h"][taken[t]]
+    inputs = np.concatenate([rows[name] for name in "yht"]).ravel()
+    made = np.zeros(rows["b"].size)
+    couple((0, 1, 2), inputs, made)
+    np.testing.assert_allclose(made.reshape(-1, ROW), expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_legendre_layer_is_its_sum_over_pairs_of_neighbours(first):
-    """And moments of the layer before come from the atom and its neighbours."""
+    """And moments of the layer before come from the atom, and times harmonics from neighbours."""
     batch, features, around = inputs_of(HarmonicGeometry(CUTOFF, 0.5, 6, 4, 2.5))
-    layer = LegendreAngularLayer(5, 6, around.degrees, first).double()
-    before = None if first else torch.randn(16, len(features), 5, dtype=torch.float64)
+    layer = LegendreAngularLayer(9, 6, around.degrees, first).double()
+    features = torch.randn(len(features), 9, dtype=torch.float64)
+    before = None if first else torch.randn(16, len(features), 9, dtype=torch.float64)
     result, own = layer(features, before, around)
-    radial = layer.radial.weight.reshape(4, 5, 6)
+    radial = layer.radial.weight.reshape(4, 9, 6)
+    paths = [] if first else layer.couplings.paths
     degrees = around.degrees.tolist()
     for i, neighbors in neighbors_of(batch):
-        A = torch.zeros(16, 5, dtype=torch.float64)
+        A = torch.zeros(16, 9, dtype=torch.float64)
+        made = [torch.zeros(2 * c + 1, 2, dtype=torch.float64) for c, _, _ in paths]
         if not first:
             send, receive = layer.send.weight, layer.receive.weight
-            sent = torch.zeros(16, 1, dtype=torch.float64)  # a quarter of the width
-            filters = layer.filters.weight.reshape(4, 1, 6)
+            filters = layer.filters.weight.reshape(len(paths), 2, 6)  # a quarter of the width
             for m, l in enumerate(degrees):
                 A[m] += layer.kept[l, 0] * before[m, i]
-                sent[m] += layer.kept_sent[l, 0] * (before[m, i] @ send[l])
         for atom, v in neighbors:
             g = switch(v.norm()) * radial_gaussians(v.norm()) / 2.5**0.5
+            harmonics = []
             for l in range(4):
                 y = torch.from_numpy(solid_harmonics((v / v.norm()).numpy()[:, None], l))[:, 0]
-                y = y * np.sqrt(4 * np.pi / (2 * l + 1))
-                for m, value in zip(range(l * l, (l + 1) ** 2), y, strict=True):
+                harmonics.append(y * np.sqrt(4 * np.pi / (2 * l + 1)))
+                for m, value in zip(range(l * l, (l + 1) ** 2), harmonics[l], strict=True):
                     A[m] += value * (radial[l] @ g) * layer.features(features[atom])
-                    if not first:
-                        sent[m] += (filters[l] @ g) * (before[m, atom] @ send[l])
-        if not first:
-            for m, l in enumerate(degrees):
-                A[m] += sent[m] @ receive[l]
+            for k, (c, a, b) in enumerate(paths):
+                sent = before[a * a : (a + 1) ** 2, atom] @ send[a]
+                coefficients = (2 * c + 1) ** 0.5 * torch.from_numpy(gaunt(a, b, c))
+                product = torch.einsum("abc,as,b->cs", coefficients, sent, harmonics[b])
+                made[k] += (filters[k] @ g) * product
+        for c in range(4) if paths else ():
+            places = torch.cat([made[k] for k, path in enumerate(paths) if path[0] == c], dim=1)
+            A[c * c : (c + 1) ** 2] += places @ receive[c, : places.shape[1]]
         torch.testing.assert_close(own[:, i], A, rtol=1e-10, atol=1e-10)
         P = torch.stack([A[m] @ layer.mix.weight[l] for m, l in enumerate(degrees)])
         P = P / (1 + P.square().mean()).sqrt()
