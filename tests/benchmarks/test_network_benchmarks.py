@@ -21,6 +21,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 from common.cache import Cache  # noqa: E402
 from common.networks import epochs_for, errors, train_for  # noqa: E402
+from common.timing import machine  # noqa: E402
 
 PER_ATOM = 1e-5  # CPU seconds of an epoch
 
@@ -177,3 +178,10 @@ def test_rivals_learn_structures_of_all_sizes(monkeypatch):
     assert found["weights"] == 2
     assert found["energy"] < 1
     assert found["force"] < 1
+
+
+def test_versions_are_those_of_installed_packages():
+    """Networks on Li-Si need none of the packages that other parts of their script compare."""
+    line = machine("numpy", "package-that-nobody-has")
+    assert f"numpy {np.__version__}" in line
+    assert "package-that-nobody-has" not in line
