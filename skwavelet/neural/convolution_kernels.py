@@ -85,6 +85,15 @@ def _repeat(harmonics, n_channels, rows):
 
 
 @compiled_part
+def _read(functions, harmonics, moments, atoms, weights, values, rows):
+    """Write the harmonics, moments and filters of pairs, one kind after the other."""
+    M = harmonics.shape[1]
+    _repeat(harmonics, values.shape[1], rows[:M])
+    _gather(moments, atoms, rows[M : 2 * M])
+    _filter(functions, weights, values, rows[2 * M :])
+
+
+@compiled_part
 def _add_sums(rows, n_channels, harmonics):
     """Add the sums over channels to harmonics (K, M)."""
     for k in range(len(harmonics)):
@@ -104,17 +113,15 @@ def _of_atoms(moments, n_channels):
 @compiled
 def add_convolution(centers, neighbors, degrees, G, Y, U, H, B):
     """Add the sums to B (M, N, C), for U (n, KS) and H (M, N, S)."""
-    M, S = len(H), H.shape[2]
-    values = np.empty((U.shape[1] // S, S), G.dtype)
+    S, K = H.shape[2], U.shape[1] // H.shape[2]
+    N = 2 * len(H) + K
+    values = np.empty((K, S), G.dtype)
     sent, received = _of_atoms(H, S), _of_atoms(B, S)
-    inputs = np.zeros((2 * M + len(values), ROW), G.dtype)
+    inputs = np.zeros((N, ROW), G.dtype)
     b = np.zeros((received.shape[1], ROW), G.dtype)
-    y, h, t = inputs[:M], inputs[M : 2 * M], inputs[2 * M :]
     for first in range(0, len(neighbors), ROW // S):
         pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _repeat(Y[pairs], S, y)
-        _gather(sent, neighbors[pairs], h)
-        _filter(G[pairs], U, values, t)
+        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs)
         couple(degrees, inputs.reshape(-1), b.reshape(-1))
         _scatter(b, centers[pairs], received)
     write(received.reshape(len(received), -1), B)
@@ -124,18 +131,16 @@ def add_convolution(centers, neighbors, degrees, G, Y, U, H, B):
 def add_convolution_gradients(centers, neighbors, degrees, G, Y, U, H, gB, gG, gY, gH):
     """Add the gradients by G, Y and H, for those by the sums."""
     M, S, K = len(H), H.shape[2], U.shape[1] // H.shape[2]
+    N = 2 * M + K
     values = np.empty((K, S), G.dtype)
     sent, g_sent, g_received = _of_atoms(H, S), _of_atoms(gH, S), _of_atoms(gB, S)
-    inputs = np.zeros((2 * M + K + g_received.shape[1], ROW), G.dtype)
-    outputs = np.zeros((2 * M + K, ROW), G.dtype)
-    y, h, t, gb = inputs[:M], inputs[M : 2 * M], inputs[2 * M : 2 * M + K], inputs[2 * M + K :]
+    inputs = np.zeros((N + g_received.shape[1], ROW), G.dtype)
+    outputs = np.zeros((N, ROW), G.dtype)
     gy, gh, gt = outputs[:M], outputs[M : 2 * M], outputs[2 * M :]
     for first in range(0, len(neighbors), ROW // S):
         pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _repeat(Y[pairs], S, y)
-        _gather(sent, neighbors[pairs], h)
-        _filter(G[pairs], U, values, t)
-        _gather(g_received, centers[pairs], gb)
+        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs[:N])
+        _gather(g_received, centers[pairs], inputs[N:])
         gy[:] = 0
         couple_gradients(degrees, inputs.reshape(-1), outputs.reshape(-1))
         _add_sums(gy, S, gY[pairs])
@@ -149,21 +154,16 @@ def add_convolution_gradients(centers, neighbors, degrees, G, Y, U, H, gB, gG, g
 @compiled
 def add_convolution_tangents(centers, neighbors, degrees, G, Y, U, H, dG, dY, dH, dB):
     """Add the changes of the sums, for those of G, Y and H, to dB."""
-    M, S, K = len(H), H.shape[2], U.shape[1] // H.shape[2]
+    S, K = H.shape[2], U.shape[1] // H.shape[2]
+    N = 2 * len(H) + K
     values = np.empty((K, S), G.dtype)
     sent, d_sent, d_received = _of_atoms(H, S), _of_atoms(dH, S), _of_atoms(dB, S)
-    inputs = np.zeros((2 * (2 * M + K), ROW), G.dtype)
+    inputs = np.zeros((2 * N, ROW), G.dtype)
     db = np.zeros((d_received.shape[1], ROW), G.dtype)
-    y, h, t = inputs[:M], inputs[M : 2 * M], inputs[2 * M : 2 * M + K]
-    dy, dh, dt = inputs[2 * M + K : 3 * M + K], inputs[3 * M + K : 4 * M + K], inputs[4 * M + K :]
     for first in range(0, len(neighbors), ROW // S):
         pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _repeat(Y[pairs], S, y)
-        _gather(sent, neighbors[pairs], h)
-        _filter(G[pairs], U, values, t)
-        _repeat(dY[pairs], S, dy)
-        _gather(d_sent, neighbors[pairs], dh)
-        _filter(dG[pairs], U, values, dt)
+        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs[:N])
+        _read(dG[pairs], dY[pairs], d_sent, neighbors[pairs], U, values, inputs[N : 2 * N])
         couple_tangents(degrees, inputs.reshape(-1), db.reshape(-1))
         _scatter(db, centers[pairs], d_received)
     write(d_received.reshape(len(d_received), -1), dB)
@@ -176,28 +176,22 @@ def add_convolution_second(centers, neighbors, degrees, G, Y, U, H, gB, dG, dY, 
     They are those of a change of G, Y and H, and of one of gB, hB.
     """
     M, S, K = len(H), H.shape[2], U.shape[1] // H.shape[2]
+    N = 2 * M + K
     values, g_values, h_values = (
         np.empty((K, S), G.dtype), np.empty((4, K, S), G.dtype), np.empty((4, K, S), G.dtype),
     )  # fmt: skip
     sent, d_sent, h_sent = _of_atoms(H, S), _of_atoms(dH, S), _of_atoms(hH, S)
     g_received, h_received = _of_atoms(gB, S), _of_atoms(hB, S)
-    n_inputs, Q = 2 * (2 * M + K), g_received.shape[1]
-    inputs = np.zeros((n_inputs + 2 * Q, ROW), G.dtype)
+    Q = g_received.shape[1]
+    inputs = np.zeros((2 * N + 2 * Q, ROW), G.dtype)
     outputs = np.zeros((M + 2 * K, ROW), G.dtype)
-    y, h, t = inputs[:M], inputs[M : 2 * M], inputs[2 * M : 2 * M + K]
-    dy, dh = inputs[2 * M + K : 3 * M + K], inputs[3 * M + K : 4 * M + K]
-    dt, gb, hb = inputs[4 * M + K : n_inputs], inputs[n_inputs:-Q], inputs[-Q:]
     hh, gt, ht = outputs[:M], outputs[M : M + K], outputs[M + K :]
     for first in range(0, len(neighbors), ROW // S):
         pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _repeat(Y[pairs], S, y)
-        _gather(sent, neighbors[pairs], h)
-        _filter(G[pairs], U, values, t)
-        _repeat(dY[pairs], S, dy)
-        _gather(d_sent, neighbors[pairs], dh)
-        _filter(dG[pairs], U, values, dt)
-        _gather(g_received, centers[pairs], gb)
-        _gather(h_received, centers[pairs], hb)
+        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs[:N])
+        _read(dG[pairs], dY[pairs], d_sent, neighbors[pairs], U, values, inputs[N : 2 * N])
+        _gather(g_received, centers[pairs], inputs[2 * N : -Q])
+        _gather(h_received, centers[pairs], inputs[-Q:])
         couple_second(degrees, inputs.reshape(-1), outputs.reshape(-1))
         _scatter(hh, neighbors[pairs], h_sent)
         for p in range(pairs.start, pairs.stop):

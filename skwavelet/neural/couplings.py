@@ -40,6 +40,8 @@ class Couplings:
         Of y, h, t and b.
     taken, coupled : dict of str to ndarray
         Rows of x, t and h, and of b, y and x, one entry for each product.
+    blocks : list of ndarray
+        Coefficients (2c + 1, 2a + 1, 2b + 1) of every path (c, a, b).
     coefficients : ndarray
         Of the products ``coupled``.
     """
@@ -62,23 +64,18 @@ class Couplings:
         }  # fmt: skip
         taken: list[tuple[int, int, int]] = []
         coupled, coefficients = [], []
+        self.blocks = [(2 * c + 1) ** 0.5 * gaunt(c, a, b) for c, a, b in self.paths]
         for k, (c, a, b) in enumerate(self.paths):
             first = len(taken)
             taken += [(first + m, k, a * a + m) for m in range(2 * a + 1)]
-            values = self.of_degrees(c, a, b)
-            m, product, harmonic = places = np.nonzero(values)
-            coefficients.append(values[places])
+            m, product, harmonic = places = np.nonzero(self.blocks[k])
+            coefficients.append(self.blocks[k][places])
             place = (c * c + m) * self.n_places + made[:k].count(c)
             coupled.append([place, b * b + harmonic, first + product])
         self.taken = dict(zip("xth", np.array(taken).T, strict=True))
         self.coupled = dict(zip("byx", np.concatenate(coupled, axis=1), strict=True))
         self.coefficients = np.concatenate(coefficients)
         self._degrees = np.array([a for _, a, _ in self.paths])[self.taken["t"]]  # of rows x
-
-    @staticmethod
-    def of_degrees(c: int, a: int, b: int) -> np.ndarray:
-        """Return the coefficients (2c + 1, 2a + 1, 2b + 1) of a path."""
-        return (2 * c + 1) ** 0.5 * gaunt(c, a, b)
 
     def entries(self, degree: int, *variables: str) -> list[tuple[int, int, int, float]]:
         """Return rows of three variables that belong together, and the coefficients.

@@ -115,7 +115,7 @@ def convolution(basis: Basis, couplings: Couplings, weights: Tensor, sent: Tenso
     there = sent.transpose(0, 1).index_select(0, pairs.neighbors)
     made: list[list[Tensor]] = [[] for _ in range(couplings.n_degrees)]
     for k, (c, a, b) in enumerate(couplings.paths):
-        coefficients = torch.from_numpy(couplings.of_degrees(c, a, b)).to(sent)
+        coefficients = torch.from_numpy(couplings.blocks[k]).to(sent)
         harmonics = basis.harmonics[:, b * b : (b + 1) ** 2]
         matrices = torch.einsum("pb,cab->pca", harmonics, coefficients)
         product = matrices @ there[:, a * a : (a + 1) ** 2]
