@@ -1,15 +1,14 @@
 """Compiled sums of the moments of neighbours times harmonics of bonds, and their derivatives.
 
-With G the radial functions of a pair p = (i, j), Y its harmonics and H the moments of atoms,
+With G the radial functions of a pair p = (i, j), Y its harmonics and H the moments of atoms, of
+`LANES` channels s,
 
     T_ks = sum_n G_n U_nks    X_ts = T_k(t)s H_ja(t)s    B_irs = sum_p sum_bt C_rbt Y_b X_ts,
 
-where `skwavelet.neural.couplings` says which. A pair has few channels s, and loops as short as
-that are slow. So pairs come in blocks: a row has the numbers of all channels of all pairs of a
-block, one pair after the other, and `skwavelet.neural.coupling_kernels` multiplies rows. Of a last
-block with fewer pairs, what is left of the rows is not used.
-
-Nothing is kept per pair: in the form of array operations these sums wait for memory.
+where `skwavelet.neural.couplings` says which. Nothing is kept per pair: in the form of array
+operations these sums wait for memory. All loops run over pairs, sorted by atoms i; ``starts[i]`` is
+the first pair of atom i. What is known of a pair is first put together, as rows of all variables,
+one behind the other; what is multiplied is written out by `skwavelet.neural.product_kernels`.
 """
 
 from __future__ import annotations
@@ -17,189 +16,138 @@ from __future__ import annotations
 import numpy as np
 
 from skwavelet._utils.compiled import compiled, compiled_part
-from skwavelet.neural.coupling_kernels import (
-    ROW,
-    couple,
-    couple_gradients,
-    couple_second,
-    couple_tangents,
+from skwavelet.neural.couplings import Couplings
+from skwavelet.neural.part_kernels import (
+    add,
+    by_atom,
+    contract,
+    contract_both,
+    dot,
+    outer_sum,
+    take,
+    write,
 )
-from skwavelet.neural.part_kernels import by_atom, contract, dot, outer_sum, write
+from skwavelet.neural.product_kernels import LANES, Table, written_out
+
+
+def _table(n_degrees: int) -> Table:
+    return Couplings(n_degrees).table()
+
+
+couple = written_out(_table, "h t", "b", shared="y")
+couple_gradients = written_out(_table, "h t gb", "gy gh gt", shared="y")
+couple_tangents = written_out(_table, "h t dh dt", "db", shared="y dy")
+couple_second = written_out(_table, "h t dh dt gb dgb", "dgh gt dgt", shared="y dy")
 
 
 @compiled_part
-def _place(values, k, rows):
-    """Write the values (Q, S) of pair k of a block to rows (Q, ROW)."""
-    n_channels = values.shape[1]
+def _copy(values, to):
+    """Write values to others."""
     for q in range(len(values)):
-        here, to = values[q], rows[q, k * n_channels : (k + 1) * n_channels]
-        for s in range(n_channels):
-            to[s] = here[s]
+        to[q] = values[q]
 
 
 @compiled_part
-def _of_pair(rows, k, values):
-    """Write what rows have of pair k to values (Q, S)."""
-    n_channels = values.shape[1]
+def _add(values, to):
+    """Add values to others."""
     for q in range(len(values)):
-        here, to = rows[q, k * n_channels : (k + 1) * n_channels], values[q]
-        for s in range(n_channels):
-            to[s] = here[s]
+        to[q] += values[q]
 
 
 @compiled_part
-def _filter(functions, weights, values, rows):
-    """Write the products of functions (K, n) with weights (n, Q S), by way of values (Q, S)."""
-    for k in range(len(functions)):
-        contract(functions[k], weights, values.reshape(-1))
-        _place(values, k, rows)
-
-
-@compiled_part
-def _gather(values, atoms, rows):
-    """Write the values (N, Q, S) of atoms (K,)."""
-    for k in range(len(atoms)):
-        _place(values[atoms[k]], k, rows)
-
-
-@compiled_part
-def _scatter(rows, atoms, values):
-    """Add rows to the values (N, Q, S) of atoms (K,)."""
-    n_channels = values.shape[2]
-    for k in range(len(atoms)):
-        part = values[atoms[k]]
-        for q in range(len(rows)):
-            here, to = rows[q, k * n_channels : (k + 1) * n_channels], part[q]
-            for s in range(n_channels):
-                to[s] += here[s]
-
-
-@compiled_part
-def _repeat(harmonics, n_channels, rows):
-    """Write harmonics (K, M), the same for all channels."""
-    for k in range(len(harmonics)):
-        for m in range(len(rows)):
-            value, to = harmonics[k, m], rows[m, k * n_channels : (k + 1) * n_channels]
-            for s in range(n_channels):
-                to[s] = value
-
-
-@compiled_part
-def _read(functions, harmonics, moments, atoms, weights, values, rows):
-    """Write the harmonics, moments and filters of pairs, one kind after the other."""
-    M = harmonics.shape[1]
-    _repeat(harmonics, values.shape[1], rows[:M])
-    _gather(moments, atoms, rows[M : 2 * M])
-    _filter(functions, weights, values, rows[2 * M :])
-
-
-@compiled_part
-def _add_sums(rows, n_channels, harmonics):
-    """Add the sums over channels to harmonics (K, M)."""
-    for k in range(len(harmonics)):
-        for m in range(len(rows)):
-            here, total = rows[m, k * n_channels : (k + 1) * n_channels], harmonics[k, m]
-            for s in range(n_channels):
-                total += here[s]
-            harmonics[k, m] = total
-
-
-@compiled_part
-def _of_atoms(moments, n_channels):
-    """Return moments (N, Q, S) of moments (M, N, C): those of an atom next to each other."""
-    return by_atom(moments).reshape(moments.shape[1], -1, n_channels)
+def _add_totals(rows, totals):
+    """Add the sums over the channels of rows (Q LANES,) to totals (Q,)."""
+    for q in range(len(totals)):
+        total = totals[q]
+        for s in range(LANES):
+            total += rows[q * LANES + s]
+        totals[q] = total
 
 
 @compiled
-def add_convolution(centers, neighbors, degrees, G, Y, U, H, B):
-    """Add the sums to B (M, N, C), for U (n, KS) and H (M, N, S)."""
-    S, K = H.shape[2], U.shape[1] // H.shape[2]
-    N = 2 * len(H) + K
-    values = np.empty((K, S), G.dtype)
-    sent, received = _of_atoms(H, S), _of_atoms(B, S)
-    inputs = np.zeros((N, ROW), G.dtype)
-    b = np.zeros((received.shape[1], ROW), G.dtype)
-    for first in range(0, len(neighbors), ROW // S):
-        pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs)
-        couple(degrees, inputs.reshape(-1), b.reshape(-1))
-        _scatter(b, centers[pairs], received)
-    write(received.reshape(len(received), -1), B)
+def add_convolution(starts, neighbors, degrees, G, Y, U, H, B):
+    """Add the sums to B (M, N, places S), for U (n, K S) and H (M, N, S)."""
+    sent = by_atom(H)
+    n_h, n_b = sent.shape[1], len(B) * B.shape[2]
+    x = np.empty(n_h + U.shape[1], G.dtype)
+    h, t = x[:n_h], x[n_h:]
+    b = np.empty(n_b, G.dtype)
+    for i in range(len(starts) - 1):
+        b[:] = 0
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], h)
+            contract(G[p], U, t)
+            couple(degrees, (Y[p],), x, b)
+        add(b.reshape(len(B), -1), B, i)
 
 
 @compiled
-def add_convolution_gradients(centers, neighbors, degrees, G, Y, U, H, gB, gG, gY, gH):
+def add_convolution_gradients(starts, neighbors, degrees, G, Y, U, H, gB, gG, gY, gH):
     """Add the gradients by G, Y and H, for those by the sums."""
-    M, S, K = len(H), H.shape[2], U.shape[1] // H.shape[2]
-    N = 2 * M + K
-    values = np.empty((K, S), G.dtype)
-    sent, g_sent, g_received = _of_atoms(H, S), _of_atoms(gH, S), _of_atoms(gB, S)
-    inputs = np.zeros((N + g_received.shape[1], ROW), G.dtype)
-    outputs = np.zeros((N, ROW), G.dtype)
-    gy, gh, gt = outputs[:M], outputs[M : 2 * M], outputs[2 * M :]
-    for first in range(0, len(neighbors), ROW // S):
-        pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs[:N])
-        _gather(g_received, centers[pairs], inputs[N:])
-        gy[:] = 0
-        couple_gradients(degrees, inputs.reshape(-1), outputs.reshape(-1))
-        _add_sums(gy, S, gY[pairs])
-        _scatter(gh, neighbors[pairs], g_sent)
-        for p in range(pairs.start, pairs.stop):
-            _of_pair(gt, p - first, values)
-            dot(values.reshape(-1), U, gG[p])
-    write(g_sent.reshape(len(g_sent), -1), gH)
+    sent, g_sent = by_atom(H), by_atom(gH)
+    n_h, n_t = sent.shape[1], U.shape[1]
+    x = np.empty(n_h + n_t + len(gB) * gB.shape[2], G.dtype)
+    h, t, gb = x[:n_h], x[n_h : n_h + n_t], x[n_h + n_t :]
+    gx = np.empty(2 * n_h + n_t, G.dtype)
+    gy, gh, gt = gx[:n_h], gx[n_h : 2 * n_h], gx[2 * n_h :]
+    for i in range(len(starts) - 1):
+        take(gB, i, gb.reshape(len(gB), -1))
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], h)
+            contract(G[p], U, t)
+            gx[:] = 0
+            couple_gradients(degrees, (Y[p],), x, gx)
+            _add_totals(gy, gY[p])
+            _add(gh, g_sent[neighbors[p]])
+            dot(gt, U, gG[p])
+    write(g_sent, gH)
 
 
 @compiled
-def add_convolution_tangents(centers, neighbors, degrees, G, Y, U, H, dG, dY, dH, dB):
+def add_convolution_tangents(starts, neighbors, degrees, G, Y, U, H, dG, dY, dH, dB):
     """Add the changes of the sums, for those of G, Y and H, to dB."""
-    S, K = H.shape[2], U.shape[1] // H.shape[2]
-    N = 2 * len(H) + K
-    values = np.empty((K, S), G.dtype)
-    sent, d_sent, d_received = _of_atoms(H, S), _of_atoms(dH, S), _of_atoms(dB, S)
-    inputs = np.zeros((2 * N, ROW), G.dtype)
-    db = np.zeros((d_received.shape[1], ROW), G.dtype)
-    for first in range(0, len(neighbors), ROW // S):
-        pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs[:N])
-        _read(dG[pairs], dY[pairs], d_sent, neighbors[pairs], U, values, inputs[N : 2 * N])
-        couple_tangents(degrees, inputs.reshape(-1), db.reshape(-1))
-        _scatter(db, centers[pairs], d_received)
-    write(d_received.reshape(len(d_received), -1), dB)
+    sent, d_sent = by_atom(H), by_atom(dH)
+    n_h, n_t, n_b = sent.shape[1], U.shape[1], len(dB) * dB.shape[2]
+    x = np.empty(2 * (n_h + n_t), G.dtype)
+    h, t, dh, dt = x[:n_h], x[n_h : n_h + n_t], x[n_h + n_t : -n_t], x[-n_t:]
+    db = np.empty(n_b, G.dtype)
+    for i in range(len(starts) - 1):
+        db[:] = 0
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], h)
+            _copy(d_sent[neighbors[p]], dh)
+            contract_both(G[p], dG[p], U, t, dt)
+            couple_tangents(degrees, (Y[p], dY[p]), x, db)
+        add(db.reshape(len(dB), -1), dB, i)
 
 
 @compiled
-def add_convolution_second(centers, neighbors, degrees, G, Y, U, H, gB, dG, dY, dH, hB, hH, hU):
+def add_convolution_second(starts, neighbors, degrees, G, Y, U, H, gB, dG, dY, dH, hB, hH, hU):
     """Add the changes of the gradients by H and U to hH and hU.
 
     They are those of a change of G, Y and H, and of one of gB, hB.
     """
-    M, S, K = len(H), H.shape[2], U.shape[1] // H.shape[2]
-    N = 2 * M + K
-    values, g_values, h_values = (
-        np.empty((K, S), G.dtype), np.empty((4, K, S), G.dtype), np.empty((4, K, S), G.dtype),
-    )  # fmt: skip
-    sent, d_sent, h_sent = _of_atoms(H, S), _of_atoms(dH, S), _of_atoms(hH, S)
-    g_received, h_received = _of_atoms(gB, S), _of_atoms(hB, S)
-    Q = g_received.shape[1]
-    inputs = np.zeros((2 * N + 2 * Q, ROW), G.dtype)
-    outputs = np.zeros((M + 2 * K, ROW), G.dtype)
-    hh, gt, ht = outputs[:M], outputs[M : M + K], outputs[M + K :]
-    for first in range(0, len(neighbors), ROW // S):
-        pairs = slice(first, min(first + ROW // S, len(neighbors)))
-        _read(G[pairs], Y[pairs], sent, neighbors[pairs], U, values, inputs[:N])
-        _read(dG[pairs], dY[pairs], d_sent, neighbors[pairs], U, values, inputs[N : 2 * N])
-        _gather(g_received, centers[pairs], inputs[2 * N : -Q])
-        _gather(h_received, centers[pairs], inputs[-Q:])
-        couple_second(degrees, inputs.reshape(-1), outputs.reshape(-1))
-        _scatter(hh, neighbors[pairs], h_sent)
-        for p in range(pairs.start, pairs.stop):
-            turn = (p - first) % 4
-            _of_pair(gt, p - first, g_values[turn])
-            _of_pair(ht, p - first, h_values[turn])
-            if turn == 3 or p + 1 == pairs.stop:
-                outer_sum(
-                    dG, g_values.reshape(4, -1), G, h_values.reshape(4, -1), p - turn, turn + 1, hU
-                )
-    write(h_sent.reshape(len(h_sent), -1), hH)
+    sent, d_sent, h_sent = by_atom(H), by_atom(dH), by_atom(hH)
+    n_h, n_t, n_b = sent.shape[1], U.shape[1], len(hB) * hB.shape[2]
+    x = np.empty(2 * (n_h + n_t + n_b), G.dtype)
+    h, t, dh = x[:n_h], x[n_h : n_h + n_t], x[n_h + n_t : 2 * n_h + n_t]
+    dt, gb, hb = x[2 * n_h + n_t : -2 * n_b], x[-2 * n_b : -n_b], x[-n_b:]
+    hx = np.empty(n_h + 2 * n_t, G.dtype)
+    hh, gt, ht = hx[:n_h], hx[n_h : n_h + n_t], hx[n_h + n_t :]
+    g_values, h_values = np.empty((4, n_t), G.dtype), np.empty((4, n_t), G.dtype)
+    for i in range(len(starts) - 1):
+        take(gB, i, gb.reshape(len(gB), -1))
+        take(hB, i, hb.reshape(len(hB), -1))
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], h)
+            _copy(d_sent[neighbors[p]], dh)
+            contract_both(G[p], dG[p], U, t, dt)
+            hx[:] = 0
+            couple_second(degrees, (Y[p], dY[p]), x, hx)
+            _add(hh, h_sent[neighbors[p]])
+            turn = p % 4
+            _copy(gt, g_values[turn])
+            _copy(ht, h_values[turn])
+            if turn == 3 or p + 1 == len(neighbors):
+                outer_sum(dG, g_values, G, h_values, p - turn, turn + 1, hU)
+    write(h_sent, hH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skwavelet.neural.product_kernels import Product, Table
 from skwavelet.representations.wavelets import solid_harmonics
 
 # Moments of higher degrees are handed on as they are only, and harmonics are of these degrees.
@@ -36,14 +37,8 @@ class Couplings:
         Degrees that are made, taken and multiplied by.
     n_places : int
         Of every moment that is made.
-    n_rows : dict of str to int
-        Of y, h, t and b.
-    taken, coupled : dict of str to ndarray
-        Rows of x, t and h, and of b, y and x, one entry for each product.
     blocks : list of ndarray
         Coefficients (2c + 1, 2a + 1, 2b + 1) of every path (c, a, b).
-    coefficients : ndarray
-        Of the products ``coupled``.
     """
 
     def __init__(self, n_degrees: int):
@@ -58,41 +53,25 @@ class Couplings:
         ]
         made = [c for c, _, _ in self.paths]
         self.n_places = max(made.count(c) for c in made)
-        n_moments = n_degrees**2
-        self.n_rows = {
-            "y": n_moments, "h": n_moments, "t": len(made), "b": n_moments * self.n_places,
-        }  # fmt: skip
-        taken: list[tuple[int, int, int]] = []
-        coupled, coefficients = [], []
         self.blocks = [(2 * c + 1) ** 0.5 * gaunt(c, a, b) for c, a, b in self.paths]
+
+    def table(self) -> Table:
+        """Return what is to be multiplied, with the paths of moments of one degree together."""
+        groups: list[list[Product]] = [[] for _ in range(self.n_degrees)]
+        n_taken, n_made = 0, [0] * self.n_degrees
         for k, (c, a, b) in enumerate(self.paths):
-            first = len(taken)
-            taken += [(first + m, k, a * a + m) for m in range(2 * a + 1)]
-            m, product, harmonic = places = np.nonzero(self.blocks[k])
-            coefficients.append(self.blocks[k][places])
-            place = (c * c + m) * self.n_places + made[:k].count(c)
-            coupled.append([place, b * b + harmonic, first + product])
-        self.taken = dict(zip("xth", np.array(taken).T, strict=True))
-        self.coupled = dict(zip("byx", np.concatenate(coupled, axis=1), strict=True))
-        self.coefficients = np.concatenate(coefficients)
-        self._degrees = np.array([a for _, a, _ in self.paths])[self.taken["t"]]  # of rows x
-
-    def entries(self, degree: int, *variables: str) -> list[tuple[int, int, int, float]]:
-        """Return rows of three variables that belong together, and the coefficients.
-
-        They are those of paths that take moments of a degree.
-        """
-        table, values = self.coupled, self.coefficients
-        if not table.keys() >= set(variables):
-            table, values = self.taken, np.ones(len(self.taken["x"]))
-        here = self._degrees[table["x"]] == degree
-        rows = [table[variable][here].tolist() for variable in variables]
-        return list(zip(*rows, values[here].tolist(), strict=True))
-
-    def rows(self, degree: int, variable: str) -> list[int]:
-        """Return the rows of a variable that paths have which take moments of a degree."""
-        table = self.taken if variable in self.taken else self.coupled
-        return np.unique(table[variable][self._degrees[table["x"]] == degree]).tolist()
+            groups[a] += [
+                Product(("x", n_taken + m), ("t", k), ("h", a * a + m)) for m in range(2 * a + 1)
+            ]
+            for m, product, harmonic in np.argwhere(self.blocks[k]).tolist():
+                place = (c * c + m) * self.n_places + n_made[c]
+                factor = float(self.blocks[k][m, product, harmonic])
+                one, two = ("x", n_taken + product), ("y", b * b + harmonic)
+                groups[a].append(Product(("b", place), one, two, factor))
+            n_taken, n_made[c] = n_taken + 2 * a + 1, n_made[c] + 1
+        n_moments = self.n_degrees**2
+        n_rows = {"y": n_moments, "h": n_moments, "t": len(self.paths)}
+        return Table(n_rows | {"b": n_moments * self.n_places}, groups)
 
 
 def gaunt(a: int, b: int, c: int) -> np.ndarray:

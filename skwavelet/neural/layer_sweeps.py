@@ -348,7 +348,7 @@ class LayerSweeps:
         basis, kept = self.basis, self.kept
         pairs, degrees = basis.pairs, tuple(range(self.layer.n_degrees))
         inputs = _arrays(basis.radial, basis.harmonics, self.filters, kept.sent)
-        return [*_arrays(pairs.centers, pairs.neighbors), degrees, *inputs]
+        return [*_arrays(pairs.starts, pairs.neighbors), degrees, *inputs]
 
     def _products(self, mixed: Tensor) -> Tensor:
         return mixed.new_zeros(self.layer.products.n_outputs, *mixed.shape[1:])

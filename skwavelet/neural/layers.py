@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from skwavelet.neural.bases import shifted_softplus
-from skwavelet.neural.coupling_kernels import ROW
 from skwavelet.neural.couplings import Couplings
 from skwavelet.neural.geometry import Surroundings
 from skwavelet.neural.invariants import MomentProducts
 from skwavelet.neural.moments import Basis, convolution, moments
+from skwavelet.neural.product_kernels import LANES
 
 
 def gather(values: Tensor, neighbors: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class LegendreAngularLayer(nn.Module):
     def __init__(self, width: int, n_radial: int, degrees: Tensor, first: bool):
         super().__init__()
         self.n_degrees = int(degrees.max()) + 1
-        self.n_sent = 0 if first else min(max(1, width // 4), ROW)
+        self.n_sent = 0 if first else LANES
         n_mixed = max(1, width // 2)
         self.features = nn.Linear(width, width)
         self.radial = nn.Linear(n_radial, self.n_degrees * width, bias=False)

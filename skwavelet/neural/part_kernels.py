@@ -11,9 +11,9 @@ from skwavelet._utils.compiled import compiled_part
 def contract(functions, weights, result):
     """Write the products (Q,) of the functions (n,) of a pair with weights (n, Q)."""
     n_outputs = len(result)
-    for q in range(n_outputs):
-        result[q] = 0
     n_blocks = len(functions) // 5
+    if n_blocks == 0:
+        result[:] = 0
     # Five functions at a time, as memory is slower than products.
     for block in range(n_blocks):
         n = 5 * block
@@ -23,8 +23,12 @@ def contract(functions, weights, result):
         w0, w1, w2, w3, w4 = (
             weights[n], weights[n + 1], weights[n + 2], weights[n + 3], weights[n + 4],
         )  # fmt: skip
-        for q in range(n_outputs):
-            result[q] += f0 * w0[q] + f1 * w1[q] + f2 * w2[q] + f3 * w3[q] + f4 * w4[q]
+        if block == 0:
+            for q in range(n_outputs):
+                result[q] = f0 * w0[q] + f1 * w1[q] + f2 * w2[q] + f3 * w3[q] + f4 * w4[q]
+        else:
+            for q in range(n_outputs):
+                result[q] += f0 * w0[q] + f1 * w1[q] + f2 * w2[q] + f3 * w3[q] + f4 * w4[q]
     for rest in range(len(functions) - 5 * n_blocks):
         value, row = functions[5 * n_blocks + rest], weights[5 * n_blocks + rest]
         for q in range(n_outputs):

@@ -15,7 +15,6 @@ from scipy.special import eval_legendre
 
 from skwavelet.neural import moments as moment_functions
 from skwavelet.neural.bases import RadialBasis, SolidHarmonics, SolidWavelets, cosine_cutoff
-from skwavelet.neural.coupling_kernels import ROW, couple
 from skwavelet.neural.couplings import Couplings, gaunt
 from skwavelet.neural.geometry import GaussianGeometry, HarmonicGeometry
 from skwavelet.neural.graph import build_graph, collate
@@ -27,6 +26,7 @@ from skwavelet.neural.layers import (
 )
 from skwavelet.neural.networks import ScatteringModule
 from skwavelet.neural.pooling import AtomPooling, Nodes, pool
+from skwavelet.neural.product_kernels import LANES
 from skwavelet.representations.wavelets import solid_harmonics, wavelet
 from skwavelet.structures.checks import check_structures
 
@@ -255,23 +255,6 @@ def test_moments_that_are_made_of_those_of_neighbours_turn_with_the_molecule():
     assert [used[l * l].sum().item() for l in range(4)] == [4 * 3, 5 * 3, 5 * 3, 3 * 3]
 
 
-def test_products_that_are_written_out_are_those_of_the_tables():
-    """Without compilation, as where it is switched off."""
-    couplings, rng = Couplings(3), np.random.default_rng(0)
-    rows = {name: rng.normal(size=(n, ROW)) for name, n in couplings.n_rows.items()}
-    expected = np.zeros_like(rows["b"])
-    for k, (_, a, _) in enumerate(couplings.paths):
-        taken = {t: h for t, path, h in zip(*couplings.taken.values(), strict=True) if path == k}
-        assert list(taken.values()) == list(range(a * a, (a + 1) ** 2))
-        for b, y, t, c in zip(*couplings.coupled.values(), couplings.coefficients, strict=True):
-            if t in taken:
-                expected[b] += c * rows["y"][y] * rows["t"][k] * rows["h"][taken[t]]
-    inputs = np.concatenate([rows[name] for name in "yht"]).ravel()
-    made = np.zeros(rows["b"].size)
-    couple((0, 1, 2), inputs, made)
-    np.testing.assert_allclose(made.reshape(-1, ROW), expected, rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize("first", [True, False])
 def test_legendre_layer_is_its_sum_over_pairs_of_neighbours(first):
     """And moments of the layer before come from the atom, and times harmonics from neighbours."""
@@ -285,10 +268,10 @@ def test_legendre_layer_is_its_sum_over_pairs_of_neighbours(first):
     degrees = around.degrees.tolist()
     for i, neighbors in neighbors_of(batch):
         A = torch.zeros(16, 9, dtype=torch.float64)
-        made = [torch.zeros(2 * c + 1, 2, dtype=torch.float64) for c, _, _ in paths]
+        made = [torch.zeros(2 * c + 1, LANES, dtype=torch.float64) for c, _, _ in paths]
         if not first:
             send, receive = layer.send.weight, layer.receive.weight
-            filters = layer.filters.weight.reshape(len(paths), 2, 6)  # a quarter of the width
+            filters = layer.filters.weight.reshape(len(paths), LANES, 6)
             for m, l in enumerate(degrees):
                 A[m] += layer.kept[l, 0] * before[m, i]
         for atom, v in neighbors:
