@@ -28,11 +28,14 @@ class Couplings:
     Parameters
     ----------
     n_degrees : int
-        Of moments and of harmonics.
+        Of harmonics, and of moments that are made.
+    n_taken : int
+        Of moments that are taken: as many, or 1. Of features, which are moments of degree 0,
+        moments of all degrees are made.
 
     Attributes
     ----------
-    n_degrees : int
+    n_degrees, n_taken : int
     paths : list of (int, int, int)
         Degrees that are made, taken and multiplied by.
     n_places : int
@@ -41,37 +44,43 @@ class Couplings:
         Coefficients (2c + 1, 2a + 1, 2b + 1) of every path (c, a, b).
     """
 
-    def __init__(self, n_degrees: int):
-        self.n_degrees = n_degrees
+    def __init__(self, n_degrees: int, n_taken: int):
+        self.n_degrees, self.n_taken = n_degrees, n_taken
         low = range(1, min(n_degrees, _HIGHEST + 1))
-        self.paths = [(l, l, 0) for l in range(n_degrees)] + [
-            (c, a, b)
-            for c in (0, *low)
-            for a in low
-            for b in low
-            if abs(a - b) <= c <= a + b and (a + b + c) % 2 == 0 and a + b + c <= _LARGEST_SUM
-        ]
+        self.paths = [(l, 0, l) for l in range(n_degrees)]
+        if n_taken > 1:
+            self.paths = [(l, l, 0) for l in range(n_degrees)] + [
+                (c, a, b)
+                for c in (0, *low)
+                for a in low
+                for b in low
+                if abs(a - b) <= c <= a + b and (a + b + c) % 2 == 0 and a + b + c <= _LARGEST_SUM
+            ]
         made = [c for c, _, _ in self.paths]
         self.n_places = max(made.count(c) for c in made)
         self.blocks = [(2 * c + 1) ** 0.5 * gaunt(c, a, b) for c, a, b in self.paths]
 
-    def table(self) -> Table:
+    def table(self, n_channels: int) -> Table:
         """Return what is to be multiplied, with the paths of moments of one degree together."""
-        groups: list[list[Product]] = [[] for _ in range(self.n_degrees)]
-        n_taken, n_made = 0, [0] * self.n_degrees
+        groups: list[list[Product]] = [[] for _ in range(self.n_taken)]
+        first, n_made = 0, [0] * self.n_degrees
         for k, (c, a, b) in enumerate(self.paths):
             groups[a] += [
-                Product(("x", n_taken + m), ("t", k), ("h", a * a + m)) for m in range(2 * a + 1)
+                Product(("x", first + m), ("t", k), ("h", a * a + m)) for m in range(2 * a + 1)
             ]
             for m, product, harmonic in np.argwhere(self.blocks[k]).tolist():
                 place = (c * c + m) * self.n_places + n_made[c]
-                factor = float(self.blocks[k][m, product, harmonic])
-                one, two = ("x", n_taken + product), ("y", b * b + harmonic)
+                # Rounded, as products with 1 are left out.
+                factor = round(float(self.blocks[k][m, product, harmonic]), 14)
+                one, two = ("x", first + product), ("y", b * b + harmonic)
                 groups[a].append(Product(("b", place), one, two, factor))
-            n_taken, n_made[c] = n_taken + 2 * a + 1, n_made[c] + 1
+            first, n_made[c] = first + 2 * a + 1, n_made[c] + 1
         n_moments = self.n_degrees**2
-        n_rows = {"y": n_moments, "h": n_moments, "t": len(self.paths)}
-        return Table(n_rows | {"b": n_moments * self.n_places}, groups)
+        n_rows = {
+            "y": n_moments, "h": self.n_taken**2, "t": len(self.paths),
+            "b": n_moments * self.n_places,
+        }  # fmt: skip
+        return Table(n_rows, n_channels, groups)
 
 
 def gaunt(a: int, b: int, c: int) -> np.ndarray:

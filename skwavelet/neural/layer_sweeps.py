@@ -12,6 +12,7 @@ of the gradient, h_x is the gradient of the loss by x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skwavelet.neural import convolution_kernels, message_kernels, moment_kernels
+from skwavelet.neural import message_kernels, moment_kernels, part_kernels
 from skwavelet.neural.bases import shifted_softplus
 from skwavelet.neural.layers import LegendreAngularLayer
 from skwavelet.neural.moments import Basis
+from skwavelet.neural.product_kernels import LANES
 
 _ONE_GRADIENT = "Only the last gradient by the vectors of pairs can be part of a loss."
 
@@ -126,7 +128,7 @@ class LayerSweeps:
         of_layer = _parameters_of(layer)
         self.parameters = list(of_layer.values())
         self.weights = weights = {name: weight.detach() for name, weight in of_layer.items()}
-        self.first = not layer.n_sent
+        self.first = layer.first
         # Matrices and factors of degrees, once for every moment.
         self.repeated = {
             name: weights[name].index_select(0, basis.degrees)
@@ -135,7 +137,7 @@ class LayerSweeps:
         }
         radial = weights["radial.weight"]
         self.radial = radial.T.contiguous()
-        self.index = _arrays(basis.pairs.starts, basis.pairs.neighbors, basis.degrees)
+        self.degrees = tuple(range(layer.n_degrees))
         if not self.first:
             self.filters = weights["filters.weight"].T.contiguous()
         self.products = layer.products.table(radial)
@@ -153,9 +155,9 @@ class LayerSweeps:
         self.kept = kept = SimpleNamespace(
             features=features, carried=carried, before=before, sent=sent, own=own, received=received
         )
-        moment_kernels.add_moments(*self.index, *self._inputs(), *_arrays(own))
+        moment_kernels.add_moments(*self._carried(), *_arrays(own))
         if before is not None:
-            convolution_kernels.add_convolution(*self._handed(), *_arrays(received))
+            moment_kernels.add_moments(*self._sent(), *_arrays(received))
             own.baddbmm_(received, r["receive.weight"])
         mixed = torch.bmm(own, r["mix.weight"])
         products = self._products(mixed)
@@ -191,11 +193,11 @@ class LayerSweeps:
         g_received = self._received(g_own)
         g_sent, g_carried = torch.zeros_like(kept.sent), torch.zeros_like(kept.carried)
         moment_kernels.add_gradients(
-            *self.index, *self._inputs(), *_arrays(g_own, g_radial, g_harmonics, g_carried)
+            *self._carried(), *_arrays(g_own, g_radial, g_harmonics, g_carried[None])
         )
         if not self.first:
-            convolution_kernels.add_convolution_gradients(
-                *self._handed(), *_arrays(g_received, g_radial, g_harmonics, g_sent)
+            moment_kernels.add_gradients(
+                *self._sent(), *_arrays(g_received, g_radial, g_harmonics, g_sent)
             )
         self.g = SimpleNamespace(
             features=g_features, hidden=g_hidden, inner=g_inner, message=g_message,
@@ -217,11 +219,11 @@ class LayerSweeps:
             d_sent = torch.bmm(d_before, r["send.weight"])
             d_own, d_received = d_before * r["kept"], torch.zeros_like(kept.received)
         moment_kernels.add_tangents(
-            *self.index, *self._inputs(), *_arrays(d_radial, d_harmonics, d_carried, d_own)
+            *self._carried(), *_arrays(d_radial, d_harmonics, d_carried[None], d_own)
         )
         if d_before is not None:
-            convolution_kernels.add_convolution_tangents(
-                *self._handed(), *_arrays(d_radial, d_harmonics, d_sent, d_received)
+            moment_kernels.add_tangents(
+                *self._sent(), *_arrays(d_radial, d_harmonics, d_sent, d_received)
             )
             d_own.baddbmm_(d_received, r["receive.weight"])
         d_mixed = torch.bmm(d_own, r["mix.weight"])
@@ -268,8 +270,8 @@ class LayerSweeps:
             torch.zeros_like(x) for x in (kept.sent, kept.carried, self.radial)
         )
         moment_kernels.add_second(
-            *self.index, *self._inputs(), *_arrays(g.own, d.radial, d.harmonics, d.carried),
-            *_arrays(h_own, h_carried, h_radial),
+            *self._carried(), *_arrays(g.own, d.radial, d.harmonics, d.carried[None]),
+            *_arrays(h_own, h_carried[None], h_radial),
         )  # fmt: skip
         by["radial.weight"], by["features.bias"] = h_radial.T, h_carried.sum(dim=0)
         # A weight is multiplied by x, and g is the gradient by the product: it gets h x + g dx.
@@ -281,8 +283,8 @@ class LayerSweeps:
         mixing = {"mix.weight": (h_mixed, kept.own, g.mixed, d.own)}
         if not self.first:
             h_filters = torch.zeros_like(self.filters)
-            convolution_kernels.add_convolution_second(
-                *self._handed(), *_arrays(g.received, d.radial, d.harmonics, d.sent),
+            moment_kernels.add_second(
+                *self._sent(), *_arrays(g.received, d.radial, d.harmonics, d.sent),
                 *_arrays(h_received, h_sent, h_filters),
             )  # fmt: skip
             by["filters.weight"] = h_filters.T
@@ -338,17 +340,20 @@ class LayerSweeps:
             return self.kept.received
         return torch.bmm(by_own, self.repeated["receive.weight"].mT)
 
-    def _inputs(self) -> list[np.ndarray]:
-        """Return what the sums over pairs are of."""
-        basis, kept = self.basis, self.kept
-        return _arrays(basis.radial, basis.harmonics, kept.carried, self.radial)
+    def _carried(self) -> list:
+        """Return what the sums of features that are carried are of."""
+        return self._sums((0,), self.radial, self.kept.carried[None])
 
-    def _handed(self) -> list:
+    def _sent(self) -> list:
         """Return what the sums of moments that are handed on are of."""
-        basis, kept = self.basis, self.kept
-        pairs, degrees = basis.pairs, tuple(range(self.layer.n_degrees))
-        inputs = _arrays(basis.radial, basis.harmonics, self.filters, kept.sent)
-        return [*_arrays(pairs.starts, pairs.neighbors), degrees, *inputs]
+        return self._sums(self.degrees, self.filters, self.kept.sent)
+
+    def _sums(self, taken: tuple[int, ...], weights: Tensor, moments: Tensor) -> list:
+        basis = self.basis
+        pairs = _arrays(basis.pairs.starts, basis.pairs.neighbors)
+        lanes = tuple(range(math.ceil(moments.shape[2] / LANES)))
+        functions = _arrays(basis.radial, basis.harmonics, weights, moments)
+        return [*pairs, (self.degrees, taken, lanes), *functions]
 
     def _products(self, mixed: Tensor) -> Tensor:
         return mixed.new_zeros(self.layer.products.n_outputs, *mixed.shape[1:])
@@ -360,14 +365,14 @@ class LayerSweeps:
 
     def _add_sums(self, by: Tensor, moments: Tensor, gradient: Tensor) -> None:
         """Add to the gradient (L, 1, C) of factors of moments."""
-        moment_kernels.add_diagonal(self.index[2], *_arrays(by, moments, gradient[:, 0]))
+        part_kernels.add_diagonal(*_arrays(self.basis.degrees, by, moments, gradient[:, 0]))
 
 
 def _parameters_of(layer: LegendreAngularLayer) -> dict[str, Tensor]:
     """Return what ``named_parameters`` would, in a fraction of the time."""
     parts = {"features": layer.features, "radial": layer.radial}
     own = {}
-    if layer.n_sent:
+    if not layer.first:
         own = {"kept": layer.kept}
         parts |= {"send": layer.send, "filters": layer.filters, "receive": layer.receive}
     parts |= {

@@ -9,7 +9,7 @@ from skwavelet.neural.bases import shifted_softplus
 from skwavelet.neural.couplings import Couplings
 from skwavelet.neural.geometry import Surroundings
 from skwavelet.neural.invariants import MomentProducts
-from skwavelet.neural.moments import Basis, convolution, moments
+from skwavelet.neural.moments import Basis, moments
 from skwavelet.neural.product_kernels import LANES
 
 
@@ -207,18 +207,20 @@ class LegendreAngularLayer(nn.Module):
     def __init__(self, width: int, n_radial: int, degrees: Tensor, first: bool):
         super().__init__()
         self.n_degrees = int(degrees.max()) + 1
-        self.n_sent = 0 if first else LANES
+        self.first = first
         n_mixed = max(1, width // 2)
         self.features = nn.Linear(width, width)
         self.radial = nn.Linear(n_radial, self.n_degrees * width, bias=False)
         nn.init.normal_(self.radial.weight, std=0.5)
+        self.of_features = Couplings(self.n_degrees, 1)
         if not first:
             self.kept = nn.Parameter(torch.ones(self.n_degrees, 1, width))
-            self.send = DegreeLinear(degrees, width, self.n_sent)
-            self.couplings = Couplings(self.n_degrees)
-            self.filters = nn.Linear(n_radial, len(self.couplings.paths) * self.n_sent, bias=False)
+            self.send = DegreeLinear(degrees, width, LANES)
+            self.of_moments = Couplings(self.n_degrees, self.n_degrees)
+            n_paths, n_places = len(self.of_moments.paths), self.of_moments.n_places
+            self.filters = nn.Linear(n_radial, n_paths * LANES, bias=False)
             nn.init.normal_(self.filters.weight, std=0.5)
-            self.receive = DegreeLinear(degrees, self.couplings.n_places * self.n_sent, width)
+            self.receive = DegreeLinear(degrees, n_places * LANES, width)
         self.mix = DegreeLinear(degrees, width, n_mixed)
         self.products = MomentProducts(degrees)
         self.update = _Update(width + self.products.n_outputs * n_mixed, width)
@@ -228,15 +230,11 @@ class LegendreAngularLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return new features (N, width) and moments (M, N, width), taking those of before."""
         carried = self.features(features)
-        weights = self._by_degree(self.radial)
-        own = moments(around, carried, weights)
+        weights = self.radial.weight.T.unflatten(1, (self.n_degrees, -1))
+        own = moments(around, self.of_features, weights, carried[None])
         if before is not None:
-            filters = self.filters.weight.T.unflatten(1, (-1, self.n_sent))
-            received = convolution(around, self.couplings, filters, self.send(before))
+            filters = self.filters.weight.T.unflatten(1, (-1, LANES))
+            received = moments(around, self.of_moments, filters, self.send(before))
             own = own + self.kept.index_select(0, around.degrees) * before + self.receive(received)
         products = self.products(bounded(self.mix(own), dim=(0, 2)))
         return features + self.update(torch.cat([own[0], products], dim=1)), own
-
-    def _by_degree(self, dense: nn.Linear) -> Tensor:
-        """Return the weights (n_radial, L, C) of radial functions for every degree."""
-        return dense.weight.T.unflatten(1, (self.n_degrees, -1))

@@ -1,14 +1,18 @@
-"""Compiled sums over pairs of atoms, and their derivatives, for a processor.
+"""Compiled sums over neighbours of moments times harmonics of bonds, and their derivatives.
 
-With G the radial functions of a pair p = (i, j), Y its harmonics and x the features of atoms,
-for moments m of the degrees l(m),
+With G the radial functions of a pair p = (i, j), Y its harmonics and H the moments of atoms, of
+channels s,
 
-    R_lc = sum_n G_n W_nlc        A_mic = sum_p R_l(m)c Y_m x_jc.
+    T_ks = sum_n G_n U_nks    X_ts = T_k(t)s H_ja(t)s    B_irs = sum_p sum_bt C_rbt Y_b X_ts,
 
-Nothing is kept per pair: in the form of array operations these sums wait for memory. All loops
-run over pairs, sorted by atoms i; ``starts[i]`` is the first pair of atom i. Indices lc are one
-axis, so that inner loops are long. What is known of an atom is first put together, as rows of
-different moments are far apart.
+where `skwavelet.neural.couplings` says which: features of atoms are moments of degree 0. The tuples
+of ``shape`` have the lengths n_degrees, n_taken and channels / `LANES`, rounded up.
+
+Nothing is kept per pair: in the form of array operations these sums wait for memory. All loops run
+over pairs, sorted by atoms i; ``starts[i]`` is the first pair of atom i. What is known of a pair is
+first put together, as rows of all variables, one behind the other, whose products
+`skwavelet.neural.product_kernels` writes out. A row has as many numbers as there are channels, and
+zeros up to the next multiple of `LANES`.
 """
 
 from __future__ import annotations
@@ -16,153 +20,182 @@ from __future__ import annotations
 import numpy as np
 
 from skwavelet._utils.compiled import compiled, compiled_part
-from skwavelet.neural.part_kernels import add, contract, contract_both, dot, outer_sum, take
+from skwavelet.neural.couplings import Couplings
+from skwavelet.neural.part_kernels import contract, contract_both, dot, outer_sum
+from skwavelet.neural.product_kernels import LANES, Table, written_out
+
+
+def _table(n_degrees: int, n_taken: int, n_parts: int) -> Table:
+    return Couplings(n_degrees, n_taken).table(n_parts * LANES)
+
+
+couple = written_out(_table, "h t", "b", shared="y")
+couple_gradients = written_out(_table, "h t gb", "gy gh gt", shared="y")
+couple_tangents = written_out(_table, "h t dh dt", "db", shared="y dy")
+couple_second = written_out(_table, "h t dh dt gb dgb", "dgh gt dgt", shared="y dy")
 
 
 @compiled_part
-def _project(harmonics, degrees, gradients, result):
-    """Write the sums over m of harmonics (M,) times gradients (M, C), by degree (L, C)."""
-    result[:] = 0
-    n_channels = result.shape[1]
-    for m in range(len(degrees)):
-        value, row, part = harmonics[m], result[degrees[m]], gradients[m]
-        for c in range(n_channels):
-            row[c] += value * part[c]
+def _copy(values, to):
+    """Write values to others, of which there may be more."""
+    for q in range(len(values)):
+        to[q] = values[q]
 
 
 @compiled_part
-def _project_both(harmonics, changes, degrees, gradients, ahead, result, changed):
-    """Write these sums, and their changes for those of harmonics and gradients (ahead)."""
-    result[:], changed[:] = 0, 0
-    n_channels = result.shape[1]
-    for m in range(len(degrees)):
-        value, change, part, more = harmonics[m], changes[m], gradients[m], ahead[m]
-        row, moved = result[degrees[m]], changed[degrees[m]]
-        for c in range(n_channels):
-            row[c] += value * part[c]
-            moved[c] += change * part[c] + value * more[c]
+def _add(values, to):
+    """Add values to others."""
+    for q in range(len(to)):
+        to[q] += values[q]
+
+
+@compiled_part
+def _add_totals(rows, n_lanes, totals):
+    """Add the sums over the channels of rows (Q n_lanes,) to totals (Q,)."""
+    for q in range(len(totals)):
+        total = totals[q]
+        for s in range(n_lanes):
+            total += rows[q * n_lanes + s]
+        totals[q] = total
+
+
+@compiled_part
+def _take(values, i, n_channels, n_lanes, rows):
+    """Write the values (A, N, Q n_channels) of atom i to rows (A Q n_lanes,)."""
+    n_parts = values.shape[2] // n_channels
+    by_moment = rows.reshape(len(values), n_parts * n_lanes)
+    for m in range(len(values)):
+        if n_channels == n_lanes:
+            _copy(values[m, i], by_moment[m])
+        else:
+            parts, to = values[m, i].reshape(n_parts, -1), by_moment[m].reshape(n_parts, -1)
+            for q in range(n_parts):
+                _copy(parts[q], to[q])
+
+
+@compiled_part
+def _give(rows, i, n_channels, n_lanes, values):
+    """Add to values what belongs to them of rows; see `_take`."""
+    n_parts = values.shape[2] // n_channels
+    by_moment = rows.reshape(len(values), n_parts * n_lanes)
+    for m in range(len(values)):
+        if n_channels == n_lanes:
+            _add(by_moment[m], values[m, i])
+        else:
+            parts, to = by_moment[m].reshape(n_parts, -1), values[m, i].reshape(n_parts, -1)
+            for q in range(n_parts):
+                _add(parts[q], to[q])
+
+
+@compiled_part
+def _take_all(values, n_channels, n_lanes):
+    """Return the rows of the values of all atoms, (N, A Q n_lanes)."""
+    n_rows = len(values) * (values.shape[2] // n_channels)
+    rows = np.zeros((values.shape[1], n_rows * n_lanes), values.dtype)
+    for i in range(values.shape[1]):
+        _take(values, i, n_channels, n_lanes, rows[i])
+    return rows
+
+
+@compiled_part
+def _give_all(rows, n_channels, n_lanes, values):
+    """Add to values what belongs to them of the rows of all atoms."""
+    for i in range(values.shape[1]):
+        _give(rows[i], i, n_channels, n_lanes, values)
 
 
 @compiled
-def add_moments(starts, neighbors, degrees, G, Y, x, W, A):
-    """Add the sums to A (M, N, C), for W (n, LC)."""
-    n_channels = x.shape[1]
-    R = np.empty(W.shape[1], G.dtype)
-    by_degree = R.reshape(-1, n_channels)
-    own = np.empty((len(degrees), n_channels), G.dtype)
+def add_moments(starts, neighbors, shape, G, Y, U, H, B):
+    """Add the sums to B (M, N, places C), for U (n, K C) and H (A, N, C)."""
+    C, L = H.shape[2], len(shape[2]) * LANES
+    sent, weights = _take_all(H, C, L), _take_all(U.reshape(1, *U.shape), C, L)
+    n_h, n_t = sent.shape[1], weights.shape[1]
+    x = np.empty(n_h + n_t, G.dtype)
+    b = np.empty(len(B) * (B.shape[2] // C) * L, G.dtype)
     for i in range(len(starts) - 1):
-        own[:] = 0
-        for k in range(starts[i + 1] - starts[i]):
-            p = starts[i] + k
-            contract(G[p], W, R)
-            source = x[neighbors[p]]
-            for l in range(len(by_degree)):
-                row = by_degree[l]
-                for c in range(n_channels):
-                    row[c] *= source[c]
-            for m in range(len(degrees)):
-                value, row, part = Y[p, m], own[m], by_degree[degrees[m]]
-                for c in range(n_channels):
-                    row[c] += value * part[c]
-        add(own, A, i)
+        b[:] = 0
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], x[:n_h])
+            contract(G[p], weights, x[n_h:])
+            couple(shape, (Y[p],), x, b)
+        _give(b, i, C, L, B)
 
 
 @compiled
-def add_gradients(starts, neighbors, degrees, G, Y, x, W, gA, gG, gY, gx):
-    """Add the gradients by G, Y and x, for those by the sums, gA."""
-    n_channels = x.shape[1]
-    R, V = np.empty(W.shape[1], G.dtype), np.empty(W.shape[1], G.dtype)
-    radial, projected = R.reshape(-1, n_channels), V.reshape(-1, n_channels)
-    by_own = np.empty((len(degrees), n_channels), G.dtype)
+def add_gradients(starts, neighbors, shape, G, Y, U, H, gB, gG, gY, gH):
+    """Add the gradients by G, Y and H, for those by the sums."""
+    C, L = H.shape[2], len(shape[2]) * LANES
+    sent, weights = _take_all(H, C, L), _take_all(U.reshape(1, *U.shape), C, L)
+    g_sent = np.zeros_like(sent)
+    n_h, n_t, n_y = sent.shape[1], weights.shape[1], Y.shape[1] * L
+    n = n_h + n_t
+    x = np.zeros(n + len(gB) * (gB.shape[2] // C) * L, G.dtype)
+    gx = np.empty(n_y + n, G.dtype)
     for i in range(len(starts) - 1):
-        take(gA, i, by_own)
-        for k in range(starts[i + 1] - starts[i]):
-            p = starts[i] + k
-            j = neighbors[p]
-            source, gradient = x[j], gx[j]
-            contract(G[p], W, R)
-            _project(Y[p], degrees, by_own, projected)
-            for l in range(len(radial)):
-                here, there = radial[l], projected[l]
-                for c in range(n_channels):
-                    gradient[c] += here[c] * there[c]
-                    here[c] *= source[c]
-                    there[c] *= source[c]
-            for m in range(len(degrees)):
-                total, row, part = gY[p, m], by_own[m], radial[degrees[m]]
-                for c in range(n_channels):
-                    total += row[c] * part[c]
-                gY[p, m] = total
-            dot(V, W, gG[p])
+        _take(gB, i, C, L, x[n:])
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], x[:n_h])
+            contract(G[p], weights, x[n_h:n])
+            gx[:] = 0
+            couple_gradients(shape, (Y[p],), x, gx)
+            _add_totals(gx[:n_y], L, gY[p])
+            _add(gx[n_y:], g_sent[neighbors[p]])
+            dot(gx[n_y + n_h :], weights, gG[p])
+    _give_all(g_sent, C, L, gH)
 
 
 @compiled
-def add_tangents(starts, neighbors, degrees, G, Y, x, W, dG, dY, dx, dA):
-    """Add the changes of the sums, for those of G, Y and x, to dA."""
-    n_channels = x.shape[1]
-    R, R1 = np.empty(W.shape[1], G.dtype), np.empty(W.shape[1], G.dtype)
-    radial, changed = R.reshape(-1, n_channels), R1.reshape(-1, n_channels)
-    own = np.empty((len(degrees), n_channels), G.dtype)
+def add_tangents(starts, neighbors, shape, G, Y, U, H, dG, dY, dH, dB):
+    """Add the changes of the sums, for those of G, Y and H, to dB."""
+    C, L = H.shape[2], len(shape[2]) * LANES
+    sent, weights = _take_all(H, C, L), _take_all(U.reshape(1, *U.shape), C, L)
+    d_sent = _take_all(dH, C, L)
+    n_h, n = sent.shape[1], sent.shape[1] + weights.shape[1]
+    x = np.empty(2 * n, G.dtype)
+    db = np.empty(len(dB) * (dB.shape[2] // C) * L, G.dtype)
     for i in range(len(starts) - 1):
-        own[:] = 0
-        for k in range(starts[i + 1] - starts[i]):
-            p = starts[i] + k
-            source, change = x[neighbors[p]], dx[neighbors[p]]
-            contract_both(G[p], dG[p], W, R, R1)
-            for l in range(len(radial)):
-                r, r1 = radial[l], changed[l]
-                for c in range(n_channels):
-                    r1[c] = r1[c] * source[c] + r[c] * change[c]
-                    r[c] *= source[c]
-            for m in range(len(degrees)):
-                y, y1, row = Y[p, m], dY[p, m], own[m]
-                r, r1 = radial[degrees[m]], changed[degrees[m]]
-                for c in range(n_channels):
-                    row[c] += y * r1[c] + y1 * r[c]
-        add(own, dA, i)
+        db[:] = 0
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], x[:n_h])
+            _copy(d_sent[neighbors[p]], x[n : n + n_h])
+            contract_both(G[p], dG[p], weights, x[n_h:n], x[n + n_h :])
+            couple_tangents(shape, (Y[p], dY[p]), x, db)
+        _give(db, i, C, L, dB)
 
 
 @compiled
-def add_second(starts, neighbors, degrees, G, Y, x, W, gA, dG, dY, dx, hA, hx, hW):
-    """Add the changes of the gradients by x and W to hx and hW.
+def add_second(starts, neighbors, shape, G, Y, U, H, gB, dG, dY, dH, hB, hH, hU):
+    """Add the changes of the gradients by H and U to hH and hU.
 
-    They are those of a change of G, Y and x, and of one of gA, hA. With gA and the changes of G, Y
-    and x zero, they are the gradients for hA.
+    They are those of a change of G, Y and H, and of one of gB, hB. With gB and the changes of G, Y
+    and H zero, they are the gradients for hB.
     """
-    n_channels, n_flat = x.shape[1], W.shape[1]
-    R, R1 = np.empty(n_flat, G.dtype), np.empty(n_flat, G.dtype)
-    V, V1 = np.empty((4, n_flat), G.dtype), np.empty((4, n_flat), G.dtype)
-    radial, changed = R.reshape(-1, n_channels), R1.reshape(-1, n_channels)
-    projected, moved = V.reshape(4, -1, n_channels), V1.reshape(4, -1, n_channels)
-    g_own = np.empty((len(degrees), n_channels), G.dtype)
-    h_own = np.empty_like(g_own)
+    C, L = H.shape[2], len(shape[2]) * LANES
+    sent, weights = _take_all(H, C, L), _take_all(U.reshape(1, *U.shape), C, L)
+    d_sent, h_sent, h_weights = (
+        _take_all(dH, C, L),
+        np.zeros_like(sent),
+        np.zeros_like(weights),
+    )
+    n_h, n_t, n_b = sent.shape[1], weights.shape[1], len(hB) * (hB.shape[2] // C) * L
+    n = n_h + n_t
+    x = np.zeros(2 * (n + n_b), G.dtype)
+    hx = np.empty(n + n_t, G.dtype)
+    gT, hT = np.empty((4, n_t), G.dtype), np.empty((4, n_t), G.dtype)
     for i in range(len(starts) - 1):
-        take(gA, i, g_own)
-        take(hA, i, h_own)
-        for k in range(starts[i + 1] - starts[i]):
-            p = starts[i] + k
-            j = neighbors[p]
-            source, change, gradient = x[j], dx[j], hx[j]
-            contract_both(G[p], dG[p], W, R, R1)
+        _take(gB, i, C, L, x[2 * n : 2 * n + n_b])
+        _take(hB, i, C, L, x[2 * n + n_b :])
+        for p in range(starts[i], starts[i + 1]):
+            _copy(sent[neighbors[p]], x[:n_h])
+            _copy(d_sent[neighbors[p]], x[n : n + n_h])
+            contract_both(G[p], dG[p], weights, x[n_h:n], x[n + n_h : 2 * n])
+            hx[:] = 0
+            couple_second(shape, (Y[p], dY[p]), x, hx)
+            _add(hx, h_sent[neighbors[p]])
             turn = p % 4
-            _project_both(Y[p], dY[p], degrees, g_own, h_own, projected[turn], moved[turn])
-            for l in range(len(radial)):
-                r, r1, v, v1 = radial[l], changed[l], projected[turn, l], moved[turn, l]
-                for c in range(n_channels):
-                    gradient[c] += v[c] * r1[c] + v1[c] * r[c]
-                    v1[c] = v1[c] * source[c] + v[c] * change[c]
-                    v[c] *= source[c]
+            _copy(hx[n_h:n], gT[turn])
+            _copy(hx[n:], hT[turn])
             if turn == 3 or p + 1 == len(neighbors):
-                outer_sum(dG, V, G, V1, p - turn, turn + 1, hW)
-
-
-@compiled
-def add_diagonal(degrees, x, c, gradient):
-    """Add the sums over moments of a degree, and atoms, of products of x and c to (L, C)."""
-    n_channels = x.shape[2]
-    for m in range(len(degrees)):
-        row = gradient[degrees[m]]
-        for i in range(x.shape[1]):
-            here, there = x[m, i], c[m, i]
-            for q in range(n_channels):
-                row[q] += here[q] * there[q]
+                outer_sum(dG, gT, G, hT, p - turn, turn + 1, h_weights)
+    _give_all(h_sent, C, L, hH)
+    _give_all(h_weights, C, L, hU.reshape(1, *hU.shape))

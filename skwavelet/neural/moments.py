@@ -68,50 +68,27 @@ class FixedFunctions(torch.autograd.Function):
         return along + across, None, None, None, None, None
 
 
-def moments(basis: Basis, carried: Tensor, weights: Tensor) -> Tensor:
-    """Return sums over neighbours (M, N, C), on any device and with all derivatives.
-
-    Parameters
-    ----------
-    basis : Basis
-    carried : Tensor of shape (N, C)
-        Features that the harmonics are multiplied by.
-    weights : Tensor of shape (n_radial, L, C)
-
-    Returns
-    -------
-    Tensor of shape (M, N, C)
-        A of `skwavelet.neural.moment_kernels`.
-    """
-    pairs = basis.pairs
-    # index_select has a faster double derivative than fancy indexing.
-    there = carried.index_select(0, pairs.neighbors)
-    radial = (basis.radial @ weights.flatten(1)).unflatten(1, weights.shape[1:])
-    own = (radial * there[:, None]).index_select(1, basis.degrees) * basis.harmonics[:, :, None]
-    sums = own.new_zeros(len(carried), *own.shape[1:])
-    return sums.index_add(0, pairs.centers, own).transpose(0, 1)
-
-
-def convolution(basis: Basis, couplings: Couplings, weights: Tensor, sent: Tensor) -> Tensor:
-    """Return sums of moments of neighbours times harmonics, with all derivatives, on any device.
+def moments(basis: Basis, couplings: Couplings, weights: Tensor, sent: Tensor) -> Tensor:
+    """Return sums over neighbours of moments times harmonics, with all derivatives, on any device.
 
     Parameters
     ----------
     basis : Basis
     couplings : Couplings
         Of as many degrees.
-    weights : Tensor of shape (n_radial, K, S)
+    weights : Tensor of shape (n_radial, K, C)
         Of radial functions for every path.
-    sent : Tensor of shape (M, N, S)
-        Moments that are handed on.
+    sent : Tensor of shape (A, N, C)
+        Moments of the degrees that are taken.
 
     Returns
     -------
-    Tensor of shape (M, N, n_places * S)
-        B of `skwavelet.neural.convolution_kernels`.
+    Tensor of shape (M, N, n_places * C)
+        B of `skwavelet.neural.moment_kernels`.
     """
     pairs, n_channels = basis.pairs, sent.shape[2]
     filters = (basis.radial @ weights.flatten(1)).unflatten(1, weights.shape[1:])
+    # index_select has a faster double derivative than fancy indexing.
     there = sent.transpose(0, 1).index_select(0, pairs.neighbors)
     made: list[list[Tensor]] = [[] for _ in range(couplings.n_degrees)]
     for k, (c, a, b) in enumerate(couplings.paths):

@@ -1,10 +1,8 @@
-"""Parts of compiled kernels: products with matrices, and moments of one atom after the other."""
+"""Parts of compiled kernels: products with matrices, and with diagonal ones."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from skwavelet._utils.compiled import compiled_part
+from skwavelet._utils.compiled import compiled, compiled_part
 
 
 @compiled_part
@@ -126,40 +124,13 @@ def outer_sum(functions, values, changes, moved, first, count, gradient):
                 row[q] += f0 * value[q] + d0 * change[q]
 
 
-@compiled_part
-def take(moments, i, result):
-    """Write the moments (M, C) of atom i of all (M, N, C), one behind the other."""
-    for m in range(len(moments)):
-        row, part = result[m], moments[m, i]
-        for c in range(len(part)):
-            row[c] = part[c]
-
-
-@compiled_part
-def add(values, moments, i):
-    """Add values (M, C) to the moments (M, N, C) of atom i."""
-    for m in range(len(values)):
-        row, part = moments[m, i], values[m]
-        for c in range(len(part)):
-            row[c] += part[c]
-
-
-@compiled_part
-def by_atom(moments):
-    """Return moments (N, MC) of moments (M, N, C): those of an atom next to each other."""
-    n_atoms, n_channels = moments.shape[1:]
-    result = np.empty((n_atoms, len(moments) * n_channels), moments.dtype)
-    for i in range(n_atoms):
-        take(moments, i, result[i].reshape(len(moments), n_channels))
-    return result
-
-
-@compiled_part
-def write(values, moments):
-    """Write values (N, MC) to moments (M, N, C)."""
-    for i in range(len(values)):
-        parts = values[i].reshape(len(moments), moments.shape[2])
-        for m in range(len(moments)):
-            row, part = moments[m, i], parts[m]
-            for c in range(len(part)):
-                row[c] = part[c]
+@compiled
+def add_diagonal(degrees, x, c, gradient):
+    """Add the sums over moments of a degree, and atoms, of products of x and c to (L, C)."""
+    n_channels = x.shape[2]
+    for m in range(len(degrees)):
+        row = gradient[degrees[m]]
+        for i in range(x.shape[1]):
+            here, there = x[m, i], c[m, i]
+            for q in range(n_channels):
+                row[q] += here[q] * there[q]

@@ -3,7 +3,8 @@
 What a pair of atoms adds to moments is made of some three hundred products for every channel. As
 loops over tables they would spend their time on everything but products. So they are written out:
 the text of a function is made from a table when it is compiled, and the rule of products makes the
-text of its derivatives.
+text of its derivatives. Their number of channels is part of the text, as loops as short as that are
+slow, unless the compiler knows their length.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled_as
 
-# Channels of a row, which are part of the text: loops as short as that are slow, unless the
-# compiler knows their length.
+# Numbers that processors multiply at once, at most.
 LANES = 16
 
 Variable = tuple[str, int]  # the letter, and the number of the row
@@ -33,14 +33,18 @@ class Product(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Numbers of rows of variables, and groups of products; each group becomes one loop."""
+    """Numbers of rows of variables and of their channels, and products.
+
+    Each group of products becomes one loop over the channels.
+    """
 
     n_rows: dict[str, int]
+    n_channels: int
     groups: list[list[Product]]
 
 
 def written_out(
-    table: Callable[[int], Table], variables: str, results: str, shared: str = ""
+    table: Callable[..., Table], variables: str, results: str, shared: str = ""
 ) -> Callable:
     """Return a function that adds sums of products to rows, for compiled functions and others.
 
@@ -50,7 +54,7 @@ def written_out(
     Parameters
     ----------
     table : callable
-        What the products are, for a number of degrees.
+        What the products are, for one or more numbers.
     variables, results : str
         What is known, and what is added to, in their order.
     shared : str
@@ -59,26 +63,27 @@ def written_out(
     Returns
     -------
     callable
-        Of ``degrees``, a tuple of which the length matters, a tuple of the shared variables (n,),
-        the rows (n * LANES,) of all other variables, one behind the other, and those of the
-        results.
+        Of ``shape``, a tuple of tuples whose lengths are the numbers, a tuple of the shared
+        variables (n,), the rows (n * n_channels,) of all other variables, one behind the other, and
+        those of the results.
     """
 
-    def function(degrees: tuple, same: tuple, rows: np.ndarray, to: np.ndarray) -> None:
-        text = _text(table, len(degrees), rows.dtype.name, variables, results, shared)
-        text(degrees, same, rows, to)
+    def function(shape: tuple, same: tuple, rows: np.ndarray, to: np.ndarray) -> None:
+        sizes = tuple(len(part) for part in shape)
+        _text(table, sizes, rows.dtype.name, variables, results, shared)(shape, same, rows, to)
 
     @compiled_as(function)
-    def _(degrees, same, rows, to):
-        return _text(table, degrees.count, rows.dtype.name, variables, results, shared)
+    def _(shape, same, rows, to):
+        sizes = tuple(part.count for part in shape.types)
+        return _text(table, sizes, rows.dtype.name, variables, results, shared)
 
     return function
 
 
 @cache
 def _text(
-    table: Callable[[int], Table],
-    n_degrees: int,
+    table: Callable[..., Table],
+    sizes: tuple[int, ...],
     dtype: str,
     variables: str,
     results: str,
@@ -89,18 +94,18 @@ def _text(
     All rows are in two arrays: of more, the compiler would not know whether they overlap, and go
     number by number.
     """
-    n_rows, groups = table(n_degrees)
+    n_rows, n_channels, groups = table(*sizes)
 
     def places(variables: str) -> dict[str, int]:
         names = [f"{kind}{row}" for kind in variables.split() for row in range(n_rows[kind[-1]])]
-        return {name: place * LANES for place, name in enumerate(names)}
+        return {name: place * n_channels for place, name in enumerate(names)}
 
     known = {
         f"{kind}{row}": f"same[{place}][{row}]"
         for place, kind in enumerate(shared.split())
         for row in range(n_rows[kind[-1]])
     }
-    lines = ["def function(degrees, same, rows, to):"]
+    lines = ["def function(shape, same, rows, to):"]
     lines += [f"    {name} = {value}" for name, value in known.items()]
     inputs, outputs = places(variables), places(results)
     for products in groups:
@@ -110,7 +115,7 @@ def _text(
                 if body.terms(kind, row):
                     name = body.name((kind, row))
                     body.lines.append(f"to[{outputs[name]} + q] += {name}")
-        lines += [f"    for q in range({LANES}):", *(f"        {line}" for line in body.lines)]
+        lines += [f"    for q in range({n_channels}):", *(f"        {line}" for line in body.lines)]
     names: dict = {"F": np.dtype(dtype).type}
     exec("\n".join(lines), names)
     return names["function"]

@@ -13,7 +13,6 @@ from helpers.neural_checks import cells
 from helpers.small_structures import molecule, random_rotation, rotated, slab, triclinic
 from scipy.special import eval_legendre
 
-from skwavelet.neural import moments as moment_functions
 from skwavelet.neural.bases import RadialBasis, SolidHarmonics, SolidWavelets, cosine_cutoff
 from skwavelet.neural.couplings import Couplings, gaunt
 from skwavelet.neural.geometry import GaussianGeometry, HarmonicGeometry
@@ -24,6 +23,7 @@ from skwavelet.neural.layers import (
     LegendreAngularLayer,
     LiteralAngularLayer,
 )
+from skwavelet.neural.moments import moments
 from skwavelet.neural.networks import ScatteringModule
 from skwavelet.neural.pooling import AtomPooling, Nodes, pool
 from skwavelet.neural.product_kernels import LANES
@@ -220,7 +220,7 @@ def test_products_do_not_change_with_rotations_and_scale_as_powers():
         batch = batch_of([turned])
         around = geometry(batch.pairs[0], None)
         carried = torch.arange(9, dtype=torch.float64).view(3, 3)
-        own = moment_functions.moments(around, carried, weights)
+        own = moments(around, Couplings(4, 1), weights, carried[None])
         results.append((own, products(own)))
     (own, found), (other, again) = results
     torch.testing.assert_close(found, again, rtol=1e-10, atol=1e-10)
@@ -235,14 +235,15 @@ def test_moments_that_are_made_of_those_of_neighbours_turn_with_the_molecule():
     """Sums over components of one degree of products of two places do not change."""
     geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4, 1.0).double()
     torch.manual_seed(0)
-    couplings = Couplings(4)
+    features, couplings = Couplings(4, 1), Couplings(4, 4)
     weights = torch.randn(6, 4, 3, dtype=torch.float64)
     filters = torch.randn(6, len(couplings.paths), 3, dtype=torch.float64)
     atoms, results = molecule(), []
     for turned in (atoms, rotated(atoms, -random_rotation(3))):
         around = geometry(batch_of([turned]).pairs[0], None)
-        sent = moment_functions.moments(around, torch.arange(9.0).view(3, 3).double(), weights)
-        made = moment_functions.convolution(around, couplings, filters, sent)
+        carried = torch.arange(9.0).view(1, 3, 3).double()
+        sent = moments(around, features, weights, carried)
+        made = moments(around, couplings, filters, sent)
         parts = [made[l * l : (l + 1) ** 2] for l in range(4)]
         results.append((made, [torch.einsum("mip,miq->ipq", part, part) for part in parts]))
     (made, found), (other, again) = results
@@ -264,7 +265,7 @@ def test_legendre_layer_is_its_sum_over_pairs_of_neighbours(first):
     before = None if first else torch.randn(16, len(features), 9, dtype=torch.float64)
     result, own = layer(features, before, around)
     radial = layer.radial.weight.reshape(4, 9, 6)
-    paths = [] if first else layer.couplings.paths
+    paths = [] if first else layer.of_moments.paths
     degrees = around.degrees.tolist()
     for i, neighbors in neighbors_of(batch):
         A = torch.zeros(16, 9, dtype=torch.float64)
