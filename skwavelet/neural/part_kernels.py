@@ -37,11 +37,9 @@ def contract(functions, weights, result):
 def contract_both(functions, changes, weights, result, changed):
     """Write the products (Q,) of functions (n,) and of their changes with weights (n, Q)."""
     n_outputs = len(result)
-    for q in range(n_outputs):
-        result[q] = 0
-    for q in range(n_outputs):
-        changed[q] = 0
     n_blocks = len(functions) // 5
+    if n_blocks == 0:
+        result[:], changed[:] = 0, 0
     for block in range(n_blocks):
         n = 5 * block
         f0, f1, f2, f3, f4 = (
@@ -53,9 +51,14 @@ def contract_both(functions, changes, weights, result, changed):
         w0, w1, w2, w3, w4 = (
             weights[n], weights[n + 1], weights[n + 2], weights[n + 3], weights[n + 4],
         )  # fmt: skip
-        for q in range(n_outputs):
-            result[q] += f0 * w0[q] + f1 * w1[q] + f2 * w2[q] + f3 * w3[q] + f4 * w4[q]
-            changed[q] += d0 * w0[q] + d1 * w1[q] + d2 * w2[q] + d3 * w3[q] + d4 * w4[q]
+        if block == 0:
+            for q in range(n_outputs):
+                result[q] = f0 * w0[q] + f1 * w1[q] + f2 * w2[q] + f3 * w3[q] + f4 * w4[q]
+                changed[q] = d0 * w0[q] + d1 * w1[q] + d2 * w2[q] + d3 * w3[q] + d4 * w4[q]
+        else:
+            for q in range(n_outputs):
+                result[q] += f0 * w0[q] + f1 * w1[q] + f2 * w2[q] + f3 * w3[q] + f4 * w4[q]
+                changed[q] += d0 * w0[q] + d1 * w1[q] + d2 * w2[q] + d3 * w3[q] + d4 * w4[q]
     for rest in range(len(functions) - 5 * n_blocks):
         n = 5 * n_blocks + rest
         value, change, row = functions[n], changes[n], weights[n]
