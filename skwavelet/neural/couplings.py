@@ -9,6 +9,8 @@ from skwavelet.representations.wavelets import solid_harmonics
 
 # Moments of higher degrees are handed on as they are only, and harmonics are of these degrees.
 _HIGHEST = 3
+# Degrees of three moments whose product has an invariant part that is no product of smaller ones.
+_TRIPLES = ((1, 1, 2), (2, 2, 2), (1, 2, 3))
 # Of the degrees of a path. With the three paths above it, errors are the same.
 _LARGEST_SUM = 6
 
@@ -102,3 +104,24 @@ def gaunt(a: int, b: int, c: int) -> np.ndarray:
     values = np.einsum("ap,bp,cp,p->abc", one, two, three, np.repeat(weights, len(angles)))
     values = np.where(np.abs(values) < 1e-12, 0, values)
     return values / np.linalg.norm(values)
+
+
+def triples(n_degrees: int) -> list[tuple[int, int, int, int, float]]:
+    """Return the products of three moments that are invariant together.
+
+    Returns
+    -------
+    list of (int, int, int, int, float)
+        Three moments, the row of the results, which follow those of the products of two, and the
+        coefficient (Gaunt's). Each product is there once.
+    """
+    used = [degrees for degrees in _TRIPLES if max(degrees) < n_degrees]
+    result: list[tuple[int, int, int, int, float]] = []
+    for row, (a, b, c) in enumerate(used, start=2 * n_degrees):
+        values, together = gaunt(a, b, c), dict[tuple[int, ...], float]()
+        for place in np.argwhere(values):
+            # Products of the same three moments in another order are the same.
+            moved = tuple(np.sort(place + np.array([a * a, b * b, c * c])).tolist())
+            together[moved] = together.get(moved, 0.0) + float(values[tuple(place)])
+        result += [(i, j, k, row, value) for (i, j, k), value in sorted(together.items())]
+    return result

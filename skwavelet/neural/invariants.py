@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from skwavelet.neural import invariant_kernels as kernels
-from skwavelet.neural.couplings import gaunt
-
-# Degrees of three moments whose product has an invariant part that is no product of smaller ones.
-_TRIPLES = ((1, 1, 2), (2, 2, 2), (1, 2, 3))
+from skwavelet.neural.couplings import triples
+from skwavelet.neural.product_kernels import lanes
 
 
 class MomentProducts(nn.Module):
@@ -31,20 +29,8 @@ class MomentProducts(nn.Module):
         super().__init__()
         self.degrees = degrees.numpy().copy()
         self.n_degrees = int(degrees.max()) + 1
-        used = [triple for triple in _TRIPLES if max(triple) < self.n_degrees]
-        self.n_outputs = 2 * self.n_degrees + len(used)
-        triples, coefficients = [np.zeros((0, 4), dtype=np.int64)], [np.zeros(0)]
-        for row, (a, b, c) in enumerate(used, start=2 * self.n_degrees):
-            values = gaunt(a, b, c)
-            places = np.argwhere(values)
-            # Products of the same three moments in another order are the same.
-            moved = np.sort(places + np.array([a * a, b * b, c * c]), axis=1)
-            moved, which = np.unique(moved, axis=0, return_inverse=True)
-            together = np.zeros(len(moved))
-            np.add.at(together, which, values[tuple(places.T)])
-            coefficients.append(together)
-            triples.append(np.hstack([moved, np.full((len(moved), 1), row)]))
-        self.triples, self.coefficients = np.concatenate(triples), np.concatenate(coefficients)
+        self.triples = triples(self.n_degrees)
+        self.n_outputs = 2 * self.n_degrees + len({row for *_, row, _ in self.triples})
 
     def forward(self, moments: Tensor) -> Tensor:
         """Return products (N, n_outputs * Q) of moments (M, N, Q)."""
@@ -54,10 +40,9 @@ class MomentProducts(nn.Module):
             results = self.plain(moments)
         return results.transpose(0, 1).flatten(1)
 
-    def table(self, like: Tensor) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
-        """Return what kernels know of the products, for arrays of a dtype."""
-        coefficients = torch.from_numpy(self.coefficients).to(like.dtype).numpy()
-        return self.degrees, self.n_degrees, self.triples, coefficients
+    def shape(self, n_channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return what kernels know of the products."""
+        return tuple(range(self.n_degrees)), lanes(n_channels)
 
     def plain(self, moments: Tensor) -> Tensor:
         """Return products (n_outputs, N, Q) by array operations, on any device."""
@@ -67,8 +52,11 @@ class MomentProducts(nn.Module):
         results = results.index_add(0, degrees, moments * moments)
         crossed = moments * moments.roll(1, dims=2)
         results = results.index_add(0, self.n_degrees + degrees, crossed)
-        a, b, c, row = torch.from_numpy(self.triples).to(place).unbind(1)
-        values = torch.from_numpy(self.coefficients).to(moments)[:, None, None]
+        if not self.triples:
+            return results
+        *indices, factors = zip(*self.triples, strict=True)
+        a, b, c, row = (torch.tensor(part, device=place) for part in indices)
+        values = torch.tensor(factors, dtype=torch.float64).to(moments)[:, None, None]
         return results.index_add(0, row, values * moments[a] * moments[b] * moments[c])
 
 
@@ -84,7 +72,7 @@ class _Products(torch.autograd.Function):
         ctx.save_for_backward(moments)
         ctx.products = products
         results = moments.new_zeros(products.n_outputs, *moments.shape[1:])
-        kernels.add_products(*products.table(moments), *_arrays(moments, results))
+        kernels.add_products(products.shape(moments.shape[2]), *_arrays(moments, results))
         return results
 
     @staticmethod
@@ -100,17 +88,17 @@ class _ProductGradient(torch.autograd.Function):
         ctx.save_for_backward(gradient, moments)
         ctx.products = products
         result = torch.zeros(moments.shape, dtype=moments.dtype)
-        kernels.add_gradient(*products.table(moments), *_arrays(moments, gradient, result))
+        kernels.add_gradient(products.shape(moments.shape[2]), *_arrays(moments, gradient, result))
         return result
 
     @staticmethod
     def backward(ctx: Any, along: Tensor) -> tuple:
         gradient, moments = ctx.saved_tensors
-        table = ctx.products.table(moments)
+        shape = ctx.products.shape(moments.shape[2])
         by_gradient, by_moments = (
             torch.zeros(part.shape, dtype=part.dtype) for part in (gradient, moments)
         )
-        kernels.add_tangents(*table, *_arrays(moments, along, by_gradient))
+        kernels.add_tangents(shape, *_arrays(moments, along, by_gradient))
         still = torch.zeros(gradient.shape, dtype=gradient.dtype)
-        kernels.add_second(*table, *_arrays(moments, along, gradient, still, by_moments))
+        kernels.add_second(shape, *_arrays(moments, along, gradient, still, by_moments))
         return by_gradient, by_moments, None

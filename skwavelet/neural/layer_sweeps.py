@@ -12,7 +12,6 @@ of the gradient, h_x is the gradient of the loss by x.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -25,7 +24,7 @@ from skwavelet.neural import message_kernels, moment_kernels, part_kernels
 from skwavelet.neural.bases import shifted_softplus
 from skwavelet.neural.layers import LegendreAngularLayer
 from skwavelet.neural.moments import Basis
-from skwavelet.neural.product_kernels import LANES
+from skwavelet.neural.product_kernels import lanes
 
 _ONE_GRADIENT = "Only the last gradient by the vectors of pairs can be part of a loss."
 
@@ -140,7 +139,7 @@ class LayerSweeps:
         self.degrees = tuple(range(layer.n_degrees))
         if not self.first:
             self.filters = weights["filters.weight"].T.contiguous()
-        self.products = layer.products.table(radial)
+        self.products = layer.products.shape(layer.mix.weight.shape[2])
 
     def values(self, features: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return features (N, width) and moments (M, N, width), of those of the layer before."""
@@ -164,7 +163,7 @@ class LayerSweeps:
         kept.P, kept.factors = torch.empty_like(mixed), mixed.new_empty(2, n_atoms)
         kept.message = mixed.new_empty(1, n_atoms, w["update.inner.weight"].shape[1])
         message_kernels.messages(
-            *self.products, *_arrays(own, mixed, kept.P, products, kept.message, kept.factors)
+            self.products, *_arrays(own, mixed, kept.P, products, kept.message, kept.factors)
         )
         kept.inner = torch.addmm(
             w["update.inner.bias"], kept.message[0], w["update.inner.weight"].T
@@ -186,7 +185,7 @@ class LayerSweeps:
         g_mixed, g_P = torch.empty_like(kept.P), torch.zeros_like(kept.P)
         g_products = torch.empty_like(self._products(kept.P))
         message_kernels.message_gradients(
-            *self.products, *_arrays(kept.P, kept.message, kept.factors, g_message),
+            self.products, *_arrays(kept.P, kept.message, kept.factors, g_message),
             *_arrays(torch.empty_like(g_message), g_products, g_P, g_mixed, g_own),
         )  # fmt: skip
         g_own.baddbmm_(g_mixed, r["mix.weight"].mT)
@@ -229,7 +228,7 @@ class LayerSweeps:
         d_mixed = torch.bmm(d_own, r["mix.weight"])
         d_P, d_message = torch.empty_like(d_mixed), torch.empty_like(kept.message)
         message_kernels.message_tangents(
-            *self.products, *_arrays(kept.P, kept.message, kept.factors, d_own, d_mixed),
+            self.products, *_arrays(kept.P, kept.message, kept.factors, d_own, d_mixed),
             *_arrays(d_P, self._products(d_P), d_message),
         )  # fmt: skip
         d_inner = d_message[0] @ w["update.inner.weight"].T
@@ -259,7 +258,7 @@ class LayerSweeps:
         h_own = torch.zeros_like(kept.own) if h_own is None else h_own
         h_mixed, h_P = torch.empty_like(kept.P), torch.zeros_like(kept.P)
         message_kernels.message_second(
-            *self.products, *_arrays(kept.P, kept.message, kept.factors),
+            self.products, *_arrays(kept.P, kept.message, kept.factors),
             *_arrays(d.P, d.message, g.message, g.products, g.P, h_message),
             *_arrays(torch.empty_like(h_message), torch.empty_like(g.products)),
             *_arrays(h_P, h_mixed, h_own),
@@ -351,9 +350,8 @@ class LayerSweeps:
     def _sums(self, taken: tuple[int, ...], weights: Tensor, moments: Tensor) -> list:
         basis = self.basis
         pairs = _arrays(basis.pairs.starts, basis.pairs.neighbors)
-        lanes = tuple(range(math.ceil(moments.shape[2] / LANES)))
         functions = _arrays(basis.radial, basis.harmonics, weights, moments)
-        return [*pairs, (self.degrees, taken, lanes), *functions]
+        return [*pairs, (self.degrees, taken, lanes(moments.shape[2])), *functions]
 
     def _products(self, mixed: Tensor) -> Tensor:
         return mixed.new_zeros(self.layer.products.n_outputs, *mixed.shape[1:])

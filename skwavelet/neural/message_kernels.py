@@ -101,11 +101,11 @@ def _split(message, i, own, products):
 
 
 @compiled
-def messages(degrees, n_degrees, triples, coefficients, own, mixed, P, products, z, factors):
+def messages(shape, own, mixed, P, products, z, factors):
     """Write P, z (1, N, n) and the factors (2, N) of both, and add to the products."""
     for i in range(mixed.shape[1]):
         factors[0, i] = _bound(mixed, i, P)
-    add_products(degrees, n_degrees, triples, coefficients, P, products)
+    add_products(shape, P, products)
     for i in range(mixed.shape[1]):
         _join(own, products, i, z)
         factors[1, i] = _bound(z, i, z)
@@ -113,26 +113,26 @@ def messages(degrees, n_degrees, triples, coefficients, own, mixed, P, products,
 
 @compiled
 def message_gradients(
-    degrees, n_degrees, triples, coefficients, P, z, factors, g_z,
+    shape, P, z, factors, g_z,
     joined, g_products, g_P, g_mixed, g_own,
 ):  # fmt: skip
     """Write the gradients by the products and mixed moments, add those by P and the moments."""
     for i in range(P.shape[1]):
         _bound_change(z, factors[1, i], g_z, i, joined)
         _split(joined, i, g_own, g_products)
-    add_gradient(degrees, n_degrees, triples, coefficients, P, g_products, g_P)
+    add_gradient(shape, P, g_products, g_P)
     for i in range(P.shape[1]):
         _bound_change(P, factors[0, i], g_P, i, g_mixed)
 
 
 @compiled
 def message_tangents(
-    degrees, n_degrees, triples, coefficients, P, z, factors, d_own, d_mixed, d_P, d_products, d_z
+    shape, P, z, factors, d_own, d_mixed, d_P, d_products, d_z
 ):  # fmt: skip
     """Write the changes of P and z, and add those of the products."""
     for i in range(P.shape[1]):
         _bound_change(P, factors[0, i], d_mixed, i, d_P)
-    add_tangents(degrees, n_degrees, triples, coefficients, P, d_P, d_products)
+    add_tangents(shape, P, d_P, d_products)
     for i in range(P.shape[1]):
         _join(d_own, d_products, i, d_z)
         _bound_change(z, factors[1, i], d_z, i, d_z)
@@ -140,13 +140,13 @@ def message_tangents(
 
 @compiled
 def message_second(
-    degrees, n_degrees, triples, coefficients, P, z, factors, d_P, d_z, g_z, g_products, g_P, h_z,
+    shape, P, z, factors, d_P, d_z, g_z, g_products, g_P, h_z,
     joined, h_products, h_P, h_mixed, h_own,
 ):  # fmt: skip
     """Write the changes of what `message_gradients` writes, and add those of what it adds to."""
     for i in range(P.shape[1]):
         _bound_second(z, factors[1, i], d_z, g_z, h_z, i, joined)
         _split(joined, i, h_own, h_products)
-    add_second(degrees, n_degrees, triples, coefficients, P, d_P, g_products, h_products, h_P)
+    add_second(shape, P, d_P, g_products, h_products, h_P)
     for i in range(P.shape[1]):
         _bound_second(P, factors[0, i], d_P, g_P, h_P, i, h_mixed)

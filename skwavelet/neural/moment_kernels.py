@@ -21,7 +21,7 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.neural.couplings import Couplings
-from skwavelet.neural.part_kernels import contract, contract_both, dot, outer_sum
+from skwavelet.neural.part_kernels import add, contract, contract_both, copy, dot, outer_sum
 from skwavelet.neural.product_kernels import LANES, Table, written_out
 
 
@@ -33,20 +33,6 @@ couple = written_out(_table, "h t", "b", shared="y")
 couple_gradients = written_out(_table, "h t gb", "gy gh gt", shared="y")
 couple_tangents = written_out(_table, "h t dh dt", "db", shared="y dy")
 couple_second = written_out(_table, "h t dh dt gb dgb", "dgh gt dgt", shared="y dy")
-
-
-@compiled_part
-def _copy(values, to):
-    """Write values to others, of which there may be more."""
-    for q in range(len(values)):
-        to[q] = values[q]
-
-
-@compiled_part
-def _add(values, to):
-    """Add values to others."""
-    for q in range(len(to)):
-        to[q] += values[q]
 
 
 @compiled_part
@@ -66,11 +52,11 @@ def _take(values, i, n_channels, n_lanes, rows):
     by_moment = rows.reshape(len(values), n_parts * n_lanes)
     for m in range(len(values)):
         if n_channels == n_lanes:
-            _copy(values[m, i], by_moment[m])
+            copy(values[m, i], by_moment[m])
         else:
             parts, to = values[m, i].reshape(n_parts, -1), by_moment[m].reshape(n_parts, -1)
             for q in range(n_parts):
-                _copy(parts[q], to[q])
+                copy(parts[q], to[q])
 
 
 @compiled_part
@@ -80,11 +66,11 @@ def _give(rows, i, n_channels, n_lanes, values):
     by_moment = rows.reshape(len(values), n_parts * n_lanes)
     for m in range(len(values)):
         if n_channels == n_lanes:
-            _add(by_moment[m], values[m, i])
+            add(by_moment[m], values[m, i])
         else:
             parts, to = by_moment[m].reshape(n_parts, -1), values[m, i].reshape(n_parts, -1)
             for q in range(n_parts):
-                _add(parts[q], to[q])
+                add(parts[q], to[q])
 
 
 @compiled_part
@@ -115,7 +101,7 @@ def add_moments(starts, neighbors, shape, G, Y, U, H, B):
     for i in range(len(starts) - 1):
         b[:] = 0
         for p in range(starts[i], starts[i + 1]):
-            _copy(sent[neighbors[p]], x[:n_h])
+            copy(sent[neighbors[p]], x[:n_h])
             contract(G[p], weights, x[n_h:])
             couple(shape, (Y[p],), x, b)
         _give(b, i, C, L, B)
@@ -134,12 +120,12 @@ def add_gradients(starts, neighbors, shape, G, Y, U, H, gB, gG, gY, gH):
     for i in range(len(starts) - 1):
         _take(gB, i, C, L, x[n:])
         for p in range(starts[i], starts[i + 1]):
-            _copy(sent[neighbors[p]], x[:n_h])
+            copy(sent[neighbors[p]], x[:n_h])
             contract(G[p], weights, x[n_h:n])
             gx[:] = 0
             couple_gradients(shape, (Y[p],), x, gx)
             _add_totals(gx[:n_y], L, gY[p])
-            _add(gx[n_y:], g_sent[neighbors[p]])
+            add(gx[n_y:], g_sent[neighbors[p]])
             dot(gx[n_y + n_h :], weights, gG[p])
     _give_all(g_sent, C, L, gH)
 
@@ -156,8 +142,8 @@ def add_tangents(starts, neighbors, shape, G, Y, U, H, dG, dY, dH, dB):
     for i in range(len(starts) - 1):
         db[:] = 0
         for p in range(starts[i], starts[i + 1]):
-            _copy(sent[neighbors[p]], x[:n_h])
-            _copy(d_sent[neighbors[p]], x[n : n + n_h])
+            copy(sent[neighbors[p]], x[:n_h])
+            copy(d_sent[neighbors[p]], x[n : n + n_h])
             contract_both(G[p], dG[p], weights, x[n_h:n], x[n + n_h :])
             couple_tangents(shape, (Y[p], dY[p]), x, db)
         _give(db, i, C, L, dB)
@@ -186,15 +172,15 @@ def add_second(starts, neighbors, shape, G, Y, U, H, gB, dG, dY, dH, hB, hH, hU)
         _take(gB, i, C, L, x[2 * n : 2 * n + n_b])
         _take(hB, i, C, L, x[2 * n + n_b :])
         for p in range(starts[i], starts[i + 1]):
-            _copy(sent[neighbors[p]], x[:n_h])
-            _copy(d_sent[neighbors[p]], x[n : n + n_h])
+            copy(sent[neighbors[p]], x[:n_h])
+            copy(d_sent[neighbors[p]], x[n : n + n_h])
             contract_both(G[p], dG[p], weights, x[n_h:n], x[n + n_h : 2 * n])
             hx[:] = 0
             couple_second(shape, (Y[p], dY[p]), x, hx)
-            _add(hx, h_sent[neighbors[p]])
+            add(hx, h_sent[neighbors[p]])
             turn = p % 4
-            _copy(hx[n_h:n], gT[turn])
-            _copy(hx[n:], hT[turn])
+            copy(hx[n_h:n], gT[turn])
+            copy(hx[n:], hT[turn])
             if turn == 3 or p + 1 == len(neighbors):
                 outer_sum(dG, gT, G, hT, p - turn, turn + 1, h_weights)
     _give_all(h_sent, C, L, hH)

@@ -1,8 +1,22 @@
-"""Parts of compiled kernels: products with matrices, and with diagonal ones."""
+"""Parts of compiled kernels: rows, and products with matrices."""
 
 from __future__ import annotations
 
 from skwavelet._utils.compiled import compiled, compiled_part
+
+
+@compiled_part
+def copy(values, to):
+    """Write values to others, of which there may be more."""
+    for q in range(len(values)):
+        to[q] = values[q]
+
+
+@compiled_part
+def add(values, to):
+    """Add values to others."""
+    for q in range(len(to)):
+        to[q] += values[q]
 
 
 @compiled_part

@@ -9,6 +9,7 @@ slow, unless the compiler knows their length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -21,6 +22,11 @@ from skwavelet._utils.compiled import compiled_as
 LANES = 16
 
 Variable = tuple[str, int]  # the letter, and the number of the row
+
+
+def lanes(n_channels: int) -> tuple[int, ...]:
+    """Return a tuple as long as channels / `LANES`, rounded up."""
+    return tuple(range(math.ceil(n_channels / LANES)))
 
 
 class Product(NamedTuple):

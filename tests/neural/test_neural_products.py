@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="the networks need torch")
 import torch
 
 from skwavelet._utils.compiled import compiled
-from skwavelet.neural import moment_kernels
+from skwavelet.neural import invariant_kernels, moment_kernels
 from skwavelet.neural.couplings import Couplings
 from skwavelet.neural.product_kernels import LANES, Product, Table, written_out
 
@@ -32,6 +32,7 @@ TABLES = {
     "small": (small, (2,), "a", "c"),
     "of features": (moment_kernels._table, (4, 1, 2), "h t", "b"),
     "of moments": (moment_kernels._table, (3, 3, 1), "h t", "b"),
+    "of one atom": (invariant_kernels._table, (4, 1), "p l", "z"),
 }
 
 
