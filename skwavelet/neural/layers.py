@@ -182,7 +182,7 @@ class LegendreAngularLayer(nn.Module):
         A_ilm = sum_k f_ik R_l(r_ik) Y_lm(u_ik) (W X)_k,    l < n_angular,
 
     and in any layer but the first, which takes the moments A' of the layer before, also what
-    those of the atom itself are and what, in fewer channels, those of its neighbours make together
+    those of the atom itself are and what, in 16 channels, those of its neighbours make together
     with the harmonics of the bonds,
 
         O_l A'_ilm + sum_p V_p sum_k f_ik T_p(r_ik) sum_ab C_mab (S A'_k)_a Y_b(u_ik),  O diagonal,
