@@ -15,7 +15,7 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.neural.couplings import triples
-from skwavelet.neural.part_kernels import add, copy
+from skwavelet.neural.part_kernels import add, copy, give, take
 from skwavelet.neural.product_kernels import LANES, Product, Table, written_out
 
 
@@ -49,23 +49,9 @@ _second = written_out(_table, "p l dp dl gz dgz", "dgp dgl")
 
 
 @compiled_part
-def _take(values, i, n_lanes, rows):
-    """Write the values (K, N, Q) of atom i to rows (K n_lanes,)."""
-    for k in range(len(values)):
-        copy(values[k, i], rows[k * n_lanes : (k + 1) * n_lanes])
-
-
-@compiled_part
-def _give(rows, i, n_lanes, values):
-    """Add rows to what `_take` takes."""
-    for k in range(len(values)):
-        add(rows[k * n_lanes : (k + 1) * n_lanes], values[k, i])
-
-
-@compiled_part
 def _take_both(values, i, n_lanes, rows):
-    """Write those rows, and behind them those of the channels before."""
-    _take(values, i, n_lanes, rows)
+    """Write the values (K, N, Q) of atom i to rows, then those of the channels before."""
+    take(values, i, values.shape[2], n_lanes, rows[: len(values) * n_lanes])
     last = values.shape[2] - 1
     for k in range(len(values)):
         own, before = values[k, i], rows[(len(values) + k) * n_lanes :]
@@ -76,7 +62,7 @@ def _take_both(values, i, n_lanes, rows):
 @compiled_part
 def _give_both(rows, i, n_lanes, values):
     """Add rows to what `_take_both` takes."""
-    _give(rows, i, n_lanes, values)
+    give(rows[: len(values) * n_lanes], i, values.shape[2], n_lanes, values)
     last = values.shape[2] - 1
     for k in range(len(values)):
         own, before = values[k, i], rows[(len(values) + k) * n_lanes :]
@@ -93,7 +79,7 @@ def add_products(shape, P, results):
         _take_both(P, i, L, rows)
         to[:] = 0
         _products(shape, (), rows, to)
-        _give(to, i, L, results)
+        give(to, i, P.shape[2], L, results)
 
 
 @compiled
@@ -104,7 +90,7 @@ def add_gradient(shape, P, g, gP):
     rows, to = np.zeros(n + len(g) * L, P.dtype), np.empty(n, P.dtype)
     for i in range(P.shape[1]):
         _take_both(P, i, L, rows[:n])
-        _take(g, i, L, rows[n:])
+        take(g, i, P.shape[2], L, rows[n:])
         to[:] = 0
         _gradients(shape, (), rows, to)
         _give_both(to, i, L, gP)
@@ -121,7 +107,7 @@ def add_tangents(shape, P, d, changes):
         _take_both(d, i, L, rows[n:])
         to[:] = 0
         _tangents(shape, (), rows, to)
-        _give(to, i, L, changes)
+        give(to, i, P.shape[2], L, changes)
 
 
 @compiled
@@ -133,8 +119,8 @@ def add_second(shape, P, d, g, h, hP):
     for i in range(P.shape[1]):
         _take_both(P, i, L, rows[:n])
         _take_both(d, i, L, rows[n : 2 * n])
-        _take(g, i, L, rows[2 * n : 2 * n + n_g])
-        _take(h, i, L, rows[2 * n + n_g :])
+        take(g, i, P.shape[2], L, rows[2 * n : 2 * n + n_g])
+        take(h, i, P.shape[2], L, rows[2 * n + n_g :])
         to[:] = 0
         _second(shape, (), rows, to)
         _give_both(to, i, L, hP)

@@ -215,6 +215,7 @@ class LegendreAngularLayer(nn.Module):
         self.of_features = Couplings(self.n_degrees, 1)
         if not first:
             self.kept = nn.Parameter(torch.ones(self.n_degrees, 1, width))
+            # As many as kernels take at once: 8 channels are worse, 32 no better.
             self.send = DegreeLinear(degrees, width, LANES)
             self.of_moments = Couplings(self.n_degrees, self.n_degrees)
             n_paths, n_places = len(self.of_moments.paths), self.of_moments.n_places

@@ -21,7 +21,16 @@ import numpy as np
 
 from skwavelet._utils.compiled import compiled, compiled_part
 from skwavelet.neural.couplings import Couplings
-from skwavelet.neural.part_kernels import add, contract, contract_both, copy, dot, outer_sum
+from skwavelet.neural.part_kernels import (
+    add,
+    contract,
+    contract_both,
+    copy,
+    dot,
+    give,
+    outer_sum,
+    take,
+)
 from skwavelet.neural.product_kernels import LANES, Table, written_out
 
 
@@ -46,40 +55,12 @@ def _add_totals(rows, n_lanes, totals):
 
 
 @compiled_part
-def _take(values, i, n_channels, n_lanes, rows):
-    """Write the values (A, N, Q n_channels) of atom i to rows (A Q n_lanes,)."""
-    n_parts = values.shape[2] // n_channels
-    by_moment = rows.reshape(len(values), n_parts * n_lanes)
-    for m in range(len(values)):
-        if n_channels == n_lanes:
-            copy(values[m, i], by_moment[m])
-        else:
-            parts, to = values[m, i].reshape(n_parts, -1), by_moment[m].reshape(n_parts, -1)
-            for q in range(n_parts):
-                copy(parts[q], to[q])
-
-
-@compiled_part
-def _give(rows, i, n_channels, n_lanes, values):
-    """Add to values what belongs to them of rows; see `_take`."""
-    n_parts = values.shape[2] // n_channels
-    by_moment = rows.reshape(len(values), n_parts * n_lanes)
-    for m in range(len(values)):
-        if n_channels == n_lanes:
-            add(by_moment[m], values[m, i])
-        else:
-            parts, to = by_moment[m].reshape(n_parts, -1), values[m, i].reshape(n_parts, -1)
-            for q in range(n_parts):
-                add(parts[q], to[q])
-
-
-@compiled_part
 def _take_all(values, n_channels, n_lanes):
     """Return the rows of the values of all atoms, (N, A Q n_lanes)."""
     n_rows = len(values) * (values.shape[2] // n_channels)
     rows = np.zeros((values.shape[1], n_rows * n_lanes), values.dtype)
     for i in range(values.shape[1]):
-        _take(values, i, n_channels, n_lanes, rows[i])
+        take(values, i, n_channels, n_lanes, rows[i])
     return rows
 
 
@@ -87,7 +68,7 @@ def _take_all(values, n_channels, n_lanes):
 def _give_all(rows, n_channels, n_lanes, values):
     """Add to values what belongs to them of the rows of all atoms."""
     for i in range(values.shape[1]):
-        _give(rows[i], i, n_channels, n_lanes, values)
+        give(rows[i], i, n_channels, n_lanes, values)
 
 
 @compiled
@@ -104,7 +85,7 @@ def add_moments(starts, neighbors, shape, G, Y, U, H, B):
             copy(sent[neighbors[p]], x[:n_h])
             contract(G[p], weights, x[n_h:])
             couple(shape, (Y[p],), x, b)
-        _give(b, i, C, L, B)
+        give(b, i, C, L, B)
 
 
 @compiled
@@ -118,7 +99,7 @@ def add_gradients(starts, neighbors, shape, G, Y, U, H, gB, gG, gY, gH):
     x = np.zeros(n + len(gB) * (gB.shape[2] // C) * L, G.dtype)
     gx = np.empty(n_y + n, G.dtype)
     for i in range(len(starts) - 1):
-        _take(gB, i, C, L, x[n:])
+        take(gB, i, C, L, x[n:])
         for p in range(starts[i], starts[i + 1]):
             copy(sent[neighbors[p]], x[:n_h])
             contract(G[p], weights, x[n_h:n])
@@ -146,7 +127,7 @@ def add_tangents(starts, neighbors, shape, G, Y, U, H, dG, dY, dH, dB):
             copy(d_sent[neighbors[p]], x[n : n + n_h])
             contract_both(G[p], dG[p], weights, x[n_h:n], x[n + n_h :])
             couple_tangents(shape, (Y[p], dY[p]), x, db)
-        _give(db, i, C, L, dB)
+        give(db, i, C, L, dB)
 
 
 @compiled
@@ -158,19 +139,16 @@ def add_second(starts, neighbors, shape, G, Y, U, H, gB, dG, dY, dH, hB, hH, hU)
     """
     C, L = H.shape[2], len(shape[2]) * LANES
     sent, weights = _take_all(H, C, L), _take_all(U.reshape(1, *U.shape), C, L)
-    d_sent, h_sent, h_weights = (
-        _take_all(dH, C, L),
-        np.zeros_like(sent),
-        np.zeros_like(weights),
-    )
+    d_sent = _take_all(dH, C, L)
+    h_sent, h_weights = np.zeros_like(sent), np.zeros_like(weights)
     n_h, n_t, n_b = sent.shape[1], weights.shape[1], len(hB) * (hB.shape[2] // C) * L
     n = n_h + n_t
     x = np.zeros(2 * (n + n_b), G.dtype)
     hx = np.empty(n + n_t, G.dtype)
     gT, hT = np.empty((4, n_t), G.dtype), np.empty((4, n_t), G.dtype)
     for i in range(len(starts) - 1):
-        _take(gB, i, C, L, x[2 * n : 2 * n + n_b])
-        _take(hB, i, C, L, x[2 * n + n_b :])
+        take(gB, i, C, L, x[2 * n : 2 * n + n_b])
+        take(hB, i, C, L, x[2 * n + n_b :])
         for p in range(starts[i], starts[i + 1]):
             copy(sent[neighbors[p]], x[:n_h])
             copy(d_sent[neighbors[p]], x[n : n + n_h])

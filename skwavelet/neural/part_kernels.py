@@ -20,6 +20,34 @@ def add(values, to):
 
 
 @compiled_part
+def take(values, i, n_channels, n_lanes, rows):
+    """Write the values (A, N, Q n_channels) of atom i to rows (A Q n_lanes,)."""
+    n_parts = values.shape[2] // n_channels
+    by_moment = rows.reshape(len(values), n_parts * n_lanes)
+    for m in range(len(values)):
+        if n_channels == n_lanes:
+            copy(values[m, i], by_moment[m])
+        else:
+            parts, to = values[m, i].reshape(n_parts, -1), by_moment[m].reshape(n_parts, -1)
+            for q in range(n_parts):
+                copy(parts[q], to[q])
+
+
+@compiled_part
+def give(rows, i, n_channels, n_lanes, values):
+    """Add to values what belongs to them of rows; see `take`."""
+    n_parts = values.shape[2] // n_channels
+    by_moment = rows.reshape(len(values), n_parts * n_lanes)
+    for m in range(len(values)):
+        if n_channels == n_lanes:
+            add(by_moment[m], values[m, i])
+        else:
+            parts, to = by_moment[m].reshape(n_parts, -1), values[m, i].reshape(n_parts, -1)
+            for q in range(n_parts):
+                add(parts[q], to[q])
+
+
+@compiled_part
 def contract(functions, weights, result):
     """Write the products (Q,) of the functions (n,) of a pair with weights (n, Q)."""
     n_outputs = len(result)

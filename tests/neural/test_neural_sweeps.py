@@ -75,7 +75,7 @@ def test_sweeps_are_the_derivatives_by_torch(
 ):
     """The loss of a network, its forces and stresses, and the gradients of all weights.
 
-    Of the second width, channels come in several groups, of which the last has fewer.
+    Of the second width, rows of kernels are longer than the shortest, and end with zeros.
     """
     module = network(n_layers, n_radial, n_angular, width)
     results = []
