@@ -27,7 +27,7 @@ from skwavelet.neural import AngularNetwork
 from skwavelet.neural.graph import build_graph, collate
 from skwavelet.neural.loss import Labels, LossWeights, loss_and_errors
 from skwavelet.neural.networks import AngularModule
-from skwavelet.neural.optimizer import Muon
+from skwavelet.neural.optimizer import NetworkOptimizer
 from skwavelet.structures.checks import check_structures
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -62,7 +62,7 @@ def angular_step(structures, energies, forces, width, **options):
         messages="both", **{"basis": "legendre", "n_angular": 4} | options,
     ).float()  # fmt: skip
     graphs = [build_graph(s, [CUTOFF], elements) for s in check_structures(structures)]
-    batch, optimizer = collate(graphs, torch.float32), Muon(module, 1e-4)
+    batch, optimizer = collate(graphs, torch.float32), NetworkOptimizer(module, 1e-4)
     labels = Labels(energies, forces, None, torch.ones(len(batch)))
     weights = LossWeights(1.0, 0.01 / forces[0].numel())
 

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from skwavelet._utils.files import atomic_file
 from skwavelet.neural.loss import Labelled, LossWeights, loss_and_errors
-from skwavelet.neural.optimizer import Muon
+from skwavelet.neural.optimizer import NetworkOptimizer
 
 # Steps over which the learning rate rises to its value, against bad first steps.
 _WARMUP = 100
@@ -80,7 +80,7 @@ class Trainer:
         self.scale = 1 / settings.force_weight if self.kinds.forces else 1.0
         # Validation wants no gradients of weights.
         self.average = copy.deepcopy(module).requires_grad_(False)
-        self.optimizer = Muon(module, settings.learning_rate)
+        self.optimizer = NetworkOptimizer(module, settings.learning_rate)
         self.batches = -(-len(train) // settings.batch_size)
         self.warmup = min(_WARMUP, self.batches * settings.max_epochs // 10)
         self.scheduler = self._scheduler()
