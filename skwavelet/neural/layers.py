@@ -20,6 +20,10 @@ def gather(values: Tensor, neighbors: Tensor) -> Tensor:
     return rows.view(*neighbors.shape, *values.shape[1:])
 
 
+class Dense(nn.Linear):
+    """A dense layer of messages, whose weights move by a rule of their own in training."""
+
+
 class _Update(nn.Module):
     """Two dense layers that turn a message into a change of the features.
 
@@ -29,7 +33,7 @@ class _Update(nn.Module):
 
     def __init__(self, n_inputs: int, width: int):
         super().__init__()
-        self.inner, self.outer = nn.Linear(n_inputs, width), nn.Linear(width, width)
+        self.inner, self.outer = Dense(n_inputs, width), Dense(width, width)
 
     def forward(self, message: Tensor) -> Tensor:
         """Return changes (N, width) of the features for messages (N, n_inputs)."""
@@ -66,17 +70,17 @@ class GaussianAngularLayer(nn.Module):
     def __init__(self, width: int, n_radial: int, n_angular: int, messages: str):
         super().__init__()
         self.messages, self.n_angular = messages, n_angular
-        self.features = nn.Linear(width, width)
-        self.pair = nn.Linear(n_radial, width)
-        self.mix = nn.Linear(width, width)
+        self.features = Dense(width, width)
+        self.pair = Dense(n_radial, width)
+        self.mix = Dense(width, width)
         self.update = _Update(width, width)
         nn.init.normal_(self.pair.weight)
         if n_angular:
-            self.triplet = nn.Linear(n_radial, n_angular * width, bias=False)
+            self.triplet = Dense(n_radial, n_angular * width, bias=False)
             nn.init.normal_(self.triplet.weight, std=0.5)
             if messages == "both":
-                self.partner_radial = nn.Linear(n_radial, width, bias=False)
-                self.partner = nn.Linear(width, width)
+                self.partner_radial = Dense(n_radial, width, bias=False)
+                self.partner = Dense(width, width)
 
     def forward(
         self, features: Tensor, moments: Tensor | None, around: Surroundings
@@ -135,9 +139,9 @@ class LiteralAngularLayer(nn.Module):
 
     def __init__(self, width: int, n_radial: int, n_angular: int):
         super().__init__()
-        self.triplet = nn.Linear(n_radial, n_angular * width, bias=False)
-        self.mix = nn.Linear(width, width, bias=False)
-        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width)
+        self.triplet = Dense(n_radial, n_angular * width, bias=False)
+        self.mix = Dense(width, width, bias=False)
+        self.inner, self.outer = Dense(width, width), Dense(width, width)
 
     def forward(
         self, features: Tensor, moments: Tensor | None, around: Surroundings
@@ -209,8 +213,8 @@ class LegendreAngularLayer(nn.Module):
         self.n_degrees = int(degrees.max()) + 1
         self.first = first
         n_mixed = max(1, width // 2)
-        self.features = nn.Linear(width, width)
-        self.radial = nn.Linear(n_radial, self.n_degrees * width, bias=False)
+        self.features = Dense(width, width)
+        self.radial = Dense(n_radial, self.n_degrees * width, bias=False)
         nn.init.normal_(self.radial.weight, std=0.5)
         self.of_features = Couplings(self.n_degrees, 1)
         if not first:
@@ -219,7 +223,7 @@ class LegendreAngularLayer(nn.Module):
             self.send = DegreeLinear(degrees, width, LANES)
             self.of_moments = Couplings(self.n_degrees, self.n_degrees)
             n_paths, n_places = len(self.of_moments.paths), self.of_moments.n_places
-            self.filters = nn.Linear(n_radial, n_paths * LANES, bias=False)
+            self.filters = Dense(n_radial, n_paths * LANES, bias=False)
             nn.init.normal_(self.filters.weight, std=0.5)
             self.receive = DegreeLinear(degrees, n_places * LANES, width)
         self.mix = DegreeLinear(degrees, width, n_mixed)
