@@ -21,7 +21,7 @@ def gather(values: Tensor, neighbors: Tensor) -> Tensor:
 
 
 class Dense(nn.Linear):
-    """A dense layer of messages, whose weights move by a rule of their own in training."""
+    """A dense layer of the angular network, whose weights move by SOAP in training."""
 
 
 class _Update(nn.Module):

@@ -14,6 +14,7 @@ from skwavelet.neural.geometry import GaussianGeometry, HarmonicGeometry
 from skwavelet.neural.graph import Batch, Pairs
 from skwavelet.neural.layer_functions import through_layers
 from skwavelet.neural.layers import (
+    Dense,
     GaussianAngularLayer,
     LegendreAngularLayer,
     LiteralAngularLayer,
@@ -29,9 +30,9 @@ _MODULUS_FLOOR = 1e-4
 class Readout(nn.Module):
     """A dense layer, a nonlinearity and a number per row."""
 
-    def __init__(self, n_inputs: int, width: int):
+    def __init__(self, inner: nn.Linear):
         super().__init__()
-        self.inner, self.outer = nn.Linear(n_inputs, width), nn.Linear(width, 1)
+        self.inner, self.outer = inner, nn.Linear(inner.out_features, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return numbers (...) of features (..., n_inputs)."""
@@ -108,7 +109,7 @@ class AngularModule(nn.Module):
             levels.append(nn.ModuleList(layers))
         self.geometries, self.levels = nn.ModuleList(geometries), nn.ModuleList(levels)
         self.readouts = nn.ModuleList(
-            nn.Linear(width, 1) if basis == "literal" else Readout(width, max(1, width // 2))
+            nn.Linear(width, 1) if basis == "literal" else Readout(Dense(width, max(1, width // 2)))
             for _ in self.reaches
         )
         self.pools = nn.ModuleList(AtomPooling(width, reach / 2) for reach in self.reaches[:-1])
@@ -224,7 +225,9 @@ class ScatteringModule(nn.Module):
             nn.Linear(n_outputs, width, bias=False) for _ in range(n_layers - 1)
         )
         n_pooled = len(self.powers) * (width + n_layers * n_outputs)
-        self.head = nn.Linear(n_pooled, 1) if head == "linear" else Readout(n_pooled, 2 * width)
+        self.head = (
+            nn.Linear(n_pooled, 1) if head == "linear" else Readout(nn.Linear(n_pooled, 2 * width))
+        )
         # What features and pooled features are divided by, set by `calibrate`.
         self.register_buffer("layer_spreads", torch.ones(n_layers, n_outputs, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(n_pooled, dtype=torch.float64))

@@ -1,8 +1,9 @@
 """A rule for each kind of a network's weights, as one optimizer.
 
-Dense layers of messages move by SOAP, which is Adam along the main directions of the gradients.
-Other matrices move by Muon, by as much in all directions: above all those that mix channels of
-moments, as what begins small in a product has small gradients. Everything else moves by Adam.
+Dense layers of the angular network move by SOAP, which is Adam along the main directions of the
+gradients. Other matrices move by Muon, by as much in all directions: above all those that mix
+channels of moments, as what begins small in a product has small gradients. Everything else moves by
+Adam.
 
 With Muon for dense layers as well, errors of forces of long trainings were 1.4 times as large, as
 it moves along directions where gradients are chance by as much as along others. With SOAP for all
