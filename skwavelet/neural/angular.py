@@ -70,7 +70,7 @@ class AngularNetwork(NetworkRegressor):
         Equation (5.16) of the reference, with total energies, is this with
         p = 1 / (1 + N² force_weight) for structures of N atoms.
     learning_rate : float, default=0.006
-        At its highest, of SOAP (dense matrices), Muon (matrices that mix channels of moments) and
+        At its highest, of SOAP (dense layers), Muon (matrices that mix channels of moments) and
         Adam (everything else).
     schedule : {"cosine", "plateau"}, default="cosine"
         Lower the learning rate by a cosine over ``max_epochs``, or halve it whenever the
