@@ -48,11 +48,11 @@ def test_rigid_motions_turn_forces_and_leave_energies(fitted, name, cell):
 
 
 @networks
-def test_a_batch_gives_what_its_structures_give(fitted, name):
-    network, structures = fitted[name], [*cells(), Atoms("Li")]
+def test_a_batch_gives_what_its_structures_give(name):
+    # With this seed no energy is so close to zero that its rounding is that of larger terms.
+    network, structures = untrained(name, random_state=1), [*cells(), Atoms("Li")]
     alone = np.concatenate([network.predict([atoms]) for atoms in structures])
-    # One of the energies is 1e-4 eV/atom, and the sum of numbers of order 1.
-    np.testing.assert_allclose(network.predict(structures), alone, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(network.predict(structures), alone, rtol=1e-13)
     for atoms, forces in zip(structures, network.predict_forces(structures), strict=True):
         np.testing.assert_allclose(forces, network.predict_forces([atoms])[0], atol=1e-12)
 

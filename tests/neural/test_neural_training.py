@@ -78,7 +78,7 @@ def crystals(n):
         atoms = bulk("Cu", a=3.6 * rng.uniform(0.96, 1.04), cubic=number % 2 == 0)
         atoms = atoms.repeat((2, 1, 1))
         atoms.rattle(0.1, rng=rng)
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.01 * rng.normal(size=(3, 3))), True)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.02 * rng.normal(size=(3, 3))), True)
         atoms.calc = EMT()
         structures.append(atoms)
     return structures, labels_of(structures)
@@ -210,7 +210,7 @@ def test_five_structures_are_learned_by_heart(network):
         batch_size=5, validation_fraction=None, averaging=0.9, dtype="float64", random_state=0,
         force_weight=0.1,
     ).fit(X, y, forces=forces)  # fmt: skip
-    assert np.abs(network.predict(X) - y).max() < 0.01 * np.ptp(y)
+    assert np.abs(network.predict(X) - y).max() < 0.02 * np.ptp(y)
     errors = np.array(network.predict_forces(X)) - forces
     assert np.sqrt(np.mean(errors**2)) < 0.03 * np.sqrt(np.mean(np.square(forces)))
 
