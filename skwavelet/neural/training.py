@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ _FIRST_SHARE = 0.01
 _UNCERTAINTY = math.sqrt(math.pi / 2 - 1)
 # Largest norm of the gradient of a loss whose terms are of order 1.
 _LARGEST_GRADIENT = 10.0
+# What torch raises for files that are no checkpoints, or whose optimizer had other states.
+_NO_CHECKPOINT = (EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -232,12 +235,23 @@ class Trainer:
     def _load(self) -> None:
         path = self.settings.checkpoint
         device = next(self.module.parameters()).device
-        state = torch.load(path, map_location=device, weights_only=True)
-        if state["fingerprint"] != self.settings.fingerprint:
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            same = state["fingerprint"] == self.settings.fingerprint
+            if same:
+                self._restore(state)
+        except _NO_CHECKPOINT as error:
+            raise ValueError(
+                f"The checkpoint {path} is no file of this version of skwavelet: remove it or "
+                "choose another checkpoint_path."
+            ) from error
+        if not same:
             raise ValueError(
                 f"The checkpoint {path} is of another fit (other parameters, structures or "
                 "labels): remove it or choose another checkpoint_path."
             )
+
+    def _restore(self, state: dict) -> None:
         self.module.load_state_dict(state["module"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

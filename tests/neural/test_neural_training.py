@@ -253,6 +253,27 @@ def test_a_resumed_fit_ends_with_the_weights_of_an_uninterrupted_one(
         network.set_params(width=4).fit(X, y, forces=forces)
 
 
+@pytest.mark.parametrize("kind", ["empty", "text", "other file of torch", "other optimizer"])
+def test_files_that_are_no_checkpoint_are_refused_and_kept(tmp_path, kind):
+    X, y, forces = waters(8)
+    path = tmp_path / "fit.checkpoint"
+    network = NETWORKS["pairs"](max_epochs=1, checkpoint_path=path)
+    if kind == "other optimizer":
+        network.fit(X, y, forces=forces)
+        state = torch.load(path, weights_only=True)
+        groups = state["optimizer"]["param_groups"]
+        groups[0]["params"] += groups.pop()["params"]
+        torch.save(state, path)
+    elif kind == "other file of torch":
+        torch.save({"weights": torch.ones(2)}, path)
+    else:
+        path.write_text("" if kind == "empty" else "energies of waters")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"fit.checkpoint is no file of this version .* remove it"):
+        network.fit(X, y, forces=forces)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("with_forces", [True, False])
 def test_energies_get_their_weight_as_the_learning_rate_falls(monkeypatch, with_forces):
     X, y, forces = waters(8)
