@@ -38,28 +38,29 @@ class AngularNetwork(NetworkRegressor):
         Number of features of an atom.
     basis : {"legendre", "gaussian", "literal"}, default="legendre"
         Form of the filters. "legendre": spherical harmonics, whose products of two and of three
-        moments cost no more than the neighbours, and let every layer pass the moments of its
-        surroundings on to the next. "gaussian": after the reference, Gaussians of the cosine and
-        the distance through two dense layers; the cost is proportional to the pairs of
-        neighbours. "literal": (6.6) to (6.16) of the reference to the letter, with Gaussians of
-        the distance itself, messages of the centre's features without a bound, and a linear
-        readout; ``AngularNetwork(3, 128, basis="literal")`` is the network of its chapter 6.
+        sums over neighbours take a time proportional to the neighbours, and which every layer hands
+        on to the next. "gaussian": after the reference, Gaussians of the cosine and the distance
+        through two dense layers; the cost is proportional to the pairs of neighbours. "literal":
+        (6.6) to (6.16) of the reference to the letter, with Gaussians of the distance itself,
+        messages of the centre's features without a bound, and a linear readout;
+        ``AngularNetwork(3, 128, basis="literal")`` is the network of its chapter 6.
     n_radial : int, default=10
         Number of radial Gaussians, of the logarithm of the distance, from the smallest distance
         in X to the cutoff ("literal": of the distance, from 0).
     n_angular : int, default=None
         Number of degrees of harmonics (None: 4) or Gaussians (None: 10) of the angle. 0 leaves
-        the angles out.
+        the angles out, with Gaussian filters of the distance for either basis.
     cutoff : float, default=5.0
         Largest distance between neighbours (Å).
     messages : {"both", "neighbor", "center"}, default="both"
         Whose features the Gaussian filters of atom i with neighbours j and k multiply: those of
         j and k; those of k alone; those of i itself, the literal (6.13), which never learns the
-        element of a neighbour. For comparisons; the Legendre basis has "both" only.
+        element of a neighbour. For comparisons, with ``basis="gaussian"``.
     pooling : int, default=None
-        So many times, share the atoms out among themselves and their neighbours by learned parts,
-        and go on with those that are left, at twice the reach (after 6.17-6.19), the readouts of
-        all levels adding up. The cost stays proportional to the atoms, in cells as well.
+        How often atoms are merged into fewer nodes (after 6.17-6.19): every atom gives learned
+        shares of itself to its neighbours, and layers of twice the reach follow at the atoms that
+        keep a share. The readouts of all levels are added up. The cost stays proportional to the
+        number of atoms, in cells as well. None: never.
     pooling_weight : float, default=0.01
         Weight of the entropy loss of pooling, which lets atoms go to one node only.
     force_weight, stress_weight : float, default=0.01 and 10
@@ -67,8 +68,8 @@ class AngularNetwork(NetworkRegressor):
         (stress error)², in (eV/atom)², (eV/Å)² and (eV/Å³)², as in
         `skwavelet.EnergyForceRegressor`. Energies start with a hundredth of their weight and reach
         the whole as the learning rate falls: forces teach more, energies need small steps.
-        Equation (5.16) of the reference, with total energies, is this with
-        p = 1 / (1 + N² force_weight) for structures of N atoms.
+        Equation (5.16) of the reference, with total energies and forces as vectors, is this with
+        p = 3 / (3 + N² force_weight) for structures of N atoms.
     learning_rate : float, default=0.006
         At its highest, of SOAP (dense layers), Muon (matrices that mix channels of moments) and
         Adam (everything else).
@@ -76,7 +77,8 @@ class AngularNetwork(NetworkRegressor):
         Lower the learning rate by a cosine over ``max_epochs``, or halve it whenever the
         validation errors have not fallen for a third of ``patience``.
     batch_size : int, default=None
-        Structures per step; None takes as many as have about 100 atoms together, or two.
+        Structures per step. None takes as many as have 100 atoms together on average, but two at
+        least.
     max_epochs : int, default=200
         Largest number of passes over the training structures.
     patience : int, default=None
@@ -98,14 +100,16 @@ class AngularNetwork(NetworkRegressor):
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the fit before, with its elements, shifts and
         scale, instead of starting anew: after more structures have been labelled, for one.
+        Parameters that shape the network must be as they were.
     dtype : {"float32", "float64"}, default="float32"
         Of the network.
     device : str or torch.device, default="auto"
-        "auto" takes a CUDA device if there is one. It may be changed on a fitted network.
+        "auto" takes a CUDA device if there is one. It may be changed on a fitted network, and has
+        to be where a network that was fitted with "cuda" is loaded on a machine without.
     checkpoint_path : str or Path, default=None
         File that keeps the state of the training after every epoch. If it exists and belongs to
         the same fit, ``fit`` carries on from it: on a CPU to the same weights as without the
-        interruption.
+        interruption. ``random_state`` must be an int then.
     random_state : int, RandomState instance or None, default=None
         Draws first weights, validation groups and the order of batches.
     verbose : bool, default=False
@@ -139,8 +143,7 @@ class AngularNetwork(NetworkRegressor):
     ``y`` and ``predict`` are eV/atom, as for every model of the library.
 
     The reference's filter depends on the distance to k and the angle, so that a lone neighbour
-    acts not at all; here a two-body filter of the distance to k is added to it. The number of
-    nodes of pooling is fixed by ``fit``, whatever the size of a later structure.
+    acts not at all; here a two-body filter of the distance to k is added to it.
 
     References
     ----------
@@ -166,6 +169,9 @@ class AngularNetwork(NetworkRegressor):
     (3, 3)
     """
 
+    _architecture = (
+        "n_layers", "width", "basis", "n_radial", "n_angular", "cutoff", "messages", "pooling",
+    )  # fmt: skip
     _parameter_constraints: ClassVar[dict] = {
         **NetworkRegressor._parameter_constraints,
         "basis": [StrOptions({"legendre", "gaussian", "literal"})],
@@ -251,7 +257,8 @@ class AngularNetwork(NetworkRegressor):
         Raises
         ------
         ValueError
-            If the network has no such filters (``basis="legendre"`` or ``n_angular=0``).
+            If the network has no such filters (``basis="legendre"`` or ``n_angular=0``), or no such
+            layer.
         """
         check_is_fitted(self)
         geometry = self.module_.geometries[0]
@@ -260,52 +267,61 @@ class AngularNetwork(NetworkRegressor):
                 "Only the Gaussian bases have filters of a distance and an angle: fit with "
                 'basis="gaussian" or "literal" and n_angular not 0.'
             )
+        layers = self.module_.levels[0]
+        if not 0 <= layer < len(layers):
+            raise ValueError(f"layer={layer} must be one of 0 to {len(layers) - 1}.")
         place = self._place()
         r = torch.as_tensor(np.asarray(distances), dtype=self._dtype, device=place)
         cos = torch.as_tensor(np.asarray(cosines), dtype=self._dtype, device=place)
         with torch.no_grad():
-            values = self.module_.levels[0][layer].triplet_filters(
-                geometry.radial(r), geometry.angular(cos)
-            )
+            values = layers[layer].triplet_filters(geometry.radial(r), geometry.angular(cos))
         return values.cpu().numpy().astype(np.float64)
 
     def _learn(self, structures: list[Structure]) -> None:
+        n_angular = _N_ANGULAR[self.basis] if self.n_angular is None else self.n_angular
+        if self.basis == "literal" and not n_angular:
+            raise ValueError('basis="literal" has no filters without angles: set n_angular > 0.')
+        gaussian = self.basis == "gaussian" or not n_angular
+        if self.messages != "both" and not (gaussian and self.basis != "literal"):
+            raise ValueError(
+                f'messages="{self.messages}" is a choice of basis="gaussian": set that, or '
+                'messages="both".'
+            )
+        self._n_angular = n_angular
         self.cutoff_ = float(self.cutoff)
         smallest = smallest_distance(structures)
         check_outliers(structures, "add more that have it if it is meant")
         # Every radial Gaussian lies between the closest atoms and the cutoff.
         self._start = smallest if smallest < self.cutoff_ else 0.1 * self.cutoff_
 
-    def _build(self, graphs: list[Graph]) -> nn.Module:
-        n_angular = _N_ANGULAR[self.basis] if self.n_angular is None else self.n_angular
-        if self.basis == "literal" and not n_angular:
-            raise ValueError('basis="literal" has no filters without angles: set n_angular > 0.')
+    def _build(self) -> nn.Module:
+        names = "width", "n_layers", "n_radial", "basis", "messages"
+        return AngularModule(
+            len(self.elements_),
+            **{name: self._built_with[name] for name in names},
+            n_angular=self._n_angular,
+            cutoff=self.cutoff_,
+            start=self._start,
+            n_pools=self._built_with["pooling"] or 0,
+        )
+
+    def _calibrate(self, module: nn.Module, graphs: list[Graph]) -> None:
         distances = np.concatenate([graph.pairs[0].distances for graph in graphs])
         switch = 0.5 * (1 + np.cos(np.pi * distances / self.cutoff_))
         crowding = float(np.square(switch).sum() / sum(len(graph.species) for graph in graphs))
-        return AngularModule(
-            len(self.elements_),
-            width=self.width,
-            n_layers=self.n_layers,
-            n_radial=self.n_radial,
-            n_angular=n_angular,
-            cutoff=self.cutoff_,
-            start=self._start,
-            basis=self.basis,
-            messages=self.messages,
-            n_pools=self.pooling or 0,
-            crowding=max(crowding, 1.0),
-        ).to(self._dtype)
+        module.set_crowding(max(crowding, 1.0))
 
     def _reaches(self) -> tuple[float, ...]:
         """Return the cutoff, and for each pooling how far apart atoms of close nodes may be."""
         # Nodes reach twice as far at every level, and leave their atoms by up to half of that.
-        reaches = [self.cutoff_ * 2**level for level in range((self.pooling or 0) + 1)]
+        n_pools = self._built_with["pooling"] or 0
+        reaches = [self.cutoff_ * 2**level for level in range(n_pools + 1)]
         return tuple(reach + sum(reaches[:level]) for level, reach in enumerate(reaches))
 
     def _interaction_range(self) -> float:
-        total = self.n_layers * self.cutoff_
+        n_layers = self._built_with["n_layers"]
+        total = n_layers * self.cutoff_
         for level, reach in enumerate(self._reaches()[1:]):
             # An atom is given away within half of a reach, which depends on those around it.
-            total += 2 * self._reaches()[level] + self.n_layers * reach
+            total += 2 * self._reaches()[level] + n_layers * reach
         return total

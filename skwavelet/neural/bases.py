@@ -28,7 +28,7 @@ def lengths(vectors: Tensor) -> Tensor:
 def cosine_cutoff(distances: Tensor, cutoff: float) -> Tensor:
     """Return (1 + cos(pi r / cutoff)) / 2, and 0 beyond the cutoff."""
     inside = distances < cutoff
-    # Clamped, so that far slots do not carry large phases.
+    # Clamped, so that places far away do not carry large phases.
     phase = (math.pi / cutoff) * distances.clamp(max=cutoff)
     return 0.5 * (torch.cos(phase) + 1) * inside
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
+from skwavelet.neural.graph import array_of
 from skwavelet.neural.last_layers import LastLayers
 from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.potentials.atom_energies import AtomEnergies, AtomSpread
@@ -104,13 +104,13 @@ class NetworkAtomEnergies(AtomEnergies):
         batch, shifts = self.network._batch_of(atoms)
         with torch.no_grad():
             energies = self.network.module_.of_atoms(batch)
-        return shifts + self.network.scale_ * _array(energies)
+        return shifts + self.network.scale_ * array_of(energies)
 
     def virials(self, atoms: Atoms) -> np.ndarray:
         """Return the virials (N, 3, 3) of all atoms, minus the derivatives by strain (eV)."""
         batch, _ = self.network._batch_of(atoms)
-        leaves = [pairs.vectors.requires_grad_() for pairs in batch.pairs]
-        energies = self.network.module_.of_atoms(batch)
+        varied, leaves = batch.with_leaves()
+        energies = self.network.module_.of_atoms(varied)
         # Forward derivatives by two reverse ones: the first is linear in its cotangents.
         weights = torch.zeros_like(energies, requires_grad=True)
         gradients = torch.autograd.grad(
@@ -120,20 +120,20 @@ class NetworkAtomEnergies(AtomEnergies):
             torch.autograd.grad(one, weights, retain_graph=True, materialize_grads=True)[0]
             for one in batch.strains_of(gradients).flatten()
         ]
-        return -self.network.scale_ * _array(torch.stack(slopes, dim=1)).reshape(-1, 3, 3)
+        return -self.network.scale_ * array_of(torch.stack(slopes, dim=1)).reshape(-1, 3, 3)
 
     def partial_value_and_vjp(
         self, atoms: Atoms, n_atoms: int
     ) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the energy of the first atoms of a structure, and its gradients."""
         batch, shifts = self.network._batch_of(atoms)
-        leaves = [pairs.vectors.requires_grad_() for pairs in batch.pairs]
-        energies = self.network.module_.of_atoms(batch)[:n_atoms]
+        varied, leaves = batch.with_leaves()
+        energies = self.network.module_.of_atoms(varied)[:n_atoms]
         gradients = torch.autograd.grad(energies.sum(), leaves, materialize_grads=True)
         scale = self.network.scale_
-        energy = shifts[:n_atoms].sum() + scale * _array(energies).sum()
+        energy = shifts[:n_atoms].sum() + scale * array_of(energies).sum()
         forces, strains = batch.forces_of(gradients), batch.strains_of(gradients)
-        return float(energy), -scale * _array(forces), scale * _array(strains[0])
+        return float(energy), -scale * array_of(forces), scale * array_of(strains[0])
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ class NetworkAtomSpread(AtomSpread):
         """Return what the members say of the first atoms of a structure."""
         network, weights = self.network, self.members.weights
         batch, shifts = network._batch_of(atoms)
-        leaves = [pairs.vectors.requires_grad_() for pairs in batch.pairs]
-        values = network.module_.last_of_atoms(batch)[:n_atoms].double().sum(dim=0)
+        varied, leaves = batch.with_leaves()
+        values = network.module_.last_of_atoms(varied)[:n_atoms].double().sum(dim=0)
         mixtures = np.column_stack(
             [self.cotangents[:, 1:] @ weights.T, self.cotangents.sum(axis=1)]
         )
@@ -157,13 +157,9 @@ class NetworkAtomSpread(AtomSpread):
             torch.autograd.grad(values, leaves, mixture, retain_graph=True, materialize_grads=True)
             for mixture in torch.from_numpy(mixtures).to(values)
         ]
-        gradients = [-network.scale_ * _array(batch.forces_of(sweep)) for sweep in sweeps]
-        *seen, number = network.scale_ * _array(values)
+        gradients = [-network.scale_ * array_of(batch.forces_of(sweep)) for sweep in sweeps]
+        *seen, number = network.scale_ * array_of(values)
         return shifts[:n_atoms].sum() + number + seen @ weights, np.stack(gradients, axis=1)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().astype(np.float64)
 
 
 @energy_model.register

@@ -31,24 +31,28 @@ class HarmonicGeometry(nn.Module):
         Centre of the first radial Gaussian (Å), greater than 0.
     n_radial, n_angular : int
         Number of Gaussians of the logarithm of the distance, and of degrees of harmonics.
-    crowding : float
-        Typical sum over neighbours of squared cutoff functions: sums over neighbours are divided by
-        its root.
     """
 
     degrees: Tensor
     factor: Tensor
 
-    def __init__(self, cutoff: float, start: float, n_radial: int, n_angular: int, crowding: float):
+    def __init__(self, cutoff: float, start: float, n_radial: int, n_angular: int):
         super().__init__()
         self.cutoff = cutoff
-        self.register_buffer("factor", torch.tensor(crowding, dtype=torch.float64).rsqrt())
+        self.register_buffer("factor", torch.ones((), dtype=torch.float64))
         self.radial = RadialBasis(n_radial, start, cutoff)
         self.harmonics = SolidHarmonics(n_angular - 1)
         degrees = torch.repeat_interleave(torch.arange(n_angular), 2 * torch.arange(n_angular) + 1)
         self.register_buffer("degrees", degrees, persistent=False)
         units = (4 * math.pi / (2 * degrees.double() + 1)).sqrt()
         self.register_buffer("units", units, persistent=False)
+
+    def set_crowding(self, crowding: float) -> None:
+        """Set the typical sum over neighbours of squared cutoff functions.
+
+        Sums over neighbours are divided by its root.
+        """
+        self.factor.fill_(crowding**-0.5)
 
     def forward(self, pairs: Pairs, activity: Tensor | None) -> Basis:
         """Return the functions of pairs, for nodes of some activity or for atoms."""

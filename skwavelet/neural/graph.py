@@ -6,7 +6,7 @@ straining cells, of whatever periods, are both changes of these vectors, and are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from skwavelet.structures.checks import Structure
 from skwavelet.structures.neighborhoods import Neighborhoods
+
+# Atoms that several structures may have together: their pairs have to fit into memory.
+_MOST_ATOMS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class Graph:
         Number of each atom's element.
     pairs : tuple of Neighborhoods
         Within each of the reaches that were asked for.
-    volume: float
+    volume : float
         Of the cell (Å^3); 1 where not all directions are periodic, and no stress is defined.
     """
 
@@ -129,6 +132,11 @@ class Batch:
         pairs = zip(self.pairs, vectors, strict=True)
         return replace(self, pairs=tuple(replace(p, vectors=v) for p, v in pairs))
 
+    def with_leaves(self) -> tuple[Batch, list[Tensor]]:
+        """Return the batch with vectors by which it can be differentiated, and these."""
+        leaves = [pairs.vectors.detach().requires_grad_() for pairs in self.pairs]
+        return self.with_vectors(leaves), leaves
+
     def forces_of(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return minus the gradient (N, 3) by positions, of gradients (P, 3) by the vectors."""
         forces = self.volumes.new_zeros(len(self.species), 3)
@@ -139,16 +147,29 @@ class Batch:
 
     def strains_of(self, gradients: Sequence[Tensor]) -> Tensor:
         """Return the gradient (B, 3, 3) by a strain of each structure, likewise."""
-        strains = self.volumes.new_zeros(len(self), 9)
+        strains = self.volumes.new_zeros(len(self.species), 9)
         for pairs, gradient in zip(self.pairs, gradients, strict=True):
             products = (pairs.vectors.detach()[:, :, None] * gradient[:, None]).flatten(1)
-            strains = strains.index_add(0, self.structure[pairs.centers], products)
-        return strains.view(-1, 3, 3)
+            strains = strains.index_add(0, pairs.centers, products)
+        # Sums of many atoms need more digits than their terms.
+        return self.sums(strains.double()).to(strains).view(-1, 3, 3)
 
     def sums(self, values: Tensor) -> Tensor:
         """Add the rows (N, ...) of the atoms of each structure up to (B, ...)."""
         shape = (len(self), *values.shape[1:])
         return values.new_zeros(shape).index_add(0, self.structure, values)
+
+
+def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
+    """Yield runs of at most so many structures that are no larger than memory bears together."""
+    start, n_atoms = 0, 0
+    for place, size in enumerate(sizes):
+        if place > start and (place - start == most or n_atoms + size > _MOST_ATOMS):
+            yield slice(start, place)
+            start, n_atoms = place, 0
+        n_atoms += size
+    if len(sizes):
+        yield slice(start, len(sizes))
 
 
 def collate(graphs: Sequence[Graph], dtype: torch.dtype) -> Batch:
@@ -178,3 +199,8 @@ def collate(graphs: Sequence[Graph], dtype: torch.dtype) -> Batch:
         torch.from_numpy(sizes),
         torch.tensor([graph.volume for graph in graphs], dtype=dtype),
     )
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    """Return the numbers of a tensor, in double precision."""
+    return tensor.detach().cpu().numpy().astype(np.float64)

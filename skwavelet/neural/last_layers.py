@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from skwavelet.linear.calibration import fit_calibration, unbiased_std
-from skwavelet.neural.graph import Batch, collate
+from skwavelet.neural.graph import Batch, array_of, collate, portions
 from skwavelet.neural.loss import Labelled
 from skwavelet.neural.training import Trainer
 from skwavelet.potentials.contract import UNCALIBRATED, Calibrations
@@ -72,9 +72,9 @@ def last_gradients(
     Returns the values (B, n_last + 1) and S pairs of gradients, with respect to the positions (N,
     3) and to a strain of each structure (B, 3, 3).
     """
-    leaves = [pairs.vectors.detach().requires_grad_() for pairs in batch.pairs]
+    varied, leaves = batch.with_leaves()
     with torch.enable_grad():
-        values = module.last_of_structures(batch.with_vectors(leaves))
+        values = module.last_of_structures(varied)
         sweeps = [
             torch.autograd.grad(values, leaves, mixture, retain_graph=True, materialize_grads=True)
             for mixture in mixtures.to(values)
@@ -88,9 +88,9 @@ def last_slopes(module: nn.Module, batch: Batch, directions: Tensor) -> tuple[Te
 
     Returns the values (B, n_last + 1) and their slopes (K, B, n_last + 1).
     """
-    leaves = [pairs.vectors.detach().requires_grad_() for pairs in batch.pairs]
+    varied, leaves = batch.with_leaves()
     with torch.enable_grad():
-        values = module.last_of_structures(batch.with_vectors(leaves))
+        values = module.last_of_structures(varied)
         # Forward derivatives by two reverse ones: the first is linear in its cotangents.
         weights = torch.zeros_like(values, requires_grad=True)
         gradients = torch.autograd.grad(
@@ -114,8 +114,8 @@ def last_rows(trainer: Trainer, data: Labelled, rng: np.random.Generator) -> Row
     n_directions = _N_DIRECTIONS if kinds.forces else 0
     like = next(module.parameters())
     parts: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, len(data), batch_size):
-        places = np.arange(start, min(start + batch_size, len(data)))
+    for rows in portions([len(graph.species) for graph in data.graphs], batch_size):
+        places = np.arange(len(data))[rows]
         part = data.take(places)
         batch = collate(part.graphs, like.dtype).to(like.device)
         sizes = batch.sizes.cpu().numpy()
@@ -124,12 +124,12 @@ def last_rows(trainer: Trainer, data: Labelled, rng: np.random.Generator) -> Row
         for along in directions:
             along /= np.sqrt(np.bincount(atom_of, (along**2).sum(axis=1)))[atom_of, None]
         values, slopes = last_slopes(module, batch, torch.from_numpy(directions).to(like))
-        energies = _array(values) / sizes[:, None]
+        energies = array_of(values) / sizes[:, None]
         labels = part.energies / sizes
         weight = kinds.energy * part.weights
         parts.append((energies, labels, weight, np.zeros(len(places), dtype=bool), places))
         pulls = np.concatenate(part.forces)
-        for along, slope in zip(directions, -_array(slopes), strict=True):
+        for along, slope in zip(directions, -array_of(slopes), strict=True):
             labels = np.bincount(atom_of, (pulls * along).sum(axis=1))
             known = np.isfinite(labels)
             # A direction stands for its share of all components.
@@ -186,7 +186,3 @@ def fit_last_layers(
 
     weights = min((members(penalty) for penalty in _PENALTIES), key=unlikeliness)
     return LastLayers(weights, main_mixtures(weights, [train.design[train.of_forces]]))
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().astype(np.float64)

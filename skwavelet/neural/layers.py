@@ -83,7 +83,7 @@ class GaussianAngularLayer(nn.Module):
                 self.partner = Dense(width, width)
 
     def forward(
-        self, features: Tensor, moments: Tensor | None, around: Surroundings
+        self, features: Tensor, before: Tensor | None, around: Surroundings
     ) -> tuple[Tensor, None]:
         """Return new features (N, width), and no moments."""
         filters = self.filters(features, around)
@@ -104,7 +104,7 @@ class GaussianAngularLayer(nn.Module):
             if self.messages == "both":
                 partner = gather(self.partner(features), around.neighbors)
                 weights = weights * partner * self.partner_radial(around.radial)
-            # The slot j = k has angular Gaussians 0, and ssp(0) = 0.
+            # The place j = k has angular Gaussians 0, and ssp(0) = 0.
             inner = inner + 0.5 * (triplets * weights[:, None]).sum(dim=2)
         return self.mix(inner)
 
@@ -144,7 +144,7 @@ class LiteralAngularLayer(nn.Module):
         self.inner, self.outer = Dense(width, width), Dense(width, width)
 
     def forward(
-        self, features: Tensor, moments: Tensor | None, around: Surroundings
+        self, features: Tensor, before: Tensor | None, around: Surroundings
     ) -> tuple[Tensor, None]:
         """Return new features (N, width), and no moments."""
         assert around.angular is not None  # networks of this basis compute them

@@ -34,6 +34,15 @@ class Labels:
     stress: Tensor | None
     weights: Tensor
 
+    def weights_of_errors(self, batch: Batch) -> list[Tensor]:
+        """Return the weights of the errors that `loss_and_errors` returns."""
+        weights = [self.weights, self.weights.new_zeros(0), self.weights.new_zeros(0)]
+        of_rows = self.weights[batch.structure], self.weights
+        for kind, (labels, own) in enumerate(zip((self.forces, self.stress), of_rows, strict=True)):
+            if labels is not None:
+                weights[kind + 1] = own[:, None].expand_as(labels)[torch.isfinite(labels)]
+        return weights
+
 
 class LossWeights(NamedTuple):
     """What squared errors are multiplied by: of energies per atom, of components of the others."""

@@ -62,8 +62,6 @@ class AngularModule(nn.Module):
         See `GaussianAngularLayer`.
     n_pools : int
         How often atoms, then nodes, are pooled.
-    crowding : float
-        See `HarmonicGeometry`.
     """
 
     def __init__(
@@ -79,7 +77,6 @@ class AngularModule(nn.Module):
         basis: str,
         messages: str,
         n_pools: int = 0,
-        crowding: float = 1.0,
     ):
         super().__init__()
         self.embedding = nn.Embedding(n_elements, width)
@@ -92,7 +89,7 @@ class AngularModule(nn.Module):
             first = 0.1 * reach if level else start
             sizes = reach, first, n_radial, n_angular
             if harmonic:
-                geometry = HarmonicGeometry(*sizes, crowding)
+                geometry = HarmonicGeometry(*sizes)
                 layers = [
                     LegendreAngularLayer(width, n_radial, geometry.degrees, first=number == 0)
                     for number in range(n_layers)
@@ -113,6 +110,12 @@ class AngularModule(nn.Module):
             for _ in self.reaches
         )
         self.pools = nn.ModuleList(AtomPooling(width, reach / 2) for reach in self.reaches[:-1])
+
+    def set_crowding(self, crowding: float) -> None:
+        """Set how crowded atoms are, see `HarmonicGeometry`; Gaussian filters do not need it."""
+        for geometry in self.geometries:
+            if isinstance(geometry, HarmonicGeometry):
+                geometry.set_crowding(crowding)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return one number per structure (B,), and the mean entropy of the shares of pooling."""
@@ -260,7 +263,8 @@ class ScatteringModule(nn.Module):
 
     def pooled(self, batch: Batch) -> Tensor:
         """Return the means over atoms of the powers of all features, (B, n_pooled)."""
-        return batch.sums(self.atom_powers(batch)) / batch.sizes[:, None]
+        powers = self.atom_powers(batch)
+        return (batch.sums(powers.double()) / batch.sizes[:, None]).to(powers)
 
     def atom_powers(self, batch: Batch) -> Tensor:
         """Return the powers (N, n_pooled) of all features of the atoms."""
@@ -326,9 +330,9 @@ def energy_gradients(
     losses : Tensor of shape ()
         Auxiliary losses.
     """
-    leaves = [pairs.vectors.detach().requires_grad_() for pairs in batch.pairs]
+    varied, leaves = batch.with_leaves()
     with torch.enable_grad():
-        energies, losses = module(batch.with_vectors(leaves))
+        energies, losses = module(varied)
         gradients = torch.autograd.grad(
             energies.sum(), leaves, create_graph=create_graph, materialize_grads=True
         )

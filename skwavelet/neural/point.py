@@ -109,6 +109,10 @@ class PointScatteringNetwork(NetworkRegressor):
     (2,)
     """
 
+    _architecture = (
+        "n_layers", "width", "n", "max_l", "beta", "n_scales", "scale_step", "overlap", "reach",
+        "powers", "head",
+    )  # fmt: skip
     _parameter_constraints: ClassVar[dict] = {
         **NetworkRegressor._parameter_constraints,
         "n": [Interval(Integral, 1, None, closed="left"), "array-like"],
@@ -184,7 +188,10 @@ class PointScatteringNetwork(NetworkRegressor):
     def _learn(self, structures: list[Structure]) -> None:
         self.cutoff_ = float(self.reach)
         self._orders = wavelet_orders(self.n, self.max_l)
-        powers = np.asarray(self.powers, dtype=float)
+        try:
+            powers = np.asarray(self.powers, dtype=float)
+        except (TypeError, ValueError):
+            powers = np.zeros(0)
         if powers.ndim != 1 or not len(powers) or not (np.isfinite(powers) & (powers >= 1)).all():
             raise ValueError(f"powers must be numbers of at least 1, not {self.powers!r}.")
         if self.beta is None:
@@ -196,23 +203,25 @@ class PointScatteringNetwork(NetworkRegressor):
         self.n_scales_ = self.n_scales or scales_to_reach(self.cutoff_, natural, self.scale_step)
 
     def _why_not_local(self) -> str:
-        return "" if self.head == "linear" else 'atoms: fit with head="linear".'
+        return "" if self._built_with["head"] == "linear" else 'atoms: fit with head="linear".'
 
-    def _build(self, graphs: list[Graph]) -> nn.Module:
-        scales = [self.scale_step * j for j in range(self.n_scales_)]
+    def _build(self) -> nn.Module:
+        built_with = self._built_with
+        scales = [built_with["scale_step"] * j for j in range(self.n_scales_)]
         # Wavelets of height 1, as `calibrate` sets the units of the features anyway.
         peaks = [wavelet_maximum(n, l, self.beta_) for n, l in self._orders]
-        module = ScatteringModule(
+        return ScatteringModule(
             len(self.elements_),
             wavelets=self._orders,
             beta=self.beta_,
             scales=scales,
             gains=1 / np.array(peaks),
             reach=self.cutoff_,
-            width=self.width,
-            n_layers=self.n_layers,
-            powers=self.powers,
-            head=self.head,
-        ).to(self._dtype)
-        module.calibrate(collate(graphs[:_CALIBRATION], self._dtype))
-        return module
+            **{name: built_with[name] for name in ("width", "n_layers", "powers", "head")},
+        )
+
+    def _calibrate(self, module: nn.Module, graphs: list[Graph]) -> None:
+        # Sets are often sorted by their compositions: some of all of them.
+        some = np.random.default_rng(0).permutation(len(graphs))[:_CALIBRATION]
+        dtype = next(module.parameters()).dtype
+        module.calibrate(collate([graphs[row] for row in some], dtype))

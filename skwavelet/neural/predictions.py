@@ -11,7 +11,8 @@ from ase import Atoms
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skwavelet.neural.graph import Batch, Graph, build_graph, collate
+from skwavelet._utils.torch_device import usable_device
+from skwavelet.neural.graph import Batch, array_of, build_graph, collate, portions
 from skwavelet.neural.last_layers import LastLayers, last_gradients
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.potentials.energy_model import energy_model
@@ -29,7 +30,6 @@ class NetworkPredictionMixin(SharedPredictionMixin):
     shifts_: np.ndarray
     scale_: float
     batch_size: int | None
-    dtype: str
     device: str | torch.device
     _atomic_numbers: tuple[int, ...]
     _last_layers: LastLayers | None
@@ -62,11 +62,10 @@ class NetworkPredictionMixin(SharedPredictionMixin):
             values = model.values(X)
             return values[:, 0], model.energy_std(X, values)
         energies = []
-        for graphs, structures in self._batches(X):
-            batch = collate(graphs, self._dtype).to(self._place())
+        for batch, structures in self._batches(X):
             with torch.no_grad():
                 values = self.module_(batch)[0]
-            energies.append(self._per_atom(_array(values), structures))
+            energies.append(self._per_atom(array_of(values), structures))
         return np.concatenate(energies)
 
     def _check_ensemble(self) -> None:
@@ -85,35 +84,36 @@ class NetworkPredictionMixin(SharedPredictionMixin):
         """Return what the energy is no sum over, and the remedy; nothing where it is one."""
         return ""
 
-    def _batches(self, X: Sequence[Atoms]) -> Iterator[tuple[list[Graph], list[Structure]]]:
+    def _batches(self, X: Sequence[Atoms]) -> Iterator[tuple[Batch, list[Structure]]]:
+        """Yield structures as batches, on the device and with the digits of the module."""
         check_is_fitted(self)
+        place = self._place()
         structures = check_structures(X)
-        check_elements(structures, self._atomic_numbers)
+        check_elements(structures, self._atomic_numbers, declared=None)
         self._check_support(structures)
-        size = self.batch_size or _BATCH_SIZE
-        for start in range(0, len(structures), size):
-            part = structures[start : start + size]
-            yield [build_graph(s, self._reaches(), self._atomic_numbers) for s in part], part
+        sizes = [len(structure) for structure in structures]
+        for rows in portions(sizes, self.batch_size or _BATCH_SIZE):
+            part = structures[rows]
+            graphs = [build_graph(s, self._reaches(), self._atomic_numbers) for s in part]
+            yield collate(graphs, self._dtype).to(place), part
 
     def _derivatives(self, X: Sequence[Atoms]) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """Return (energy per atom, gradients (N, 3) and (3, 3) of the total one) of structures."""
         results: list[Any] = []
-        for graphs, structures in self._batches(X):
-            batch = collate(graphs, self._dtype).to(self._place())
+        for batch, structures in self._batches(X):
             values, forces, strains, _ = energy_gradients(self.module_, batch, strained=True)
-            energies = self._per_atom(_array(values), structures)
+            energies = self._per_atom(array_of(values), structures)
             ends = np.cumsum([len(structure) for structure in structures])[:-1]
-            gradients = np.split(-self.scale_ * _array(forces), ends)
-            results += zip(energies, gradients, self.scale_ * _array(strains), strict=True)
+            gradients = np.split(-self.scale_ * array_of(forces), ends)
+            results += zip(energies, gradients, self.scale_ * array_of(strains), strict=True)
         return results
 
     def _last(self, X: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
         """Return energies (n,) and what the last layer sees (n, n_last), eV/atom per weight."""
         parts = []
-        for graphs, structures in self._batches(X):
-            batch = collate(graphs, self._dtype).to(self._place())
+        for batch, structures in self._batches(X):
             with torch.no_grad():
-                values = _array(self.module_.last_of_structures(batch))
+                values = array_of(self.module_.last_of_structures(batch))
             parts.append(self._last_per_atom(values, structures))
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
@@ -126,17 +126,16 @@ class NetworkPredictionMixin(SharedPredictionMixin):
         layer, then of the energy; gradients are (S, N, 3) and (S, 3, 3).
         """
         begin = 0
-        for graphs, structures in self._batches(X):
-            batch = collate(graphs, self._dtype).to(self._place())
-            own = mixtures[begin : begin + len(graphs)]
-            begin += len(graphs)
+        for batch, structures in self._batches(X):
+            own = mixtures[begin : begin + len(batch)]
+            begin += len(batch)
             values, sweeps = last_gradients(
                 self.module_, batch, torch.from_numpy(own.swapaxes(0, 1).copy())
             )
-            energies, seen = self._last_per_atom(_array(values), structures)
+            energies, seen = self._last_per_atom(array_of(values), structures)
             ends = np.cumsum([len(structure) for structure in structures])[:-1]
-            gradients = self.scale_ * np.array([_array(sweep[0]) for sweep in sweeps])
-            strains = self.scale_ * np.array([_array(sweep[1]) for sweep in sweeps])
+            gradients = self.scale_ * np.array([array_of(sweep[0]) for sweep in sweeps])
+            strains = self.scale_ * np.array([array_of(sweep[1]) for sweep in sweeps])
             yield from zip(
                 energies, seen, np.split(gradients, ends, axis=1), strains.swapaxes(0, 1),
                 strict=True,
@@ -151,8 +150,7 @@ class NetworkPredictionMixin(SharedPredictionMixin):
 
     def _batch_of(self, atoms: Atoms) -> tuple[Batch, np.ndarray]:
         """Return one structure as a batch, and the energies (N,) of its elements (eV)."""
-        ((graphs, (structure,)),) = self._batches([atoms])
-        batch = collate(graphs, self._dtype).to(self._place())
+        ((batch, (structure,)),) = self._batches([atoms])
         return batch, self.shifts_[self._species(structure)]
 
     def _per_atom(self, values: np.ndarray, structures: list[Structure]) -> np.ndarray:
@@ -164,12 +162,12 @@ class NetworkPredictionMixin(SharedPredictionMixin):
 
     @property
     def _dtype(self) -> torch.dtype:
-        return getattr(torch, self.dtype)
+        return next(self.module_.parameters()).dtype
 
     def _device(self) -> torch.device:
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
+        return usable_device(self.device)
 
     def _place(self) -> torch.device:
         """Move the module to where the parameter ``device`` wants it, and return that."""
@@ -177,7 +175,3 @@ class NetworkPredictionMixin(SharedPredictionMixin):
         if next(self.module_.parameters()).device != device:
             self.module_.to(device)
         return device
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().astype(np.float64)

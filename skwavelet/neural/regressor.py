@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import joblib
 import numpy as np
@@ -39,6 +40,7 @@ from skwavelet.neural.training import Settings, Trainer
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.errors_out_of_bag import calibrated_on
 from skwavelet.potentials.label_checks import check_forces, check_stress
+from skwavelet.representations.tables import PlainTablesMixin
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 from skwavelet.structures.folds import RelaxationPathGroupKFold
 
@@ -51,13 +53,22 @@ _WITHOUT_EFFECT = ("checkpoint_path", "device", "n_members", "verbose", "warm_st
 
 
 class NetworkRegressor(
-    NetworkPredictionMixin, DocumentedMixin, VersionedMixin, RegressorMixin, BaseEstimator
+    NetworkPredictionMixin,
+    PlainTablesMixin,
+    DocumentedMixin,
+    VersionedMixin,
+    RegressorMixin,
+    BaseEstimator,
 ):
     """Base of `AngularNetwork` and `PointScatteringNetwork`.
 
-    Subclasses implement ``_learn``, which sets ``cutoff_`` from structures, and ``_build``, which
-    returns a module.
+    Subclasses implement ``_learn``, which sets ``cutoff_`` from structures, ``_build``, which
+    returns a module, and ``_calibrate``, which sets what the module takes from structures.
     """
+
+    # Parameters that the module is built with; those of the fitted one are in ``_built_with``.
+    _architecture: ClassVar[tuple[str, ...]]
+    _built_with: dict
 
     _parameter_constraints: ClassVar[dict] = {
         "width": [Interval(Integral, 1, None, closed="left")],
@@ -118,11 +129,13 @@ class NetworkRegressor(
         TypeError, ValueError
             If a parameter, a structure or a label is unusable; the message names the structure.
             With ``warm_start``, also if a structure has an element that the fitted network does not
-            know, or if the parameters do not fit its weights.
+            know, or if a parameter that shapes the network is another than it was.
         FloatingPointError
-            If the loss stops being a number; the message names epoch, batch and structures.
+            If the loss, or what the network gives after the training, is no number; the message
+            names the epoch.
         """
         check_parameters(self)
+        device = self._device()
         X = as_atoms(X)
         structures = check_structures(X)
         y = check_row_vector(y, len(X), "y")
@@ -139,14 +152,15 @@ class NetworkRegressor(
         totals = y * [len(structure) for structure in structures]  # what the network learns
         continued = self.warm_start and hasattr(self, "module_")
         if continued:
-            check_elements(structures, self._atomic_numbers)
+            self._check_architecture()
+            check_elements(structures, self._atomic_numbers, declared=None)
             self._check_support(structures)
         else:
             self._learn_units(structures, totals, pulls, weights, train)
         data = self._labelled(structures, totals, pulls, stresses, weights)
         module = self._start_module(data.take(train).graphs, seed, continued)
         trainer = Trainer(
-            module.to(self._device()),
+            module.to(device),
             data.take(train),
             data.take(held_out) if len(held_out) else None,
             self._settings(seed, structures, (y, pulls, stresses, groups, weights), continued),
@@ -178,7 +192,10 @@ class NetworkRegressor(
     def _learn(self, structures: list[Structure]) -> None:
         raise NotImplementedError
 
-    def _build(self, graphs: list[Graph]) -> nn.Module:
+    def _build(self) -> nn.Module:
+        raise NotImplementedError
+
+    def _calibrate(self, module: nn.Module, graphs: list[Graph]) -> None:
         raise NotImplementedError
 
     def _reaches(self) -> tuple[float, ...]:
@@ -187,9 +204,39 @@ class NetworkRegressor(
 
     def _interaction_range(self) -> float:
         """Return the distance (Å) beyond which atoms do not change the energy of an atom."""
-        return self.n_layers * self.cutoff_
+        return self._built_with["n_layers"] * self.cutoff_
 
     # -- training ------------------------------------------------------------------------------
+
+    def _checkpoint(self) -> Path | None:
+        """Return the file of the training's state, or raise ``ValueError`` if it cannot be."""
+        if self.checkpoint_path is None:
+            return None
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "checkpoint_path needs random_state to be an int: a fit with other random numbers "
+                "could not be gone on with."
+            )
+        path = Path(self.checkpoint_path)
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise ValueError(
+                f"checkpoint_path={str(path)!r} is no file that can be written: name one in a "
+                "directory that exists."
+            )
+        return path
+
+    def _check_architecture(self) -> None:
+        """Raise ``ValueError`` if the module was built with other parameters."""
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self._built_with.items()
+            if not np.array_equal(value, getattr(self, name))
+        ]
+        if changed:
+            raise ValueError(
+                f"warm_start=True goes on from a network with {', '.join(changed)}: set that back, "
+                "or fit with warm_start=False."
+            )
 
     def _split(
         self, X: Sequence[Atoms], groups: np.ndarray, seed: int
@@ -224,6 +271,7 @@ class NetworkRegressor(
         elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
         self.elements_ = [chemical_symbols[z] for z in elements]
         self._atomic_numbers = tuple(elements)
+        self._built_with = {name: copy.copy(getattr(self, name)) for name in self._architecture}
         self._learn(structures)
         counts = np.array(
             [np.bincount(self._species(structures[row]), minlength=len(elements)) for row in train]
@@ -236,8 +284,13 @@ class NetworkRegressor(
         self.shifts_ = mean + np.linalg.lstsq(counts * root[:, None], rest * root)[0]
         found = [forces[row] for row in train]
         components = [force.ravel() for force in found if force is not None]
-        values = np.concatenate(components) if components else y - counts @ self.shifts_
-        spread = float(np.sqrt(np.mean(values**2)))
+        if components:
+            values = np.concatenate(components)
+            sizes = [0 if force is None else force.size for force in found]
+            counted = np.repeat(weights[train], sizes)
+        else:
+            values, counted = y - counts @ self.shifts_, weights[train]
+        spread = float(np.sqrt(np.average(values**2, weights=counted)))
         self.scale_ = spread if spread > 1e-12 else 1.0
 
     def _labelled(
@@ -263,18 +316,18 @@ class NetworkRegressor(
 
     def _start_module(self, graphs: list[Graph], seed: int, continued: bool) -> nn.Module:
         """Return a module with first weights, or with those of the fit before."""
+        module = self._module(seed, getattr(torch, self.dtype))
+        if continued:
+            module.load_state_dict(self.module_.state_dict())
+        else:
+            self._calibrate(module, graphs)
+        return module
+
+    def _module(self, seed: int, dtype: torch.dtype) -> nn.Module:
+        """Return a module with random weights, which leaves torch's random numbers alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = self._build(graphs)
-        if continued:
-            try:
-                module.load_state_dict(self.module_.state_dict())
-            except RuntimeError as error:
-                raise ValueError(
-                    "warm_start=True goes on from the fitted network, whose weights do not fit the "
-                    "parameters as they are now: set them back, or fit with warm_start=False."
-                ) from error
-        return module
+            return self._build().to(dtype)
 
     def _settings(
         self, seed: int, structures: list[Structure], labels: tuple, continued: bool
@@ -284,7 +337,6 @@ class NetworkRegressor(
             parameters.pop(name)
         arrays = [(s.numbers, s.positions, s.cell, s.pbc) for s in structures]
         first = [w.cpu().numpy() for w in self.module_.state_dict().values()] if continued else None
-        path = self.checkpoint_path
         return Settings(
             force_weight=self.force_weight,
             stress_weight=self.stress_weight,
@@ -296,7 +348,7 @@ class NetworkRegressor(
             averaging=self.averaging,
             pooling_weight=getattr(self, "pooling_weight", 0.0),
             seed=seed,
-            checkpoint=None if path is None else Path(path),
+            checkpoint=self._checkpoint(),
             fingerprint=joblib.hash((type(self).__name__, parameters, seed, arrays, labels, first)),
             verbose=self.verbose,
         )
@@ -313,11 +365,23 @@ class NetworkRegressor(
         table[errors] *= self.scale_
         return table
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
+        # Weights as arrays: they load where there is no such device, and skops can store them.
         state = super().__getstate__()
-        if "module_" in state:  # so that it loads where there is no such device
-            state = {**state, "module_": copy.deepcopy(state["module_"]).cpu()}
+        if "module_" in state:
+            weights = state.pop("module_").state_dict()
+            state["_weights"] = {name: value.cpu().numpy() for name, value in weights.items()}
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        weights = state.pop("_weights", None)
+        super().__setstate__(state)
+        if weights is not None:
+            tensors = {name: torch.tensor(value) for name, value in weights.items()}
+            module = self._module(0, next(iter(tensors.values())).dtype)
+            module.load_state_dict(tensors)
+            self.module_ = module.eval().requires_grad_(False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

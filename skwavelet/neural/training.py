@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from tqdm.auto import tqdm
 
 from skwavelet._utils.files import atomic_file
+from skwavelet.neural.graph import array_of, portions
 from skwavelet.neural.loss import Labelled, LossWeights, loss_and_errors
 from skwavelet.neural.optimizer import NetworkOptimizer
 
@@ -36,6 +37,9 @@ _FIRST_SHARE = 0.01
 _UNCERTAINTY = math.sqrt(math.pi / 2 - 1)
 # Largest norm of the gradient of a loss whose terms are of order 1.
 _LARGEST_GRADIENT = 10.0
+# Least error, in the unit of forces, of forces and stresses that counts. Where symmetry lets all of
+# them vanish there is rounding only, which must not choose an epoch.
+_LEAST_ERROR = 1e-6
 # What torch raises for files that are no checkpoints, or whose optimizer had other states.
 _NO_CHECKPOINT = (EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError)
 
@@ -110,6 +114,7 @@ class Trainer:
                 if settings.checkpoint is not None:
                     self._save()
         self.module.load_state_dict(self.best_weights)
+        self._check_finite()
 
     def _patience_is_over(self) -> bool:
         patience = self.settings.patience
@@ -126,7 +131,11 @@ class Trainer:
             errors = self._validate()
             entry.update(errors)
             # All kinds count alike, and a single outlier does not decide, as it does in the loss.
-            score = math.prod(value for name, value in errors.items() if name.endswith("mae"))
+            score = errors["validation_energy_mae"] * math.prod(
+                max(errors[f"validation_{kind}_mae"], _LEAST_ERROR)
+                for kind in ("force", "stress")
+                if f"validation_{kind}_mae" in errors
+            )
             chance = _UNCERTAINTY / math.sqrt(len(self.validation))
         if score < self.least:
             self.least, self.least_epoch = score, self.epoch
@@ -136,6 +145,17 @@ class Trainer:
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(score if self.validation is not None else total)
         self.history.append({"epoch": self.epoch, **entry})
+
+    def _check_finite(self) -> None:
+        """Raise ``FloatingPointError`` if the weights that are kept give no numbers."""
+        rows = np.arange(min(self.settings.batch_size, len(self.train)))
+        batch, labels = self.train.batch(rows, next(self.module.parameters()), self.kinds)
+        loss, *_ = loss_and_errors(self.module, batch, labels, self.kinds, training=False)
+        if not (self.best_epoch and torch.isfinite(loss)):
+            raise FloatingPointError(
+                f"The network gives no numbers after epoch {self.epoch}: lower learning_rate, or "
+                "check positions and labels."
+            )
 
     def _shuffled(self) -> Iterator[np.ndarray]:
         # The order follows from seed and epoch, so that a checkpoint needs no random state.
@@ -186,20 +206,23 @@ class Trainer:
         assert data is not None  # checked where this is called
         assert kinds is not None
         like = next(self.average.parameters())
-        size, total = 4 * self.settings.batch_size, 0.0
-        errors: list[list[np.ndarray]] = [[], [], []]
-        for start in range(0, len(data), size):
-            rows = np.arange(start, min(start + size, len(data)))
+        total = 0.0
+        sums = np.zeros((2, 3))  # of weighted absolute errors of every kind, and of their weights
+        sizes = [len(graph.species) for graph in data.graphs]
+        for part in portions(sizes, 4 * self.settings.batch_size):
+            rows = np.arange(len(data))[part]
             batch, labels = data.batch(rows, like, kinds)
             loss, _, found = loss_and_errors(self.average, batch, labels, kinds, training=False)
             total += loss.item() * len(rows) / len(data)
-            for known, values in zip(errors, found, strict=True):
-                known.append(values.detach().abs().cpu().numpy().astype(np.float64))
+            for kind, (errors, weights) in enumerate(
+                zip(found, labels.weights_of_errors(batch), strict=True)
+            ):
+                absolute, weights = np.abs(array_of(errors)), array_of(weights)
+                sums[:, kind] += weights @ absolute, weights.sum()
         result = {"validation_loss": total}
-        for name, values in zip(("energy", "force", "stress"), errors, strict=True):
-            joined = np.concatenate(values)
-            if joined.size:
-                result[f"validation_{name}_mae"] = float(joined.mean())
+        for name, error, weight in zip(("energy", "force", "stress"), *sums, strict=True):
+            if weight:
+                result[f"validation_{name}_mae"] = float(error / weight)
         return result
 
     def _scheduler(self) -> LambdaLR | ReduceLROnPlateau:
@@ -240,6 +263,8 @@ class Trainer:
             same = state["fingerprint"] == self.settings.fingerprint
             if same:
                 self._restore(state)
+        except torch.cuda.OutOfMemoryError:  # no fault of the file
+            raise
         except _NO_CHECKPOINT as error:
             raise ValueError(
                 f"The checkpoint {path} is no file of this version of skwavelet: remove it or "

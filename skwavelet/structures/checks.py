@@ -228,12 +228,14 @@ def _divisible(structure: Structure, cutoff: float) -> bool:
 
 
 def check_elements(
-    structures: Sequence[Structure], known: Sequence[int], declared: bool = False
+    structures: Sequence[Structure], known: Sequence[int], declared: bool | None = False
 ) -> None:
     """Raise ``ValueError`` for the first structure with an element that is not known.
 
-    ``declared`` says whether the user named the elements or ``fit`` has seen them.
+    ``declared`` says whether the user named the elements or ``fit`` has seen them; None, that there
+    is no way to name them.
     """
+    others = "" if declared is None else ", or declare them by elements="
     for structure in structures:
         unseen = [chemical_symbols[z] for z in structure.elements if z not in known]
         if unseen:
@@ -244,7 +246,7 @@ def check_elements(
                     f"not among elements ({names}); add it there."
                     if declared
                     else f"not seen in fit (elements {names}); fit on structures that contain "
-                    "every element, or declare them by elements=."
+                    f"every element{others}."
                 )
             )
 

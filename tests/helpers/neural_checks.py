@@ -69,3 +69,8 @@ def waters(n, *, rattle=0.08, seed=0, name="H2O"):
         energies.append(labelled.get_potential_energy() / len(atoms))
         forces.append(labelled.get_forces())
     return structures, np.array(energies), forces
+
+
+def weights(network):
+    """All numbers of a fitted network."""
+    return torch.cat([value.ravel() for value in network.module_.state_dict().values()]).numpy()

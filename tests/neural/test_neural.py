@@ -1,5 +1,7 @@
 """The networks as functions of structures: symmetries, derivatives, limits."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from skwavelet.inspection import (
     PathEnergyDisplay,
     barrier,
 )
-from skwavelet.neural import AngularNetwork
+from skwavelet.neural import AngularNetwork, graph, predictions
 from skwavelet.properties.curves import fit_parabola
 
 networks = pytest.mark.parametrize("name", NETWORKS)
@@ -163,7 +165,7 @@ def test_training_on_lone_atoms_alone(name):
 
 @networks
 def test_an_unseen_element_is_named(fitted, name):
-    with pytest.raises(ValueError, match="Structure 1 contains Na, not seen in fit"):
+    with pytest.raises(ValueError, match=r"Structure 1 contains Na, .* every element\.$"):
         fitted[name].predict([Atoms("Li"), Atoms("Na")])
 
 
@@ -180,6 +182,38 @@ def test_single_precision_agrees(name):
         single.predict_forces(structures), double.predict_forces(structures), strict=True
     ):
         np.testing.assert_allclose(one, two, rtol=1e-2, atol=2e-4)
+
+
+@networks
+def test_large_structures_go_alone(fitted, name, monkeypatch):
+    """Or their pairs would not fit into memory: at most six atoms, or one structure, together."""
+    structures = cells()
+    expected = fitted[name].predict(structures)
+    sizes, collate = [], predictions.collate
+
+    def counted(graphs, dtype):
+        sizes.append([len(part.species) for part in graphs])
+        return collate(graphs, dtype)
+
+    monkeypatch.setattr(predictions, "collate", counted)
+    monkeypatch.setattr(graph, "_MOST_ATOMS", 6)
+    np.testing.assert_allclose(fitted[name].predict(structures), expected, rtol=1e-12)
+    assert [size for part in sizes for size in part] == [len(atoms) for atoms in structures]
+    assert all(sum(part) <= 6 or len(part) == 1 for part in sizes)
+    for one, two in itertools.pairwise(sizes):
+        assert len(one) == 3 or sum(one) + two[0] > 6  # none is emptier than it must be
+
+
+@pytest.mark.parametrize("name", ["legendre", "pooled", "linear point"])
+def test_large_cells_have_the_energy_and_stress_of_small_ones(name):
+    """In single precision, where sums of many atoms lose digits: 4,394 atoms."""
+    cell = bulk("Si", cubic=False)
+    cell.rattle(0.05, seed=0)
+    network = untrained(name, [cell, cells()[0]], dtype="float32")
+    large = cell.repeat(13)
+    energies, stresses = network.predict([cell, large]), network.predict_stress([cell, large])
+    np.testing.assert_allclose(energies[1], energies[0], rtol=1e-6)
+    np.testing.assert_allclose(stresses[1], stresses[0], atol=3e-6 * np.abs(stresses[0]).max())
 
 
 @networks

@@ -18,7 +18,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.utils.validation import check_is_fitted
 
-from skwavelet import RelaxationPathGroupKFold, ScatteringCalculator
+from skwavelet import RelaxationPathGroupKFold, ScatteringCalculator, load_model, save_model
 from skwavelet._utils.validation import InvalidParameterError
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork
 
@@ -43,13 +43,22 @@ def test_clones_are_unfitted_and_fit_alike(name):
 @networks
 def test_stored_networks_predict_the_same(name, tmp_path):
     X, y, _ = waters(6)
-    network = NETWORKS[name]().fit(X, y)
+    network = NETWORKS[name](n_members=3, validation_fraction=0.5).fit(X, y)
     joblib.dump(network, tmp_path / "network.joblib")
+    save_model(network, tmp_path / "network.skops")
+    network.set_params(width=9, n_layers=3, dtype="float32")  # what a fit to come shall have
     for stored in (
         pickle.loads(pickle.dumps(network)),
         joblib.load(tmp_path / "network.joblib"),
+        load_model(tmp_path / "network.skops"),
     ):
-        np.testing.assert_array_equal(stored.predict(X), network.predict(X))
+        for one, two in zip(
+            stored.predict(X, return_std=True), network.predict(X, return_std=True), strict=True
+        ):
+            np.testing.assert_array_equal(one, two)
+        assert stored.history_.equals(network.history_)
+        assert isinstance(stored.module_, torch.nn.Module)
+        assert not stored.module_.training
         for one, two in zip(stored.predict_forces(X), network.predict_forces(X), strict=True):
             np.testing.assert_array_equal(one, two)
 
@@ -152,6 +161,8 @@ def test_filters_are_those_of_the_layer():
     h = np.einsum("acr,a,r->c", theta, g_a, g_r)
     expected = layer.mix.weight.numpy() @ (np.logaddexp(0, h) - np.log(2))
     np.testing.assert_allclose(values[1, 1], expected, rtol=1e-10)
+    with pytest.raises(ValueError, match="layer=2 must be one of 0 to 1"):
+        network.filters([1.0], [0.0], layer=2)
     with pytest.raises(ValueError, match='basis="gaussian"'):
         NETWORKS["legendre"]().fit(X, y).filters([1.0], [0.0])
 
@@ -170,12 +181,30 @@ def test_relaxation_under_a_network():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @networks
 def test_cuda_agrees_with_the_cpu(name):
-    X, y, forces = waters(6)
-    network = NETWORKS[name](device="cuda").fit(X, y, forces=forces)
-    energies = network.predict(X)
-    stored = pickle.loads(pickle.dumps(network)).set_params(device="cpu")
-    np.testing.assert_allclose(stored.predict(X), energies, rtol=1e-9)
-    assert next(stored.module_.parameters()).device.type == "cpu"
+    X, (y, forces) = cells(), labels(cells())
+    for dtype, rtol in (("float64", 1e-9), ("float32", 1e-3)):
+        network = NETWORKS[name](device="cuda", dtype=dtype).fit(X, y, forces=forces)
+        stored = pickle.loads(pickle.dumps(network)).set_params(device="cpu")
+        np.testing.assert_allclose(stored.predict(X), network.predict(X), rtol=rtol)
+        pulls = [np.concatenate(one.predict_forces(X)) for one in (stored, network)]
+        np.testing.assert_allclose(*pulls, atol=rtol * np.abs(pulls[0]).max())
+        stresses = [one.predict_stress(X[1:2]) for one in (stored, network)]
+        np.testing.assert_allclose(*stresses, atol=rtol * np.abs(stresses[0]).max())
+        assert next(stored.module_.parameters()).device.type == "cpu"
+
+
+@classes
+def test_devices_that_are_not_there_are_named(cls):
+    X, y, _ = waters(4)
+    bad = ["toaster"] if torch.cuda.is_available() else ["toaster", "cuda"]
+    fitted = cls(max_epochs=1, random_state=0, width=4).fit(X, y)
+    for device in bad:
+        for call in (
+            lambda device=device: cls(device=device).fit(X, y),
+            lambda device=device: fitted.set_params(device=device).predict(X),
+        ):
+            with pytest.raises(ValueError, match=rf"^torch cannot use device='{device}' \(.*$"):
+                call()
 
 
 def test_verbose_shows_progress(capsys):

@@ -24,7 +24,7 @@ from skwavelet.neural.layers import (
     LiteralAngularLayer,
 )
 from skwavelet.neural.moments import moments
-from skwavelet.neural.networks import ScatteringModule
+from skwavelet.neural.networks import AngularModule, ScatteringModule
 from skwavelet.neural.pooling import AtomPooling, Nodes, pool
 from skwavelet.neural.product_kernels import LANES
 from skwavelet.representations.wavelets import solid_harmonics, wavelet
@@ -91,7 +91,7 @@ def test_harmonics_are_those_of_the_library_and_obey_the_addition_theorem():
         values = harmonics[:, l * l : (l + 1) ** 2]
         np.testing.assert_allclose(values.T, solid_harmonics(points.numpy(), l), atol=1e-12)
     u, v = (x / x.norm() for x in points.T[:2])
-    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 5, 1.0).double()
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 5).double()
     pairs = replace(batch_of([molecule()]).pairs[0], vectors=torch.stack([2 * u, v]))
     around = geometry(pairs, None)
     for l in range(5):
@@ -101,7 +101,8 @@ def test_harmonics_are_those_of_the_library_and_obey_the_addition_theorem():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_known_derivatives_of_the_functions_are_those_of_torch(dtype):
-    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 5, 2.0).to(dtype)
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 5).to(dtype)
+    geometry.set_crowding(2.0)
     batch = batch_of(cells(), dtype)
     vectors = batch.pairs[0].vectors.requires_grad_()
     pairs = replace(batch.pairs[0], vectors=vectors)
@@ -190,6 +191,23 @@ def test_literal_layer_is_that_of_the_dissertation():
         torch.testing.assert_close(result[i], features[i] + change, rtol=1e-10, atol=1e-10)
 
 
+def test_the_literal_network_has_a_linear_readout_of_its_last_layer():
+    torch.manual_seed(0)
+    module = AngularModule(
+        3, width=5, n_layers=2, n_radial=6, n_angular=4, cutoff=CUTOFF, start=0.5, basis="literal",
+        messages="both",
+    ).double()  # fmt: skip
+    batch, _, around = inputs_of(module.geometries[0])
+    features = module.embedding.weight[batch.species]
+    for layer in module.levels[0]:
+        features, _ = layer(features, None, around)
+    (readout,) = module.readouts
+    assert isinstance(readout, torch.nn.Linear)
+    atoms = features @ readout.weight[0] + readout.bias
+    expected = [atoms[batch.structure == place].sum() for place in range(len(batch))]
+    torch.testing.assert_close(module(batch)[0], torch.stack(expected), rtol=1e-12, atol=1e-12)
+
+
 def test_triple_products_are_integrals_of_three_harmonics():
     """Against as many random directions as it takes, and unchanged by rotations."""
     points = np.random.default_rng(0).normal(size=(3, 400_000))
@@ -211,7 +229,7 @@ def test_compiled_products_are_the_array_operations_with_two_derivatives():
 
 
 def test_products_do_not_change_with_rotations_and_scale_as_powers():
-    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4, 1.0).double()
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4).double()
     torch.manual_seed(0)
     weights = torch.randn(6, 4, 3, dtype=torch.float64)
     atoms, results = molecule(), []
@@ -233,7 +251,7 @@ def test_products_do_not_change_with_rotations_and_scale_as_powers():
 
 def test_moments_that_are_made_of_those_of_neighbours_turn_with_the_molecule():
     """Sums over components of one degree of products of two places do not change."""
-    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4, 1.0).double()
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4).double()
     torch.manual_seed(0)
     features, couplings = Couplings(4, 1), Couplings(4, 4)
     weights = torch.randn(6, 4, 3, dtype=torch.float64)
@@ -259,7 +277,9 @@ def test_moments_that_are_made_of_those_of_neighbours_turn_with_the_molecule():
 @pytest.mark.parametrize("first", [True, False])
 def test_legendre_layer_is_its_sum_over_pairs_of_neighbours(first):
     """And moments of the layer before come from the atom, and times harmonics from neighbours."""
-    batch, features, around = inputs_of(HarmonicGeometry(CUTOFF, 0.5, 6, 4, 2.5))
+    geometry = HarmonicGeometry(CUTOFF, 0.5, 6, 4)
+    geometry.set_crowding(2.5)
+    batch, features, around = inputs_of(geometry)
     layer = LegendreAngularLayer(9, 6, around.degrees, first).double()
     features = torch.randn(len(features), 9, dtype=torch.float64)
     before = None if first else torch.randn(16, len(features), 9, dtype=torch.float64)

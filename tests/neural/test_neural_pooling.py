@@ -85,8 +85,9 @@ def test_labels_of_chains_are_derivatives(chains):
 
 def test_pairs_grow_with_the_length_of_a_chain(chains):
     """Of all levels: pooling costs as much per atom, however long the chain is."""
-    network, rng = AngularNetwork(1, 4, cutoff=3.0, pooling=2), np.random.default_rng(0)
-    network.cutoff_ = 3.0
+    rng = np.random.default_rng(0)
+    network = AngularNetwork(1, 4, cutoff=3.0, pooling=2, max_epochs=1, random_state=0)
+    network.fit(*chains.data(4, 6, 0))
     counts = []
     for length in (40, 80):
         (structure,) = check_structures([chains.alkane(length, rng, spread=0.1)])

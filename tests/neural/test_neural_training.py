@@ -1,4 +1,4 @@
-"""Training: loss and its second derivatives, optimizer, checkpoints, validation, messages."""
+"""Training: loss and its second derivatives, batches, validation, messages."""
 
 from dataclasses import replace
 
@@ -11,23 +11,17 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from helpers.neural_checks import NETWORKS, cells, labels, waters
+from helpers.neural_checks import NETWORKS, cells, labels, waters, weights
 from helpers.small_structures import molecule, triclinic
 
 from skwavelet import labels_of
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork, training
 from skwavelet.neural.graph import build_graph, collate
-from skwavelet.neural.layers import DegreeLinear, Dense
 from skwavelet.neural.loss import Labels, LossWeights, loss_and_errors
 from skwavelet.neural.networks import AngularModule
-from skwavelet.neural.optimizer import NetworkOptimizer, orthogonalized
 from skwavelet.neural.training import Trainer
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.structures.checks import check_structures
-
-
-def weights(network):
-    return torch.cat([value.ravel() for value in network.module_.state_dict().values()]).numpy()
 
 
 @pytest.mark.parametrize("options", [
@@ -162,28 +156,6 @@ def test_stress_of_no_structure_is_no_stress(missing):
         alone.fit([molecule()], [0.0], stress=[np.zeros(6)])
 
 
-@pytest.mark.parametrize("name", ["legendre", "point"])
-def test_warm_start_goes_on(name):
-    X, y, forces = waters(10)
-    network = NETWORKS[name](warm_start=True, max_epochs=3)
-    network.fit(X, y, forces)  # there is nothing to go on from: as ever
-    np.testing.assert_array_equal(
-        network.predict(X), NETWORKS[name](max_epochs=3).fit(X, y, forces).predict(X)
-    )
-    before, units = network.predict(X), (network.scale_, *network.shifts_)
-    network.set_params(learning_rate=1e-12).fit(X[:4], y[:4] + 1, forces[:4])
-    np.testing.assert_allclose(network.predict(X), before, rtol=1e-7)
-    assert (network.scale_, *network.shifts_) == units
-    network.set_params(learning_rate=1e-3).fit(X, y, forces)
-    assert np.abs(network.predict(X) - before).max() > 1e-6
-    with pytest.raises(ValueError, match="Structure 1 contains Na, not seen in fit"):
-        network.fit([X[0], Atoms("Na")], y[:2])
-    with pytest.raises(ValueError, match="do not fit the parameters as they are now"):
-        network.set_params(width=9).fit(X, y, forces)
-    network.set_params(warm_start=False).fit(X[:5], y[:5])
-    assert (network.scale_, *network.shifts_) != units
-
-
 def test_shifts_are_least_squares_and_the_unit_is_that_of_the_forces():
     rng = np.random.default_rng(0)
     X = [Atoms(f"Li{a}Si{b}", rng.normal(size=(a + b, 3)) * 4) for a, b in [(1, 2), (3, 1), (2, 2)]]
@@ -215,65 +187,6 @@ def test_five_structures_are_learned_by_heart(network):
     assert np.sqrt(np.mean(errors**2)) < 0.03 * np.sqrt(np.mean(np.square(forces)))
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_resumed_fit_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path, monkeypatch, schedule
-):
-    X, y, forces = waters(12)
-    network = NETWORKS["legendre"](max_epochs=6, schedule=schedule, validation_fraction=0.25)
-    whole = weights(network.fit(X, y, forces=forces))
-    history = network.history_
-    network.set_params(checkpoint_path=tmp_path / "fit.checkpoint")
-    run_epoch = training.Trainer._run_epoch
-
-    def interrupted(trainer):
-        if trainer.epoch == 3:
-            raise KeyboardInterrupt
-        run_epoch(trainer)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training.Trainer, "_run_epoch", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            network.fit(X, y, forces=forces)
-    epochs = []
-
-    def counted(trainer):
-        run_epoch(trainer)
-        epochs.append(trainer.epoch)
-
-    monkeypatch.setattr(training.Trainer, "_run_epoch", counted)
-    resumed = network.fit(X, y, forces=forces)
-    assert epochs == [4, 5, 6]
-    np.testing.assert_array_equal(weights(resumed), whole)
-    np.testing.assert_array_equal(resumed.history_, history)
-    assert epochs == [4, 5, 6]
-    network.fit(X, y, forces=forces)  # finished: there is nothing left to do
-    assert epochs == [4, 5, 6]
-    with pytest.raises(ValueError, match=r"is of another fit .* remove it or choose another"):
-        network.set_params(width=4).fit(X, y, forces=forces)
-
-
-@pytest.mark.parametrize("kind", ["empty", "text", "other file of torch", "other optimizer"])
-def test_files_that_are_no_checkpoint_are_refused_and_kept(tmp_path, kind):
-    X, y, forces = waters(8)
-    path = tmp_path / "fit.checkpoint"
-    network = NETWORKS["pairs"](max_epochs=1, checkpoint_path=path)
-    if kind == "other optimizer":
-        network.fit(X, y, forces=forces)
-        state = torch.load(path, weights_only=True)
-        groups = state["optimizer"]["param_groups"]
-        groups[0]["params"] += groups.pop()["params"]
-        torch.save(state, path)
-    elif kind == "other file of torch":
-        torch.save({"weights": torch.ones(2)}, path)
-    else:
-        path.write_text("" if kind == "empty" else "energies of waters")
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"fit.checkpoint is no file of this version .* remove it"):
-        network.fit(X, y, forces=forces)
-    assert path.read_bytes() == before
-
-
 @pytest.mark.parametrize("with_forces", [True, False])
 def test_energies_get_their_weight_as_the_learning_rate_falls(monkeypatch, with_forces):
     X, y, forces = waters(8)
@@ -295,6 +208,37 @@ def test_energies_get_their_weight_as_the_learning_rate_falls(monkeypatch, with_
     np.testing.assert_allclose([kinds.energy for kinds in seen], shares * np.ones(100), rtol=1e-9)
     # A structure of three atoms has nine components.
     assert {kinds.forces for kinds in seen} == {0.3 / 9 if with_forces else 0.0}
+
+
+def test_structures_count_by_their_weights_everywhere(monkeypatch):
+    """In the unit of forces, and in the errors that choose the epoch."""
+    X, found = crystals(8)
+    forces, stress = list(found.forces), list(found.stress)
+    forces[2] = stress[5] = None
+    counts = np.array([1, 3, 2, 1, 1, 2, 1, 4])
+    rows = np.repeat(np.arange(8), counts)
+    labels = [found.energies, forces, stress]
+    one = NETWORKS["pairs"](validation_fraction=None).fit(X, *labels, sample_weight=counts)
+    two = NETWORKS["pairs"](validation_fraction=None).fit(
+        [X[i] for i in rows], *([part[i] for i in rows] for part in labels)
+    )
+    np.testing.assert_allclose(one.scale_, two.scale_, rtol=1e-12)
+    np.testing.assert_allclose(one.shifts_, two.shifts_, rtol=1e-12)
+    structures = check_structures(X)
+    totals = found.energies * [len(atoms) for atoms in X]
+    results = []
+    for kept, counted in ((np.arange(8), counts.astype(float)), (rows, np.ones(len(rows)))):
+        data = one._labelled(
+            [structures[i] for i in kept], totals[kept], [forces[i] for i in kept],
+            [stress[i] for i in kept], counted,
+        )  # fmt: skip
+        settings = replace(one._settings(0, structures, (), False), batch_size=1)
+        results.append(Trainer(one.module_, data, data, settings)._validate())
+    assert set(results[0]) == {
+        "validation_loss", "validation_energy_mae", "validation_force_mae", "validation_stress_mae"
+    }  # fmt: skip
+    for name, value in results[0].items():
+        np.testing.assert_allclose(value, results[1][name], rtol=1e-9)
 
 
 def test_a_seed_makes_fits_repeatable_and_random_states_differ():
@@ -374,6 +318,19 @@ def test_epochs_that_chance_explains_are_alike(monkeypatch, last, best):
     assert network.fit(X, y, forces=forces).best_epoch_ == best
 
 
+def test_rounding_of_forces_that_symmetry_lets_vanish_chooses_no_epoch(monkeypatch):
+    errors = iter([(3.0, 1e-9), (2.0, 1e-12), (1.0, 1e-9)])
+
+    def scripted(trainer):
+        energy, force = next(errors)
+        return {"validation_energy_mae": energy, "validation_force_mae": force}
+
+    monkeypatch.setattr(training.Trainer, "_validate", scripted)
+    X, y, forces = waters(16)
+    network = NETWORKS["legendre"](max_epochs=3, validation_fraction=0.25)
+    assert network.fit(X, y, forces=forces).best_epoch_ == 3
+
+
 def test_learning_rate_falls():
     X, y, forces = waters(12)
     network = NETWORKS["pairs"](max_epochs=8, validation_fraction=0.25)
@@ -403,6 +360,34 @@ def test_a_loss_that_is_no_number_names_the_batch(monkeypatch):
         network.fit(X, y, forces=forces)
 
 
+@pytest.mark.parametrize("fraction", [None, 0.25])
+@pytest.mark.parametrize("name", ["legendre", "point"])
+def test_steps_to_nowhere_are_told(name, fraction):
+    """Also those of the last epoch, whose loss is never computed."""
+    X, y, forces = waters(8)
+    network = NETWORKS[name](learning_rate=1e300, validation_fraction=fraction, batch_size=8)
+    with pytest.raises(
+        FloatingPointError, match="gives no numbers after epoch 1: lower"
+    ):
+        network.fit(X, y, forces=forces)
+
+
+def test_features_of_sorted_sets_are_of_order_one():
+    """Means and spreads are taken from structures of all kinds, not from those that come first."""
+    rng, X = np.random.default_rng(0), []
+    for symbol, a, n in (("Cu", 3.6, 110), ("Au", 4.1, 40)):
+        for _ in range(n):
+            X.append(bulk(symbol, a=a * rng.uniform(0.97, 1.03), cubic=True))
+            X[-1].rattle(0.05, rng=rng)
+    network = PointScatteringNetwork(1, 4, max_epochs=1, validation_fraction=None, random_state=0)
+    network.fit(X, np.zeros(len(X)))
+    graphs = [build_graph(s, network._reaches(), (29, 79)) for s in check_structures(X)]
+    module = network.module_
+    scaled = module._scaled(module.pooled(collate(graphs, torch.float32)))
+    assert scaled.abs().max() < 10  # in units of the first 100, of one element, some are 1e5
+    assert scaled.square().mean() < 2
+
+
 @pytest.mark.parametrize(("size", "molecules"), [(1, 67), (2, 33), (16, 4), (250, 2)])
 def test_steps_hold_about_100_atoms(size, molecules):
     X = [Atoms(["H"] * size, 3 * np.arange(3 * size).reshape(-1, 3))] * 3
@@ -428,102 +413,6 @@ def test_averaged_weights_lie_on_the_way():
     assert 0 < np.abs(plain - averaged).max() < 0.1
 
 
-def test_orthogonalized_matrices_have_singular_values_near_one():
-    x = torch.randn(3, 8, 20, dtype=torch.float64, generator=torch.manual_seed(0))
-    stacks = [x, x[:1, :, :9]]
-    for stack, result in zip(stacks, orthogonalized(stacks), strict=True):
-        values = torch.linalg.svdvals(result)
-        assert values.min() > 0.5
-        assert values.max() < 1.3
-        left, _, right = torch.linalg.svd(stack, full_matrices=False)
-        expected = left @ right
-        cosine = (result * expected).sum() / (result.norm() * expected.norm())
-        assert cosine > 0.97
-
-
-def soap(gradients, lr):
-    """Return the sum of changes by SOAP (Vyas et al. 2024, algorithm 3), one side if not square."""
-    n_rows, n_columns = gradients[0].shape
-    left, right = np.eye(n_rows), np.eye(n_columns)
-    rows, columns = np.zeros((n_rows, n_rows)), np.zeros((n_columns, n_columns))
-    mean, square, total = 0.0, 0.0, 0.0
-    for step, gradient in enumerate(gradients, start=1):
-        mean = 0.99 * mean + 0.01 * gradient
-        square = 0.99 * square + 0.01 * (left.T @ gradient @ right) ** 2
-        share = 1 - 0.99**step
-        total = total - 2 * lr * left @ (
-            (left.T @ mean @ right / share) / (np.sqrt(square / share) + 1e-8)
-        ) @ right.T  # fmt: skip
-        rows = 0.99 * rows + 0.01 * gradient @ gradient.T
-        columns = 0.99 * columns + 0.01 * gradient.T @ gradient
-        if step < 10 or step % 10 == 0:
-            if n_rows <= n_columns:
-                left = np.linalg.qr(rows @ left)[0]
-            if n_columns <= n_rows:
-                right = np.linalg.qr(columns @ right)[0]
-    return total
-
-
-def muon(gradients, lr):
-    """Return the sum of changes by Muon of a matrix or a stack, with Nesterov's momentum."""
-    shape = gradients[0].shape
-    gradients = [gradient.reshape(-1, *shape[-2:]) for gradient in gradients]
-    momentum, total = torch.zeros_like(gradients[0]), 0.0
-    flat = gradients[0].shape[1] <= gradients[0].shape[2]
-    for gradient in gradients:
-        momentum = 0.95 * momentum + 0.05 * gradient
-        ahead = 0.05 * gradient + 0.95 * momentum
-        change = orthogonalized([ahead if flat else ahead.mT])[0]
-        total = total - 0.2 * max(ahead.shape[1:]) ** 0.5 * lr * (change if flat else change.mT)
-    return total.reshape(shape)
-
-
-def test_optimizer_has_a_rule_for_each_kind_of_weights():
-    torch.manual_seed(0)
-    degrees = torch.tensor([0, 1, 1, 1])
-    dense = [Dense(*sizes) for sizes in [(4, 6), (6, 4), (5, 5), (4, 1)]]
-    mixing = [DegreeLinear(degrees, 4, 6), torch.nn.Linear(6, 3), DegreeLinear(degrees, 6, 3)]
-    layers = torch.nn.ModuleList([*dense, *mixing, torch.nn.Embedding(3, 4)]).double()
-    before = [p.detach().clone() for p in layers.parameters()]
-    given = [[torch.randn_like(p) for p in layers.parameters()] for _ in range(23)]
-    matrices = [dense[0].weight, dense[1].weight, dense[2].weight]
-    stacks = [one.weight for one in mixing]
-    chosen = {id(one) for one in matrices + stacks}
-    copies = [p.detach().clone().requires_grad_() for p in layers.parameters()]
-    optimizer, adam = NetworkOptimizer(layers, lr=0.1), torch.optim.Adam(copies, lr=0.1)
-    for gradients in given:
-        for parameter, copy, gradient in zip(layers.parameters(), copies, gradients, strict=True):
-            parameter.grad = copy.grad = gradient.clone()
-        optimizer.step()
-        adam.step()
-    for place, (parameter, copy) in enumerate(zip(layers.parameters(), copies, strict=True)):
-        own = [gradients[place] for gradients in given]
-        if id(parameter) not in chosen:
-            expected = copy
-        elif any(parameter is one for one in stacks):
-            expected = before[place] + muon(own, 0.1)
-        else:
-            expected = before[place] + torch.from_numpy(soap([g.numpy() for g in own], 0.1))
-        torch.testing.assert_close(parameter.detach(), expected.detach(), rtol=1e-9, atol=1e-9)
-
-
-def test_dense_matrices_move_along_all_directions_of_a_constant_gradient_alike():
-    """Adam's step is that of the sign, of singular values here: what is left are directions."""
-    layer = Dense(4, 4, bias=False).double()
-    left, right = (
-        torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=seeded))[0]
-        for seeded in (torch.manual_seed(1), torch.manual_seed(2))
-    )
-    layer.weight.grad = left @ torch.diag(torch.tensor([8.0, 4, 2, 1]).double()) @ right
-    optimizer = NetworkOptimizer(layer, lr=0.01)
-    for _ in range(300):
-        before = layer.weight.detach().clone()
-        optimizer.step()
-    torch.testing.assert_close(
-        layer.weight.detach(), before - 0.02 * left @ right, rtol=0, atol=1e-5
-    )
-
-
 def test_labels_are_checked():
     X = cells()
     y, forces = labels(X)
@@ -534,8 +423,13 @@ def test_labels_are_checked():
         network.fit(X, y, forces=[forces[0], forces[0][:1], *forces[2:]])
     with pytest.raises(ValueError, match="at least 1"):
         PointScatteringNetwork(powers=(0.5,)).fit(X, y)
+    with pytest.raises(ValueError, match=r"powers must be numbers of at least 1, not \('a',\)"):
+        PointScatteringNetwork(powers=("a",)).fit(X, y)
     with pytest.raises(ValueError, match="no filters without angles"):
         AngularNetwork(basis="literal", n_angular=0).fit([molecule()] * 3, y[:3])
+    for basis in ("legendre", "literal"):
+        with pytest.raises(ValueError, match='messages="center" is a choice of basis="gaussian"'):
+            AngularNetwork(basis=basis, messages="center").fit([molecule()] * 3, y[:3])
 
 
 def test_validation_loss_does_not_depend_on_the_batches():

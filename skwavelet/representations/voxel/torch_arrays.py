@@ -71,19 +71,14 @@ class TorchArrays(Unpacked):
         """Return the arrays of a device, or raise ``ValueError`` if it is not there."""
         try:
             import array_api_compat  # noqa: F401
-            import torch
+
+            from skwavelet._utils.torch_device import usable_device
         except ImportError as error:
             raise ValueError(
                 f"device={device!r} needs torch and array-api-compat: "
                 "pip install 'skwavelet[torch]', or use device=None."
             ) from error
-        try:
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"torch cannot use device={device!r} ({reason}); use device='cpu' or None."
-            ) from error
+        usable_device(device)
         return cls(np.dtype(dtype), device)
 
     @property
