@@ -122,7 +122,7 @@ def main():
     train, test = data(args.train, 10, 0), data(args.test, 10, 1)
     networks = {
         title: AngularNetwork(
-            width=32, cutoff=3.0, max_epochs=args.epochs, random_state=0, **options
+            width=32, cutoff=3.0, max_epochs=args.epochs, device="cpu", random_state=0, **options
         )
         for title, options in NETWORKS.items()
     }

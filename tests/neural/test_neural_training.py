@@ -366,9 +366,7 @@ def test_steps_to_nowhere_are_told(name, fraction):
     """Also those of the last epoch, whose loss is never computed."""
     X, y, forces = waters(8)
     network = NETWORKS[name](learning_rate=1e300, validation_fraction=fraction, batch_size=8)
-    with pytest.raises(
-        FloatingPointError, match="gives no numbers after epoch 1: lower"
-    ):
+    with pytest.raises(FloatingPointError, match="gives no numbers after epoch 1: lower"):
         network.fit(X, y, forces=forces)
 
 

@@ -22,16 +22,16 @@ train potentials on the paths but 74, two of each composition, and ask them for 
 moduli, elastic tensors, Debye temperatures), ``voltage``, ``diffusion`` by dynamics of
 ``--picoseconds``. ``strain`` trains on other frames, volumes and features to find what strained
 cells need. ``chapter3`` is its protocol with its own 45,920 features, at the atoms, for the first
-``--folds`` of five, with ``--frames`` of each path. ``network`` trains `AngularNetwork` on
-energies, forces and stresses of one fold for ``--minutes`` of CPU time, and asks it for the unseen
-paths and all tasks. Where chgnet is installed (``pip install chgnet``), the labels' own potential
+``--folds`` of five, with ``--frames`` of each path. ``network`` trains `AngularNetwork`
+on energies, forces and stresses of one fold for ``--minutes`` of CPU time, beside it
+`EnergyForceRegressor` on the same, and asks both for the unseen paths and all tasks. Where chgnet is installed (``pip install chgnet``), the labels' own potential
 says what it makes of the structures that came out.
 
 Features are computed once, in shards, and fitted results are stored one by one under
 ``--out``/cache: an interrupted run goes on where it was. ``--out`` receives ``tables.md`` and one
 page for each other part, CSV files, figures and ``run.json`` (seed, versions, settings).
 
-Cost: 1 h for tables (8 min with --only Point --bags 100), 15 min for the network, 6 min for
+Cost: 1 h for tables (8 min with --only Point --bags 100), 30 min for the network, 6 min for
 chapter3 with --frames 4 (without it over an hour), 35 min for the other parts; needs
 dscribe and matplotlib, and torch for the network.
 """
