@@ -4,9 +4,9 @@ r"""What each part of the angular network brings, with few structures and epochs
     python benchmarks/accuracy/rmd17_ablation.py --data DIR --cache DIR --molecules uracil --seeds 1
 
 Revised MD17, published split 01: the first 200 of the training structures (190 train, 10 choose the
-weights), a fixed number of epochs for all, width 64 (the point networks 16), mean over seeds, errors
-on the first 500 test structures. The CPU time of the training stands beside them: what an epoch
-brings is one question, what it costs another. Finished runs are read from the cache.
+weights), a fixed number of epochs for all, width 64 (the point networks 16), mean over seeds,
+errors on the first 500 test structures. The CPU time of the training stands beside them: what an
+epoch brings is one question, what it costs another. Finished runs are read from the cache.
 
 Cost: 20 min for ethanol, 20 min more for each other molecule with one seed; needs torch.
 """

@@ -53,17 +53,18 @@ def random_atoms(n_atoms, side, rng, apart=1.5):
     return Atoms("Si" * n_atoms, positions, cell=[side] * 3, pbc=True)
 
 
-def angular_step(structures, energies, forces, width, **options):
+def angular_step(structures, energies, forces, width, device="cpu", **options):
     """Return a training step of our network."""
     elements = sorted(set(structures[0].numbers.tolist()))
     torch.manual_seed(0)
     module = AngularModule(
         len(elements), width=width, n_layers=3, n_radial=10, cutoff=CUTOFF, start=0.9,
         messages="both", **{"basis": "legendre", "n_angular": 4} | options,
-    ).float()  # fmt: skip
+    ).float().to(device)  # fmt: skip
     graphs = [build_graph(s, [CUTOFF], elements) for s in check_structures(structures)]
-    batch, optimizer = collate(graphs, torch.float32), NetworkOptimizer(module, 1e-4)
-    labels = Labels(energies, forces, None, torch.ones(len(batch)))
+    batch = collate(graphs, torch.float32).to(torch.device(device))
+    optimizer = NetworkOptimizer(module, 1e-4)
+    labels = Labels(energies.to(device), forces.to(device), None, torch.ones(len(batch)).to(device))
     weights = LossWeights(1.0, 0.01 / forces[0].numel())
 
     def step():

@@ -22,10 +22,11 @@ train potentials on the paths but 74, two of each composition, and ask them for 
 moduli, elastic tensors, Debye temperatures), ``voltage``, ``diffusion`` by dynamics of
 ``--picoseconds``. ``strain`` trains on other frames, volumes and features to find what strained
 cells need. ``chapter3`` is its protocol with its own 45,920 features, at the atoms, for the first
-``--folds`` of five, with ``--frames`` of each path. ``network`` trains `AngularNetwork`
-on energies, forces and stresses of one fold for ``--minutes`` of CPU time, beside it
-`EnergyForceRegressor` on the same, and asks both for the unseen paths and all tasks. Where chgnet is installed (``pip install chgnet``), the labels' own potential
-says what it makes of the structures that came out.
+``--folds`` of five, with ``--frames`` of each path. ``network`` trains `AngularNetwork` on
+energies, forces and stresses of one fold for ``--minutes`` of CPU time, beside it
+`EnergyForceRegressor` on the same, and asks both for the unseen paths and all tasks. Where chgnet
+is installed (``pip install chgnet``), the labels' own potential says what it makes of the
+structures that came out.
 
 Features are computed once, in shards, and fitted results are stored one by one under
 ``--out``/cache: an interrupted run goes on where it was. ``--out`` receives ``tables.md`` and one
