@@ -83,7 +83,7 @@ def kernel(n_landmarks):
 def network():
     from skwavelet.neural import AngularNetwork
 
-    return AngularNetwork(random_state=0)
+    return AngularNetwork(device="cpu", random_state=0)
 
 
 # Unfitted estimators by name: one more line is one more model. What is fitted with ``fit(X, y,

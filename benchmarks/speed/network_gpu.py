@@ -16,6 +16,7 @@ operations of torch.
 Cost: 5 min; needs torch and a GPU.
 """
 
+import copy
 import os
 import sys
 from functools import partial
@@ -103,7 +104,7 @@ def main():
     for repeats in args.cells:
         crystal = rattled(cell.repeat(repeats), 1)
         calls = {
-            place: waiting(partial(predicted, network, device, crystal), device)
+            place: waiting(partial(predicted, on(network, device), crystal), device)
             for place, device in places(args)
         }
         times = [timing.best / len(crystal[0]) for timing in alternate(calls, args.rounds).values()]
@@ -114,7 +115,7 @@ def main():
     for dtype in ("float32", "float64"):
         network = untrained(structures, dtype=dtype)
         (energies, forces), found = (
-            predicted(network, device, structures) for _, device in places(args)
+            predicted(on(network, device), structures) for _, device in places(args)
         )
         off = np.abs(found[0] - energies).max() / np.ptp(energies)
         pulled = np.abs(found[1] - forces).max() / np.abs(forces).max()
@@ -126,9 +127,13 @@ def places(args):
     return ("one thread", "cpu"), ("device", args.device)
 
 
-def predicted(network, device, structures):
-    """Return energies and forces by a network on a device."""
-    network.set_params(device=device)
+def on(network, device):
+    """Return a copy of a network on a device."""
+    return copy.deepcopy(network).set_params(device=device)
+
+
+def predicted(network, structures):
+    """Return energies and forces."""
     return network.predict(structures), np.concatenate(network.predict_forces(structures))
 
 

@@ -124,7 +124,8 @@ def dynamics_step(n_cells):
     for seed, atoms in enumerate(some):
         atoms.rattle(0.1, seed=seed)
     nothing = [np.zeros((len(cell), 3))] * 2
-    network = AngularNetwork(max_epochs=1, random_state=0).fit(some, [0.0, 0.1], forces=nothing)
+    network = AngularNetwork(max_epochs=1, device="cpu", random_state=0)
+    network.fit(some, [0.0, 0.1], forces=nothing)
     crystal = cell.repeat(n_cells)
     crystal.calc = ScatteringCalculator(network)
     rng = np.random.default_rng(0)

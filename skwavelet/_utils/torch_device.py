@@ -8,11 +8,9 @@ import torch
 def usable_device(device: str | torch.device) -> torch.device:
     """Return a device of torch, or raise ``ValueError`` if torch cannot use it."""
     try:
-        place = torch.device(device)
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:
+        return torch.empty(1, device=device).device  # "cuda" is "cuda:0", for one
+    except (AssertionError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"torch cannot use device={str(device)!r} ({reason}); use device='cpu'."
         ) from error
-    return place

@@ -49,13 +49,14 @@ class AngularNetwork(NetworkRegressor):
         in X to the cutoff ("literal": of the distance, from 0).
     n_angular : int, default=None
         Number of degrees of harmonics (None: 4) or Gaussians (None: 10) of the angle. 0 leaves
-        the angles out, with Gaussian filters of the distance for either basis.
+        the angles out: Gaussian filters of the distance, also for "legendre"; "literal" needs
+        angles.
     cutoff : float, default=5.0
         Largest distance between neighbours (Å).
     messages : {"both", "neighbor", "center"}, default="both"
         Whose features the Gaussian filters of atom i with neighbours j and k multiply: those of
         j and k; those of k alone; those of i itself, the literal (6.13), which never learns the
-        element of a neighbour. For comparisons, with ``basis="gaussian"``.
+        element of a neighbour. For comparisons, of Gaussian filters only.
     pooling : int, default=None
         How often atoms are merged into fewer nodes (after 6.17-6.19): every atom gives learned
         shares of itself to its neighbours, and layers of twice the reach follow at the atoms that
@@ -124,7 +125,8 @@ class AngularNetwork(NetworkRegressor):
     shifts_ : ndarray of shape (n_elements,)
         Energy per atom of each element (eV), by least squares.
     scale_ : float
-        Root mean square of the training forces (eV/Å), the unit inside of the network.
+        Root mean square of the training forces (eV/Å), the unit inside of the network; of
+        energies (eV) where there are no forces or all of them vanish.
     history_ : DataFrame
         One row per epoch: train_loss (with the weights that energies had), learning_rate, and of
         the validation set loss, energy MAE (eV/atom), force MAE (eV/Å) and stress MAE (eV/Å³),
@@ -282,7 +284,7 @@ class AngularNetwork(NetworkRegressor):
         if self.basis == "literal" and not n_angular:
             raise ValueError('basis="literal" has no filters without angles: set n_angular > 0.')
         gaussian = self.basis == "gaussian" or not n_angular
-        if self.messages != "both" and not (gaussian and self.basis != "literal"):
+        if self.messages != "both" and not gaussian:
             raise ValueError(
                 f'messages="{self.messages}" is a choice of basis="gaussian": set that, or '
                 'messages="both".'

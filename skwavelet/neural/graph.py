@@ -161,7 +161,7 @@ class Batch:
 
 
 def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
-    """Yield runs of at most so many structures that are no larger than memory bears together."""
+    """Yield runs of at most ``most`` structures and `_MOST_ATOMS` atoms, or of one structure."""
     start, n_atoms = 0, 0
     for place, size in enumerate(sizes):
         if place > start and (place - start == most or n_atoms + size > _MOST_ATOMS):

@@ -88,6 +88,10 @@ class Labelled:
             self.weights[rows],
         )
 
+    def has_forces_above(self, size: float) -> bool:
+        """Return whether any component of the forces is larger."""
+        return any((np.abs(forces) > size).any() for forces in self.forces)
+
     def loss_weights(self, force_weight: float, stress_weight: float) -> LossWeights:
         """Return the weights with which the loss of all structures is one of means.
 

@@ -25,6 +25,8 @@ from skwavelet.neural.pooling import AtomPooling, Nodes
 
 # Added to squared moduli that are about 1, which have no derivative at 0.
 _MODULUS_FLOOR = 1e-4
+# Features of order 1 that are smaller on all structures vanish by symmetry, but for rounding.
+_VANISHING = 1e-5
 
 
 class Readout(nn.Module):
@@ -297,12 +299,13 @@ class ScatteringModule(nn.Module):
         for layer in np.repeat(range(len(self.layer_spreads)), 2):
             modulus = self.layers(batch)[layer + 1]
             spread = modulus.square().mean(dim=0).sqrt()
-            self.layer_spreads[layer] *= torch.where(spread > 1e-6, spread, 1.0)
+            self.layer_spreads[layer] *= torch.where(spread > _VANISHING, spread, 1.0)
         pooled = self.pooled(batch)
         self.means.copy_(pooled.mean(dim=0))
-        spread = pooled.std(dim=0, correction=0)
-        # Means over atoms that hardly vary must not be blown up.
-        self.spreads.copy_(spread.clamp(min=1e-3 * pooled.abs().mean(dim=0) + 1e-6))
+        size, spread = pooled.abs().mean(dim=0), pooled.std(dim=0, correction=0)
+        # Means over atoms that hardly vary must not be blown up, and rounding of what symmetry
+        # lets vanish not at all.
+        self.spreads.copy_(torch.where(size > _VANISHING, spread.clamp(min=1e-3 * size), 1.0))
 
 
 def energy_gradients(

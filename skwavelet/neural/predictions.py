@@ -165,9 +165,8 @@ class NetworkPredictionMixin(SharedPredictionMixin):
         return next(self.module_.parameters()).dtype
 
     def _device(self) -> torch.device:
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return usable_device(self.device)
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        return usable_device(found if self.device == "auto" else self.device)
 
     def _place(self) -> torch.device:
         """Move the module to where the parameter ``device`` wants it, and return that."""

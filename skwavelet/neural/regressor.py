@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from numbers import Integral, Real
@@ -48,6 +48,8 @@ from skwavelet.structures.folds import RelaxationPathGroupKFold
 # silicon cells of 64 atoms learned far more in steps of two of them than of ten, and less in steps
 # of one; ethanol as much in steps of five as of ten.
 _ATOMS_PER_STEP = 100
+# Least mean (eV/Å, or eV) of forces, or of energies, that is a unit and no rounding.
+_LEAST_UNIT = 1e-6
 # Parameters that do not change how the weights are trained.
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "n_members", "verbose", "warm_start")
 
@@ -135,7 +137,7 @@ class NetworkRegressor(
             names the epoch.
         """
         check_parameters(self)
-        device = self._device()
+        device, checkpoint = self._device(), self._checkpoint()
         X = as_atoms(X)
         structures = check_structures(X)
         y = check_row_vector(y, len(X), "y")
@@ -156,6 +158,7 @@ class NetworkRegressor(
             check_elements(structures, self._atomic_numbers, declared=None)
             self._check_support(structures)
         else:
+            self.__dict__.pop("module_", None)  # what is learned now does not belong to it
             self._learn_units(structures, totals, pulls, weights, train)
         data = self._labelled(structures, totals, pulls, stresses, weights)
         module = self._start_module(data.take(train).graphs, seed, continued)
@@ -163,7 +166,9 @@ class NetworkRegressor(
             module.to(device),
             data.take(train),
             data.take(held_out) if len(held_out) else None,
-            self._settings(seed, structures, (y, pulls, stresses, groups, weights), continued),
+            self._settings(
+                seed, structures, (y, pulls, stresses, groups, weights), continued, checkpoint
+            ),
         )
         trainer.run()
         self.module_ = trainer.module.eval().requires_grad_(False)
@@ -218,7 +223,7 @@ class NetworkRegressor(
                 "could not be gone on with."
             )
         path = Path(self.checkpoint_path)
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
+        if path.is_dir() or not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
             raise ValueError(
                 f"checkpoint_path={str(path)!r} is no file that can be written: name one in a "
                 "directory that exists."
@@ -282,16 +287,13 @@ class NetworkRegressor(
         mean = (weights[train] @ y) / (weights[train] @ counts).sum()
         rest = y - mean * counts.sum(axis=1)
         self.shifts_ = mean + np.linalg.lstsq(counts * root[:, None], rest * root)[0]
-        found = [forces[row] for row in train]
-        components = [force.ravel() for force in found if force is not None]
-        if components:
-            values = np.concatenate(components)
-            sizes = [0 if force is None else force.size for force in found]
-            counted = np.repeat(weights[train], sizes)
-        else:
-            values, counted = y - counts @ self.shifts_, weights[train]
-        spread = float(np.sqrt(np.average(values**2, weights=counted)))
-        self.scale_ = spread if spread > 1e-12 else 1.0
+        pulled = [(force, weights[row]) for row in train if (force := forces[row]) is not None]
+        units = (
+            _root_mean_square(pulled),
+            _root_mean_square(zip(y - counts @ self.shifts_, weights[train], strict=True)),
+        )
+        # Where symmetry lets all forces vanish they are no unit.
+        self.scale_ = next((unit for unit in units if unit > _LEAST_UNIT), 1.0)
 
     def _labelled(
         self,
@@ -330,7 +332,12 @@ class NetworkRegressor(
             return self._build().to(dtype)
 
     def _settings(
-        self, seed: int, structures: list[Structure], labels: tuple, continued: bool
+        self,
+        seed: int,
+        structures: list[Structure],
+        labels: tuple,
+        continued: bool = False,
+        checkpoint: Path | None = None,
     ) -> Settings:
         parameters = self.get_params(deep=False)
         for name in (*_WITHOUT_EFFECT, "random_state"):
@@ -348,7 +355,7 @@ class NetworkRegressor(
             averaging=self.averaging,
             pooling_weight=getattr(self, "pooling_weight", 0.0),
             seed=seed,
-            checkpoint=self._checkpoint(),
+            checkpoint=checkpoint,
             fingerprint=joblib.hash((type(self).__name__, parameters, seed, arrays, labels, first)),
             verbose=self.verbose,
         )
@@ -366,8 +373,11 @@ class NetworkRegressor(
         return table
 
     def __getstate__(self) -> dict[str, Any]:
-        # Weights as arrays: they load where there is no such device, and skops can store them.
+        # Arrays and strings load where there is no such device, and skops can store them.
         state = super().__getstate__()
+        state["device"] = str(state["device"])
+        if state["checkpoint_path"] is not None:
+            state["checkpoint_path"] = str(state["checkpoint_path"])
         if "module_" in state:
             weights = state.pop("module_").state_dict()
             state["_weights"] = {name: value.cpu().numpy() for name, value in weights.items()}
@@ -383,8 +393,20 @@ class NetworkRegressor(
             module.load_state_dict(tensors)
             self.module_ = module.eval().requires_grad_(False)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.non_deterministic = self.random_state is None
         return tags
+
+
+def _root_mean_square(parts: Iterable[tuple[np.ndarray, float]]) -> float:
+    """Return it of arrays that count as often as their weights say; 0 where there are none."""
+    total = count = 0.0
+    for values, weight in parts:
+        total += weight * np.square(values).sum()
+        count += weight * np.size(values)
+    return float(np.sqrt(total / count)) if count else 0.0

@@ -37,9 +37,9 @@ _FIRST_SHARE = 0.01
 _UNCERTAINTY = math.sqrt(math.pi / 2 - 1)
 # Largest norm of the gradient of a loss whose terms are of order 1.
 _LARGEST_GRADIENT = 10.0
-# Least error, in the unit of forces, of forces and stresses that counts. Where symmetry lets all of
-# them vanish there is rounding only, which must not choose an epoch.
-_LEAST_ERROR = 1e-6
+# Forces, in units of the network, that symmetry lets vanish: their errors are rounding, which must
+# not choose an epoch.
+_VANISHING = 1e-4
 # What torch raises for files that are no checkpoints, or whose optimizer had other states.
 _NO_CHECKPOINT = (EOFError, LookupError, RuntimeError, TypeError, ValueError, UnpicklingError)
 
@@ -82,6 +82,9 @@ class Trainer:
         weights = settings.force_weight, settings.stress_weight
         self.kinds = train.loss_weights(*weights)
         self.validation_kinds = None if validation is None else validation.loss_weights(*weights)
+        self.judged = [f"validation_{kind}_mae" for kind in ("energy", "force", "stress")]
+        if validation is not None and not validation.has_forces_above(_VANISHING):
+            self.judged.remove("validation_force_mae")
         # The largest term is mostly that of the forces: with it of order 1, the pooling loss, the
         # bound on gradients and what optimizers add to divisors mean the same for all weights.
         self.scale = 1 / settings.force_weight if self.kinds.forces else 1.0
@@ -131,11 +134,7 @@ class Trainer:
             errors = self._validate()
             entry.update(errors)
             # All kinds count alike, and a single outlier does not decide, as it does in the loss.
-            score = errors["validation_energy_mae"] * math.prod(
-                max(errors[f"validation_{kind}_mae"], _LEAST_ERROR)
-                for kind in ("force", "stress")
-                if f"validation_{kind}_mae" in errors
-            )
+            score = math.prod(errors[name] for name in self.judged if name in errors)
             chance = _UNCERTAINTY / math.sqrt(len(self.validation))
         if score < self.least:
             self.least, self.least_epoch = score, self.epoch

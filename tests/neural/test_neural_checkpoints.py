@@ -1,5 +1,7 @@
 """Trainings that are gone on with: checkpoints and warm starts."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ pytest.importorskip("torch", reason="the networks need torch")
 import torch
 from ase import Atoms
 from helpers.neural_checks import NETWORKS, waters, weights
+from sklearn.exceptions import NotFittedError
 
 from skwavelet.neural import training
 
@@ -120,19 +123,39 @@ def test_warm_starts_with_another_architecture_are_refused(name):
     assert network.fit(X, y).module_.embedding.weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["nowhere/fit.checkpoint", "."])
-def test_checkpoints_that_cannot_be_written_are_refused_before_the_work(
-    tmp_path, monkeypatch, name
-):
+@pytest.mark.parametrize("name", ["nowhere/fit.checkpoint", ".", "file/fit.checkpoint"])
+def test_checkpoints_that_cannot_be_written_are_refused_before_the_work(tmp_path, name):
     X, y, _ = waters(6)
-
-    def never(*args):
-        raise AssertionError("the training began")
-
-    monkeypatch.setattr(training.Trainer, "_run_epoch", never)
+    (tmp_path / "file").touch()
+    network = NETWORKS["pairs"]().fit(X, y)
+    before = network.predict(X)
+    network.set_params(checkpoint_path=tmp_path / name)
     with pytest.raises(ValueError, match=r"checkpoint_path=.* is no file that can be written"):
-        NETWORKS["pairs"](checkpoint_path=tmp_path / name).fit(X, y)
-    assert list(tmp_path.iterdir()) == []
+        network.fit(X, 2 * y)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    np.testing.assert_array_equal(network.predict(X), before)
+
+
+@pytest.mark.parametrize("name", ["legendre", "point"])
+def test_a_fit_that_fails_leaves_no_model_of_two_halves(monkeypatch, name):
+    X, y, _ = waters(6)
+    network = NETWORKS[name]().fit(X, y)
+
+    def interrupted(trainer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Trainer, "_run_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        network.set_params(warm_start=True).fit(X, 10 * y)
+    kept = pickle.loads(pickle.dumps(network))  # what it was to go on from
+    np.testing.assert_array_equal(kept.predict(X), network.predict(X))
+    with pytest.raises(KeyboardInterrupt):
+        network.set_params(warm_start=False, width=5).fit(X, 10 * y)
+    for left in (network, pickle.loads(pickle.dumps(network)), NETWORKS[name]()):
+        with pytest.raises(NotFittedError):
+            left.predict(X)
+    with pytest.raises(KeyboardInterrupt):  # there is nothing to go on from
+        network.set_params(warm_start=True).fit(X, y)
 
 
 def test_checkpoints_need_a_seed(tmp_path):

@@ -43,7 +43,10 @@ def test_clones_are_unfitted_and_fit_alike(name):
 @networks
 def test_stored_networks_predict_the_same(name, tmp_path):
     X, y, _ = waters(6)
-    network = NETWORKS[name](n_members=3, validation_fraction=0.5).fit(X, y)
+    network = NETWORKS[name](
+        n_members=3, validation_fraction=0.5, device=torch.device("cpu"),
+        checkpoint_path=tmp_path / "fit.checkpoint",
+    ).fit(X, y)  # fmt: skip
     joblib.dump(network, tmp_path / "network.joblib")
     save_model(network, tmp_path / "network.skops")
     network.set_params(width=9, n_layers=3, dtype="float32")  # what a fit to come shall have

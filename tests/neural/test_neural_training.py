@@ -232,7 +232,7 @@ def test_structures_count_by_their_weights_everywhere(monkeypatch):
             [structures[i] for i in kept], totals[kept], [forces[i] for i in kept],
             [stress[i] for i in kept], counted,
         )  # fmt: skip
-        settings = replace(one._settings(0, structures, (), False), batch_size=1)
+        settings = replace(one._settings(0, structures, ()), batch_size=1)
         results.append(Trainer(one.module_, data, data, settings)._validate())
     assert set(results[0]) == {
         "validation_loss", "validation_energy_mae", "validation_force_mae", "validation_stress_mae"
@@ -319,16 +319,36 @@ def test_epochs_that_chance_explains_are_alike(monkeypatch, last, best):
 
 
 def test_rounding_of_forces_that_symmetry_lets_vanish_chooses_no_epoch(monkeypatch):
-    errors = iter([(3.0, 1e-9), (2.0, 1e-12), (1.0, 1e-9)])
-
-    def scripted(trainer):
-        energy, force = next(errors)
-        return {"validation_energy_mae": energy, "validation_force_mae": force}
-
-    monkeypatch.setattr(training.Trainer, "_validate", scripted)
     X, y, forces = waters(16)
-    network = NETWORKS["legendre"](max_epochs=3, validation_fraction=0.25)
-    assert network.fit(X, y, forces=forces).best_epoch_ == 3
+    for pulls, best in (([np.zeros((3, 3))] * 16, 3), (forces, 2)):
+        errors = iter([(3.0, 1e-9), (2.0, 1e-12), (1.0, 1e-9)])
+
+        def scripted(trainer, errors=errors):
+            energy, force = next(errors)
+            return {"validation_energy_mae": energy, "validation_force_mae": force}
+
+        monkeypatch.setattr(training.Trainer, "_validate", scripted)
+        network = NETWORKS["legendre"](max_epochs=3, validation_fraction=0.25)
+        assert network.fit(X, y, forces=pulls).best_epoch_ == best
+
+
+@pytest.mark.parametrize("kind", [AngularNetwork, PointScatteringNetwork])
+@pytest.mark.parametrize("label", [None, 0.0, 1e-8])
+def test_perfect_crystals_say_nothing_of_what_vanishes_in_them(kind, label):
+    """In single precision: features that vanish are not blown up, and forces are no unit."""
+    sizes = np.linspace(5.2, 5.7, 12)
+    X = [bulk("Si", a=a, cubic=True) for a in sizes]
+    y = 2 * (sizes - 5.43) ** 2 - 5.4
+    forces = None if label is None else [np.full((8, 3), label)] * 12
+    network = kind(width=8, max_epochs=10, validation_fraction=None, random_state=0)
+    network.fit(X, y, forces=forces)
+    # Whatever it learned of energies, whose spread is 0.05 eV/atom or 0.4 eV in a cell.
+    np.testing.assert_allclose(network.scale_, 8 * np.std(y), rtol=0.02)
+    assert np.abs(network.predict_forces(X)).max() < 5e-3
+    moved = X[6].copy()
+    moved.rattle(0.01, seed=0)
+    energies = network.predict([X[6], moved])
+    assert abs(energies[1] - energies[0]) < np.std(y)
 
 
 def test_learning_rate_falls():
@@ -393,8 +413,8 @@ def test_steps_hold_about_100_atoms(size, molecules):
     structures = check_structures(X)
     for kind in ("legendre", "point"):
         network = NETWORKS[kind](batch_size=None)
-        assert network._settings(0, structures, (), False).batch_size == molecules
-        assert NETWORKS[kind]()._settings(0, structures, (), False).batch_size == 3
+        assert network._settings(0, structures, ()).batch_size == molecules
+        assert NETWORKS[kind]()._settings(0, structures, ()).batch_size == 3
 
 
 def test_averaged_weights_lie_on_the_way():
@@ -440,7 +460,7 @@ def test_validation_loss_does_not_depend_on_the_batches():
     data = network._labelled(structures, 3 * y, forces, [None] * 9, np.ones(9))
     results = []
     for size in (1, 2, 9):
-        settings = replace(network._settings(0, structures, (), False), batch_size=size)
+        settings = replace(network._settings(0, structures, ()), batch_size=size)
         results.append(Trainer(network.module_, data, data, settings)._validate())
     off = (network.predict(X) - y) / network.scale_
     rest = np.array(network.predict_forces(X))[4:] - np.array(forces[4:])
