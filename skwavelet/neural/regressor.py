@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from numbers import Integral, Real
@@ -37,6 +37,7 @@ from skwavelet.neural.last_layers import fit_last_layers
 from skwavelet.neural.loss import Labelled
 from skwavelet.neural.predictions import NetworkPredictionMixin
 from skwavelet.neural.training import Settings, Trainer
+from skwavelet.neural.units import learn_units
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.errors_out_of_bag import calibrated_on
 from skwavelet.potentials.label_checks import check_forces, check_stress
@@ -48,8 +49,6 @@ from skwavelet.structures.folds import RelaxationPathGroupKFold
 # silicon cells of 64 atoms learned far more in steps of two of them than of ten, and less in steps
 # of one; ethanol as much in steps of five as of ten.
 _ATOMS_PER_STEP = 100
-# Least mean (eV/Å, or eV) of forces, or of energies, that is a unit and no rounding.
-_LEAST_UNIT = 1e-6
 # Parameters that do not change how the weights are trained.
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "n_members", "verbose", "warm_start")
 
@@ -281,19 +280,8 @@ class NetworkRegressor(
         counts = np.array(
             [np.bincount(self._species(structures[row]), minlength=len(elements)) for row in train]
         )
-        y, root = totals[train], np.sqrt(weights[train])
-        # The mean energy per atom first: least squares of smallest norm spread the rest evenly
-        # over elements that the compositions do not tell apart.
-        mean = (weights[train] @ y) / (weights[train] @ counts).sum()
-        rest = y - mean * counts.sum(axis=1)
-        self.shifts_ = mean + np.linalg.lstsq(counts * root[:, None], rest * root)[0]
-        pulled = [(force, weights[row]) for row in train if (force := forces[row]) is not None]
-        units = (
-            _root_mean_square(pulled),
-            _root_mean_square(zip(y - counts @ self.shifts_, weights[train], strict=True)),
-        )
-        # Where symmetry lets all forces vanish they are no unit.
-        self.scale_ = next((unit for unit in units if unit > _LEAST_UNIT), 1.0)
+        labels = totals[train], [forces[row] for row in train], weights[train]
+        self.shifts_, self.scale_ = learn_units(counts, *labels)
 
     def _labelled(
         self,
@@ -401,12 +389,3 @@ class NetworkRegressor(
         tags.input_tags.two_d_array = False
         tags.non_deterministic = self.random_state is None
         return tags
-
-
-def _root_mean_square(parts: Iterable[tuple[np.ndarray, float]]) -> float:
-    """Return it of arrays that count as often as their weights say; 0 where there are none."""
-    total = count = 0.0
-    for values, weight in parts:
-        total += weight * np.square(values).sum()
-        count += weight * np.size(values)
-    return float(np.sqrt(total / count)) if count else 0.0
