@@ -60,7 +60,8 @@ def table(parts, minutes, cache):
         "network",
         "The angular network, and a linear potential, beside what they have not seen",
         f"Energies, forces and stresses of {len(train)} frames of four fifths of the paths train. "
-        f"AngularNetwork(): {minutes:g} minutes of CPU time, {epochs} epochs; "
+        f"AngularNetwork(): {epochs} epochs, counted for {minutes:g} minutes, "
+        f"{seconds['AngularNetwork']:.0f} CPU s with counting, compiling and neighbours; "
         f"EnergyForceRegressor(): {seconds['EnergyForceRegressor']:.0f} CPU s. Mean absolute "
         "and root mean square errors of energies (meV/atom), components of forces (meV/Å) and of "
         "stresses (meV/Å³), for structures that do not stem from the paths that train.",
