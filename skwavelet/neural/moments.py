@@ -95,8 +95,8 @@ def moments(basis: Basis, couplings: Couplings, weights: Tensor, sent: Tensor) -
         coefficients = torch.from_numpy(couplings.blocks[k]).to(sent)
         harmonics = basis.harmonics[:, b * b : (b + 1) ** 2]
         matrices = torch.einsum("pb,cab->pca", harmonics, coefficients)
-        product = matrices @ there[:, a * a : (a + 1) ** 2]
-        made[c].append(filters[:, k, None] * product)
+        taken = filters[:, k, None] * there[:, a * a : (a + 1) ** 2]
+        made[c].append(matrices @ taken if a else matrices * taken)  # one column times one row
     width = couplings.n_places * n_channels
     degrees = [torch.cat(parts, dim=2) for parts in made]
     all_degrees = [nn.functional.pad(part, (0, width - part.shape[2])) for part in degrees]
