@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from skwavelet._utils.memory import available_memory
+from skwavelet._utils.torch_device import usable_device
 from skwavelet.representations.voxel.arrays import Unpacked, half
 from skwavelet.representations.voxel.chunk import Chunk
 from skwavelet.representations.voxel.shifts import Shift, phases
@@ -71,8 +72,7 @@ class TorchArrays(Unpacked):
         """Return the arrays of a device, or raise ``ValueError`` if it is not there."""
         try:
             import array_api_compat  # noqa: F401
-
-            from skwavelet._utils.torch_device import usable_device
+            import torch  # noqa: F401
         except ImportError as error:
             raise ValueError(
                 f"device={device!r} needs torch and array-api-compat: "
