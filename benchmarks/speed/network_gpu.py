@@ -46,22 +46,18 @@ def rattled(atoms, count):
     return copies
 
 
-def waiting(function, device):
-    """Return the function, with a wait for what it started on a device."""
+def steps(structures, device):
+    """Return a training step on a device, which waits for what it started there."""
+    n_atoms = sum(map(len, structures))
+    labels = torch.zeros(len(structures)), torch.ones(n_atoms, 3)
+    step = angular_step(structures, *labels, 64, device=device)
 
     def call():
-        function()
+        step()
         if device != "cpu":
             torch.cuda.synchronize()
 
     return call
-
-
-def steps(structures, device):
-    """Return a training step on a device."""
-    n_atoms = sum(map(len, structures))
-    labels = torch.zeros(len(structures)), torch.ones(n_atoms, 3)
-    return waiting(angular_step(structures, *labels, 64, device=device), device)
 
 
 def untrained(structures, **options):
@@ -104,7 +100,7 @@ def main():
     for repeats in args.cells:
         crystal = rattled(cell.repeat(repeats), 1)
         calls = {
-            place: waiting(partial(predicted, on(network, device), crystal), device)
+            place: partial(predicted, on(network, device), crystal)
             for place, device in places(args)
         }
         times = [timing.best / len(crystal[0]) for timing in alternate(calls, args.rounds).values()]
