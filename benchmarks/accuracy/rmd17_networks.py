@@ -7,9 +7,10 @@ Revised MD17 (PBE/def2-SVP), published split 01: of the 1000 training structures
 choose the weights, as in the published comparisons; errors are those of the 1000 test structures.
 Consecutive frames of a trajectory fall on both sides: the convention of the field, not a leak-free
 split. ``--minutes`` is the CPU time that each molecule is given, on one core; the number of epochs
-follows from the measured time of one. ``--base`` is that of point-scattering networks trained on
-energies alone. 0 minutes leave either out. An interrupted run carries on where it was, and a
-finished one is read from the cache.
+follows from the measured time of one. With ``--seeds`` several networks, whose first weights and
+order of structures differ, share that time, and the mean of what they predict counts. ``--base`` is
+the time of point-scattering networks trained on energies alone. 0 minutes leave either out. An
+interrupted run carries on where it was, and a finished one is read from the cache.
 
 Mean absolute errors of total energies and of force components. Published: linear ACE, FCHL19 and
 NequIP (Batatia et al. 2022, their table 1, the same data); the dissertation's networks (its table
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.base import clone
 
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork
 
@@ -42,21 +44,26 @@ MOLECULES = ("ethanol", "uracil", "toluene", "benzene", "naphthalene", "aspirin"
 SETTINGS = {"validation_fraction": 0.05, "device": "cpu", "random_state": 0}
 
 
-def train_and_test(name, network, train, test, minutes, cache, total=True):
-    """Train a network and return its errors (`errors`), or what the cache has of them."""
+def train_and_test(name, network, train, test, minutes, cache, total=True, seeds=1):
+    """Train a network and return its errors (`errors`), or what the cache has of them.
+
+    Several seeds share the minutes: the mean of what their networks predict counts, and the sums of
+    their epochs and weights.
+    """
     X, y, forces = train
+    networks = [clone(network).set_params(random_state=seed) for seed in range(seeds)]
 
     def measure():
         labels = {} if forces is None else {"forces": forces}
-        fitted = train_for(network, X, y, minutes, cache, **labels)
-        pulls = np.concatenate(fitted.predict_forces(test[0]))
-        return errors(test, fitted.predict(test[0]), pulls, total) | {
-            "epochs": fitted.n_iter_,
-            "best_epoch": fitted.best_epoch_,
-            "weights": sum(p.numel() for p in fitted.module_.parameters()),
+        fitted = [train_for(one, X, y, minutes / seeds, cache, **labels) for one in networks]
+        energies = np.mean([one.predict(test[0]) for one in fitted], axis=0)
+        pulls = np.mean([np.concatenate(one.predict_forces(test[0])) for one in fitted], axis=0)
+        return errors(test, energies, pulls, total) | {
+            "epochs": sum(one.n_iter_ for one in fitted),
+            "weights": sum(p.numel() for one in fitted for p in one.module_.parameters()),
         }
 
-    return cache.get(name, measure, network, X, y, forces, test[0], minutes, total)
+    return cache.get(name, measure, networks, X, y, forces, test[0], minutes, total)
 
 
 def main():
@@ -69,6 +76,7 @@ def main():
         minutes=60.0,
         base=0.0,
         width=64,
+        seeds=1,
         threads=1,
         verbose=False,
     )
@@ -86,7 +94,9 @@ def main():
         settings = SETTINGS | {"verbose": args.verbose}
         if args.minutes:
             network = AngularNetwork(width=args.width, **settings)
-            found = train_and_test(name, network, train, test, args.minutes, args.cache)
+            found = train_and_test(
+                name, network, train, test, args.minutes, args.cache, True, args.seeds
+            )
             energy, force = found["energy"], found["force"]
             table.add(
                 name, f"{args.minutes:g}", str(found["epochs"]), f"{energy:.2f} / {force:.1f}",
@@ -95,7 +105,10 @@ def main():
             )  # fmt: skip
         if args.base:
             network, (X, y, _) = PointScatteringNetwork(**settings), train
-            found = train_and_test(name, network, (X, y, None), test, args.base, args.cache)
+            train = X, y, None
+            found = train_and_test(
+                name, network, train, test, args.base, args.cache, True, args.seeds
+            )
             energy = found["energy"]
             base.add(
                 name, f"{args.base:g}", str(found["epochs"]), f"{energy:.1f}",

@@ -58,6 +58,40 @@ def test_epochs_fill_the_time_that_is_given(tmp_path, monkeypatch):
     assert again.get_params() == fitted.get_params()
 
 
+class Offset(Slow):
+    """Has errors in proportion to its seed."""
+
+    def __init__(self, max_epochs=7, checkpoint_path=None, random_state=None):
+        super().__init__(max_epochs, checkpoint_path)
+        self.random_state = random_state
+
+    def fit(self, X, y, forces=None):
+        self.n_iter_, self.module_ = self.max_epochs, pytest.importorskip("torch").nn.Linear(2, 1)
+        return super().fit(X, y, forces=[None] * len(X))
+
+    def predict(self, X):
+        return np.full(len(X), 0.001 * self.random_state)
+
+    def predict_forces(self, X):
+        return [np.full((len(atoms), 3), 0.1 * self.random_state) for atoms in X]
+
+
+def test_seeds_share_the_minutes_and_the_mean_of_what_they_predict_counts(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "accuracy"))
+    from rmd17_networks import train_and_test
+
+    monkeypatch.setattr(time, "process_time", lambda: Slow.clock)
+    X = [Atoms(["H"] * n) for n in np.repeat([4, 6, 8], 200)]
+    labels = X, np.zeros(600), None
+    test = [Atoms("H2"), Atoms("H4")], np.zeros(2), [np.zeros((2, 3)), np.zeros((4, 3))]
+    found = train_and_test("h", Offset(), labels, test, 0.06, Cache(tmp_path), seeds=3)
+    assert found["epochs"] == 3 * 33  # as many in a third of 0.06 minutes as above in 0.02
+    assert found["weights"] == 3 * 3
+    assert found["force"] == pytest.approx((0 + 100 + 200) / 3)
+    assert found["energy"] == pytest.approx((0 + 1 + 2) / 3 * (2 + 4) / 2)
+
+
 def test_errors_are_of_atoms_or_of_structures_and_of_all_components():
     X = [Atoms("H2"), Atoms("H6")]
     forces = [np.zeros((2, 3)), np.zeros((6, 3))]
