@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skwavelet._utils.validation import Interval, StrOptions
-from skwavelet.neural.graph import Graph
+from skwavelet.neural.graph import Graph, check_reach
 from skwavelet.neural.networks import AngularModule
 from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.structures.checks import Structure, smallest_distance
@@ -85,12 +85,13 @@ class AngularNetwork(NetworkRegressor):
     patience : int, default=None
         Stop when the validation errors have not fallen for so many epochs; None never does.
     validation_fraction : float, default=0.1
-        Part of the structures that is held out to choose the best weights, rounded to one fold of
-        several: whole groups, of all compositions (`skwavelet.RelaxationPathGroupKFold`). The
-        best are the last whose product of mean absolute errors of energies, forces and stresses is
-        at most 1 + 0.76 / n^(1/2) times the least, which is the uncertainty of a mean absolute
-        error of n structures: all kinds count alike, and neither outliers nor chance decide. None
-        trains on everything and keeps the last weights.
+        Part of the structures that is held out to choose the best weights, as nearly as a fold of
+        whole groups, of all compositions, can be (`skwavelet.RelaxationPathGroupKFold`). Groups
+        with an element that no other group has train the network. The best are the last whose
+        product of mean absolute errors of energies, forces and stresses is at most
+        1 + 0.76 / n^(1/2) times the least, which is the uncertainty of a mean absolute error of n
+        structures: all kinds count alike, and neither outliers nor chance decide. None trains on
+        everything and keeps the last weights.
     averaging : float, default=0.999
         Decay per step of the running average of the weights, which is what validation and
         predictions use; 0 uses the weights themselves.
@@ -101,7 +102,8 @@ class AngularNetwork(NetworkRegressor):
     warm_start : bool, default=False
         Whether ``fit`` goes on from the weights of the fit before, with its elements, shifts and
         scale, instead of starting anew: after more structures have been labelled, for one.
-        Parameters that shape the network must be as they were.
+        Parameters that shape the network must be as they were. What the fit before was trained on
+        is not held out.
     dtype : {"float32", "float64"}, default="float32"
         Of the network.
     device : str or torch.device, default="auto"
@@ -292,6 +294,7 @@ class AngularNetwork(NetworkRegressor):
         self._n_angular = n_angular
         self.cutoff_ = float(self.cutoff)
         smallest = smallest_distance(structures)
+        check_reach("cutoff", self.cutoff_, smallest)
         check_outliers(structures, "add more that have it if it is meant")
         # Every radial Gaussian lies between the closest atoms and the cutoff.
         self._start = smallest if smallest < self.cutoff_ else 0.1 * self.cutoff_

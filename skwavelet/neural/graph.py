@@ -160,6 +160,15 @@ class Batch:
         return values.new_zeros(shape).index_add(0, self.structure, values)
 
 
+def check_reach(name: str, reach: float, smallest: float) -> None:
+    """Raise ``ValueError`` if no two atoms of a set, ``smallest`` (Å) apart, are within reach."""
+    if reach <= smallest < np.inf:
+        raise ValueError(
+            f"{name}={reach:g} Å reaches no other atom, as the smallest distance is "
+            f"{smallest:.3g} Å: raise it, or pass positions in Å."
+        )
+
+
 def portions(sizes: Sequence[int], most: int) -> Iterator[slice]:
     """Yield runs of at most ``most`` structures and `_MOST_ATOMS` atoms, or of one structure."""
     start, n_atoms = 0, 0

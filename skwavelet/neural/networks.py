@@ -23,8 +23,6 @@ from skwavelet.neural.layers import (
 from skwavelet.neural.moments import Basis
 from skwavelet.neural.pooling import AtomPooling, Nodes
 
-# Added to squared moduli that are about 1, which have no derivative at 0.
-_MODULUS_FLOOR = 1e-4
 # Features of order 1 that are smaller on all structures vanish by symmetry, but for rounding.
 _VANISHING = 1e-5
 
@@ -270,10 +268,12 @@ class ScatteringModule(nn.Module):
 
     def atom_powers(self, batch: Batch) -> Tensor:
         """Return the powers (N, n_pooled) of all features of the atoms."""
-        return torch.cat([f.abs() ** q for f in self.layers(batch) for q in self.powers], dim=1)
+        # (1 + f)^q - 1, which has all derivatives where f vanishes.
+        logarithms = [f.log1p() for f in self.layers(batch)]
+        return torch.cat([(q * f).expm1() for f in logarithms for q in self.powers], dim=1)
 
     def layers(self, batch: Batch) -> list[Tensor]:
-        """Return the features of the atoms: the embedding, then the modulus of every layer."""
+        """Return the moduli of the atoms: of the embedding, then of every layer."""
         places, filled = batch.pairs[0].rows()
         neighbors = torch.where(filled, batch.pairs[0].neighbors[places], 0)
         # Empty places get a vector of the cutoff's length, where nothing is singular.
@@ -281,25 +281,26 @@ class ScatteringModule(nn.Module):
         switch = cosine_cutoff(lengths(vectors), self.reach) * filled
         waves = (self.wavelets(vectors) * switch[..., None]).transpose(1, 2)
         inputs = self.embedding(batch.species)
-        outputs = [inputs]
+        outputs = [inputs.abs()]
         for layer, spreads in enumerate(self.layer_spreads):
             if layer:
                 inputs = self.mixers[layer - 1](outputs[-1])
             maps = waves @ gather(inputs, neighbors)
             square = maps.new_zeros(len(maps), self.wavelets.n_outputs, maps.shape[-1])
             square = square.index_add(1, self.wavelets.output_of, maps.square()).flatten(1)
-            modulus = (square / spreads**2 + _MODULUS_FLOOR**2).sqrt() - _MODULUS_FLOOR
-            outputs.append(modulus)
+            square = square / spreads**2
+            # (1 + square)^(1/2) - 1, without a kink where maps vanish, as at the sites of crystals.
+            outputs.append(square / ((1 + square).sqrt() + 1))
         return outputs
 
     @torch.no_grad()
     def calibrate(self, batch: Batch) -> None:
         """Set spreads so that features, and pooled features, are of order 1 on a batch."""
-        # Twice each, as the floor of the modulus is in units of the spread.
-        for layer in np.repeat(range(len(self.layer_spreads)), 2):
+        for layer, spreads in enumerate(self.layer_spreads):
             modulus = self.layers(batch)[layer + 1]
-            spread = modulus.square().mean(dim=0).sqrt()
-            self.layer_spreads[layer] *= torch.where(spread > _VANISHING, spread, 1.0)
+            # That of the maps, by which a modulus is 1 where they are of typical size.
+            spread = (modulus * (modulus + 2)).mean(dim=0).div(3).sqrt()
+            spreads.copy_(torch.where(spread > _VANISHING, spread, 1.0))
         pooled = self.pooled(batch)
         self.means.copy_(pooled.mean(dim=0))
         size, spread = pooled.abs().mean(dim=0), pooled.std(dim=0, correction=0)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from skwavelet._utils.validation import Interval, StrOptions
-from skwavelet.neural.graph import Graph, collate
+from skwavelet.neural.graph import Graph, check_reach, collate
 from skwavelet.neural.networks import ScatteringModule
 from skwavelet.neural.regressor import NetworkRegressor
 from skwavelet.representations.point.filters import natural_reach, scales_to_reach, wavelet_maximum
@@ -40,7 +40,9 @@ class PointScatteringNetwork(NetworkRegressor):
 
     :math:`X_0 W_0` is a learned vector for each element. Means over atoms of powers of all
     channels, of all layers, enter a linear or two-layer head, whose result times the number of
-    atoms is the energy.
+    atoms is the energy. Moduli m are rounded where they vanish, as they do at the sites of a
+    crystal: (1 + 3 (m / s)^2)^(1/2) - 1, with the root mean square s on the training structures. A
+    power q of one is (1 + m)^q - 1.
 
     Parameters
     ----------
@@ -194,8 +196,10 @@ class PointScatteringNetwork(NetworkRegressor):
             powers = np.zeros(0)
         if powers.ndim != 1 or not len(powers) or not (np.isfinite(powers) & (powers >= 1)).all():
             raise ValueError(f"powers must be numbers of at least 1, not {self.powers!r}.")
+        smallest = smallest_distance(structures)
+        check_reach("reach", self.cutoff_, smallest)
         if self.beta is None:
-            self.beta_ = learn_beta(2 * smallest_distance(structures), self.overlap)
+            self.beta_ = learn_beta(2 * smallest, self.overlap)
             check_outliers(structures, "set beta by hand if it is meant")
         else:
             self.beta_ = float(self.beta)

@@ -17,7 +17,12 @@ from skwavelet.neural.last_layers import LastLayers, last_gradients
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.shared_predictions import SharedPredictionMixin
-from skwavelet.structures.checks import Structure, check_elements, check_structures
+from skwavelet.structures.checks import (
+    Structure,
+    as_atoms,
+    check_elements,
+    check_structures,
+)
 
 # Structures that are predicted at once where ``batch_size`` is None.
 _BATCH_SIZE = 10
@@ -58,7 +63,7 @@ class NetworkPredictionMixin(SharedPredictionMixin):
             If standard deviations are asked for and ``n_members`` was None.
         """
         if return_std:
-            model = self._energy_model(True)
+            X, model = as_atoms(X), self._energy_model(True)
             values = model.values(X)
             return values[:, 0], model.energy_std(X, values)
         energies = []

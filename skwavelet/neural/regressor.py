@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, Self
 
 import joblib
@@ -33,6 +34,7 @@ from skwavelet._utils.validation import (
 )
 from skwavelet._utils.versioning import VersionedMixin
 from skwavelet.neural.graph import Graph, build_graph
+from skwavelet.neural.held_out import fingerprints, split
 from skwavelet.neural.last_layers import fit_last_layers
 from skwavelet.neural.loss import Labelled
 from skwavelet.neural.predictions import NetworkPredictionMixin
@@ -43,7 +45,6 @@ from skwavelet.potentials.errors_out_of_bag import calibrated_on
 from skwavelet.potentials.label_checks import check_forces, check_stress
 from skwavelet.representations.tables import PlainTablesMixin
 from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
-from skwavelet.structures.folds import RelaxationPathGroupKFold
 
 # Atoms of a step where ``batch_size`` is None, of two structures at least. In the same time,
 # silicon cells of 64 atoms learned far more in steps of two of them than of ten, and less in steps
@@ -51,6 +52,8 @@ from skwavelet.structures.folds import RelaxationPathGroupKFold
 _ATOMS_PER_STEP = 100
 # Parameters that do not change how the weights are trained.
 _WITHOUT_EFFECT = ("checkpoint_path", "device", "n_members", "verbose", "warm_start")
+# torch has one state of random numbers for all threads.
+_RANDOM_NUMBERS = Lock()
 
 
 class NetworkRegressor(
@@ -70,6 +73,8 @@ class NetworkRegressor(
     # Parameters that the module is built with; those of the fitted one are in ``_built_with``.
     _architecture: ClassVar[tuple[str, ...]]
     _built_with: dict
+    # What the weights have seen: later fits that go on from them are not judged by it.
+    _trained_on: np.ndarray
 
     _parameter_constraints: ClassVar[dict] = {
         "width": [Interval(Integral, 1, None, closed="left")],
@@ -149,9 +154,10 @@ class NetworkRegressor(
             pulls, stresses = [pulls[i] for i in kept], [stresses[i] for i in kept]
             y, groups, weights = y[kept], groups[kept], weights[kept]
         seed = int(check_random_state(self.random_state).randint(2**31))
-        train, held_out = self._split(X, groups, seed)
-        totals = y * [len(structure) for structure in structures]  # what the network learns
         continued = self.warm_start and hasattr(self, "module_")
+        trained_on = self._trained_on if continued else np.zeros(0, np.uint64)
+        train, held_out = self._split(X, structures, groups, seed, trained_on)
+        totals = y * [len(structure) for structure in structures]  # what the network learns
         if continued:
             self._check_architecture()
             check_elements(structures, self._atomic_numbers, declared=None)
@@ -173,6 +179,7 @@ class NetworkRegressor(
         self.module_ = trainer.module.eval().requires_grad_(False)
         self.history_ = self._readable(trainer.history)
         self.n_iter_, self.best_epoch_ = trainer.epoch, trainer.best_epoch
+        self._trained_on = np.union1d(trained_on, fingerprints([structures[i] for i in train]))
         self._last_layers = self._intervals = None
         if self.n_members is not None:
             rng = np.random.default_rng((seed, 1))
@@ -243,25 +250,22 @@ class NetworkRegressor(
             )
 
     def _split(
-        self, X: Sequence[Atoms], groups: np.ndarray, seed: int
+        self,
+        X: Sequence[Atoms],
+        structures: list[Structure],
+        groups: np.ndarray,
+        seed: int,
+        trained_on: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows to train on and those of the groups that are held out."""
-        if self.validation_fraction is None:
-            if self.n_members is not None:
-                raise ValueError(
-                    "n_members needs groups that the network has not seen, which tell how large "
-                    "errors are: set validation_fraction, or n_members=None."
-                )
-            return np.arange(len(groups)), np.arange(0)
-        n_groups = len(np.unique(groups))
-        if n_groups < 2:
+        if self.validation_fraction is not None:
+            return split(X, structures, groups, self.validation_fraction, seed, trained_on)
+        if self.n_members is not None:
             raise ValueError(
-                "One group cannot be split for validation: pass more groups, or set "
-                "validation_fraction=None."
+                "n_members needs groups that the network has not seen, which tell how large "
+                "errors are: set validation_fraction, or n_members=None."
             )
-        n_folds = min(n_groups, max(2, round(1 / self.validation_fraction)))
-        folds = RelaxationPathGroupKFold(n_folds, random_state=seed)
-        return next(folds.split(X, groups=groups))
+        return np.arange(len(groups)), np.arange(0)
 
     def _learn_units(
         self,
@@ -315,7 +319,7 @@ class NetworkRegressor(
 
     def _module(self, seed: int, dtype: torch.dtype) -> nn.Module:
         """Return a module with random weights, which leaves torch's random numbers alone."""
-        with torch.random.fork_rng(devices=[]):
+        with _RANDOM_NUMBERS, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self._build().to(dtype)
 

@@ -19,6 +19,7 @@ from sklearn.base import clone
 
 from skwavelet._utils.files import write_atomically
 from skwavelet.potentials.calculator import ScatteringCalculator
+from skwavelet.potentials.regressor import EnergyForceRegressor
 from skwavelet.structures.checks import as_atoms, check_structures
 from skwavelet.structures.labels import labels_of
 
@@ -144,10 +145,15 @@ class ActiveLearner:
         Raises
         ------
         TypeError
-            If the linear model of ``model`` is no ensemble that can be updated.
+            If ``model`` is no `EnergyForceRegressor`, or if its linear model is no ensemble that
+            can be updated.
         ValueError
             If ``directory`` holds labels of other structures.
         """
+        if not isinstance(self.model, EnergyForceRegressor):  # before labels cost anything
+            raise TypeError(
+                f"{type(self.model).__name__} cannot be updated: use EnergyForceRegressor()."
+            )
         X = as_atoms(X)
         check_structures(X)
         with self._lock:

@@ -14,6 +14,7 @@ from skwavelet.potentials.contract import Calibrations
 from skwavelet.potentials.extrapolation import ExtrapolationScore
 from skwavelet.potentials.linear_models import linear_members, used_features
 from skwavelet.potentials.shared_predictions import SharedPredictionMixin
+from skwavelet.structures.checks import as_atoms
 
 
 class PredictionMixin(SharedPredictionMixin):
@@ -49,7 +50,7 @@ class PredictionMixin(SharedPredictionMixin):
         check_is_fitted(self)
         if not return_std:
             return self.regressor_.predict(np.asarray(self.features_.transform(X)))
-        model = self._energy_model(True)
+        X, model = as_atoms(X), self._energy_model(True)
         values = model.values(X)
         return values[:, 0], model.energy_std(X, values)
 

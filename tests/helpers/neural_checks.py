@@ -7,6 +7,8 @@ from ase.calculators.emt import EMT
 from helpers.small_structures import CELLS
 
 from skwavelet.neural import AngularNetwork, PointScatteringNetwork
+from skwavelet.neural.held_out import split
+from skwavelet.structures.checks import check_structures
 
 # Threads wait for each other at every one of these small arrays: for minutes, on a busy machine.
 torch.set_num_threads(1)
@@ -74,3 +76,10 @@ def waters(n, *, rattle=0.08, seed=0, name="H2O"):
 def weights(network):
     """All numbers of a fitted network."""
     return torch.cat([value.ravel() for value in network.module_.state_dict().values()]).numpy()
+
+
+def split_as_fit_does(network, X, groups, trained_on=()):
+    """The rows that a network with ``random_state=0`` trains on, and those that it holds out."""
+    seed = int(np.random.RandomState(0).randint(2**31))
+    fraction, seen = network.validation_fraction, np.array(trained_on, np.uint64)
+    return split(X, check_structures(X), groups, fraction, seed, seen)

@@ -77,10 +77,11 @@ def test_files_that_are_no_checkpoint_are_refused_and_kept(tmp_path, kind):
 @pytest.mark.parametrize("name", ["legendre", "point"])
 def test_warm_start_goes_on(name):
     X, y, forces = waters(10)
-    network = NETWORKS[name](warm_start=True, max_epochs=3)
+    parameters = {"max_epochs": 3, "validation_fraction": None}
+    network = NETWORKS[name](warm_start=True, **parameters)
     network.fit(X, y, forces)  # there is nothing to go on from: as ever
     np.testing.assert_array_equal(
-        network.predict(X), NETWORKS[name](max_epochs=3).fit(X, y, forces).predict(X)
+        network.predict(X), NETWORKS[name](**parameters).fit(X, y, forces).predict(X)
     )
     before, units = network.predict(X), (network.scale_, *network.shifts_)
     network.set_params(learning_rate=1e-12).fit(X[:4], y[:4] + 1, forces[:4])

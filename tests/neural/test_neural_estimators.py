@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the networks need torch")
 
 import torch
 from ase.optimize import BFGS
-from helpers.neural_checks import NETWORKS, cells, labels, waters
+from helpers.neural_checks import NETWORKS, cells, labels, split_as_fit_does, waters
 from helpers.small_structures import Convertible
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -142,7 +142,7 @@ def test_history_holds_errors_in_electronvolts():
     X, y, forces = waters(10)
     network = NETWORKS["legendre"](max_epochs=3, averaging=0.0, validation_fraction=0.3)
     network.fit(X, y, forces=forces)
-    train, held_out = network._split(X, np.arange(10), int(np.random.RandomState(0).randint(2**31)))
+    train, held_out = split_as_fit_does(network, X, np.arange(10))
     assert set(train) | set(held_out) == set(range(10))
     rows = [X[i] for i in held_out]
     best = network.history_.loc[network.best_epoch_]

@@ -341,7 +341,7 @@ def scattering(n_layers=2, orders=((1, 0), (2, 1), (3, 2)), powers=(1, 2)):
     ).double()  # fmt: skip
 
 
-def test_scattering_layers_are_moduli_of_convolutions_at_the_atoms():
+def test_scattering_layers_are_rounded_moduli_of_convolutions_at_the_atoms():
     module, batch = scattering(), batch_of([triclinic(), molecule()])
     layers = module.layers(batch)
     inputs = module.embedding(batch.species)
@@ -356,7 +356,7 @@ def test_scattering_layers_are_moduli_of_convolutions_at_the_atoms():
                     for atom, v in neighbors:
                         psi = wavelet(v.numpy()[:, None] / 2**j, n, l, 0.6)
                         maps = maps + switch(v.norm()) * torch.from_numpy(psi) * inputs[atom]
-                    modulus = (maps.square().sum(dim=0) + 1e-8).sqrt() - 1e-4
+                    modulus = (maps.square().sum(dim=0).log1p() / 2).expm1()
                     torch.testing.assert_close(result[i, row : row + 2], modulus, rtol=1e-9, atol=0)
                     row += 2
 
@@ -364,9 +364,17 @@ def test_scattering_layers_are_moduli_of_convolutions_at_the_atoms():
 def test_calibration_brings_features_to_order_one():
     module, batch = scattering(), batch_of([*cells(), molecule(), triclinic()])
     module.calibrate(batch)
-    for features in module.layers(batch)[1:]:
-        square = features.detach().square().mean(dim=0).sqrt()
-        np.testing.assert_allclose(square, 1, atol=0.02)
+    for moduli in module.layers(batch)[1:]:
+        squares = (1 + moduli.detach()).square() - 1  # of the maps
+        np.testing.assert_allclose(squares.mean(dim=0), (1 + 1) ** 2 - 1, rtol=1e-9)
+
+
+def test_powers_are_those_of_one_and_the_modulus():
+    module, batch = scattering(powers=(1, 4 / 3, 2)), batch_of([molecule(), triclinic()])
+    found, q = module.atom_powers(batch), torch.tensor([1, 4 / 3, 2], dtype=torch.float64)
+    parts = [(1 + f[:, None]) ** q[:, None] - 1 for f in module.layers(batch)]
+    torch.testing.assert_close(found, torch.cat([p.flatten(1) for p in parts], dim=1))
+    assert (module.layers(batch)[0] == module.embedding(batch.species).abs()).all()
 
 
 # -- pooling -----------------------------------------------------------------------------------

@@ -351,6 +351,28 @@ def test_perfect_crystals_say_nothing_of_what_vanishes_in_them(kind, label):
     assert abs(energies[1] - energies[0]) < np.std(y)
 
 
+@pytest.mark.parametrize("powers", [(1, 2), (1, 4 / 3, 5 / 3, 2)])
+def test_forces_grow_in_proportion_to_small_displacements(powers):
+    """Where moduli vanish, at the sites of a crystal, the energy has no kink, and is learned."""
+    X = [bulk("Si", cubic=True), Atoms("Si")]
+    for seed in range(8):
+        X.append(bulk("Si", cubic=True))
+        X[-1].rattle(0.05, seed=seed)
+    y, forces = labels(X)
+    forces[0][:], forces[1][:] = 0.0, 0.0
+    network = PointScatteringNetwork(
+        2, 4, powers=powers, max_epochs=3, validation_fraction=None, dtype="float64", random_state=0
+    ).fit(X, y, forces=forces)
+    constants = []
+    for shift in (1e-5, 1e-4, 1e-3, 1e-2):  # Å
+        moved = bulk("Si", cubic=True)
+        moved.positions[0, 0] += shift
+        constants.append(network.predict_forces([moved])[0][0, 0] / shift)
+    assert abs(constants[0]) > 1e-3
+    np.testing.assert_allclose(constants[:3], constants[0], rtol=1e-3)
+    np.testing.assert_allclose(constants[3], constants[0], rtol=0.2)
+
+
 def test_learning_rate_falls():
     X, y, forces = waters(12)
     network = NETWORKS["pairs"](max_epochs=8, validation_fraction=0.25)
