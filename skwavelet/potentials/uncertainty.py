@@ -160,7 +160,10 @@ def rank_structures(model: Any, X: Sequence[Atoms]) -> np.ndarray:
     """
     predictions = energy_model(model).values(as_atoms(X))[:, 1:]
     if predictions.shape[1] < 2:
-        raise TypeError("Ranking needs an ensemble such as BaggedOLSEnsemble() as linear model.")
+        raise TypeError(
+            "Ranking needs an ensemble such as BaggedOLSEnsemble() as linear model, or a network "
+            "that was fitted with n_members=16."
+        )
     return rank_by_disagreement(predictions)
 
 

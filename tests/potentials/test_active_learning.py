@@ -267,6 +267,9 @@ def test_bad_settings(settings, message):
 def test_models_that_cannot_be_updated():
     with pytest.raises(TypeError, match="Ridge cannot be updated"):
         ActiveLearner(potential(Ridge()), EMT(), threshold=0.1).fit(alloys())
+    # Before anything is labelled, where that can be told.
+    with pytest.raises(TypeError, match=r"Ridge cannot be updated: use EnergyForceRegressor\(\)"):
+        ActiveLearner(Ridge(), None, threshold=0.1).fit(alloys())
 
 
 def test_what_another_thread_has_learned_meanwhile_is_not_asked_for():
