@@ -100,10 +100,10 @@ class AngularNetwork(NetworkRegressor):
         and stresses (``return_std=True``, and in the calculator), calibrated by the errors on the
         groups that are held out. 16 take about as long as three more epochs. None fits none.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the fit before, with its elements, shifts and
-        scale, instead of starting anew: after more structures have been labelled, for one.
-        Parameters that shape the network must be as they were. What the fit before was trained on
-        is not held out.
+        Whether ``fit`` goes on from the weights of the fit before, with its elements and shifts,
+        instead of starting anew: after more structures have been labelled, for one. Parameters
+        that shape the network must be as they were. What the fit before was trained on is not
+        held out.
     dtype : {"float32", "float64"}, default="float32"
         Of the network.
     device : str or torch.device, default="auto"

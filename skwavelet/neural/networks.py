@@ -43,6 +43,14 @@ class Readout(nn.Module):
         return shifted_softplus(self.inner(features))
 
 
+@torch.no_grad()
+def multiply_readout(readout: nn.Module, factor: float) -> None:
+    """Multiply the numbers of a readout by a factor."""
+    last = readout.outer if isinstance(readout, Readout) else readout
+    for weight in last.parameters():
+        weight.mul_(factor)
+
+
 def last_features(readout: nn.Module, features: Tensor) -> Tensor:
     """Return what the last layer of a readout sees, which in a linear one is what it is given."""
     return readout.last(features) if isinstance(readout, Readout) else features
@@ -116,6 +124,11 @@ class AngularModule(nn.Module):
         for geometry in self.geometries:
             if isinstance(geometry, HarmonicGeometry):
                 geometry.set_crowding(crowding)
+
+    def multiply(self, factor: float) -> None:
+        """Multiply all numbers by a factor."""
+        for readout in self.readouts:
+            multiply_readout(readout, factor)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return one number per structure (B,), and the mean entropy of the shares of pooling."""
@@ -235,6 +248,10 @@ class ScatteringModule(nn.Module):
         self.register_buffer("layer_spreads", torch.ones(n_layers, n_outputs, dtype=torch.float64))
         self.register_buffer("means", torch.zeros(n_pooled, dtype=torch.float64))
         self.register_buffer("spreads", torch.ones(n_pooled, dtype=torch.float64))
+
+    def multiply(self, factor: float) -> None:
+        """Multiply all numbers by a factor."""
+        multiply_readout(self.head, factor)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return one number per structure (B,), and 0 for auxiliary losses."""

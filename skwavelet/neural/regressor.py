@@ -162,9 +162,12 @@ class NetworkRegressor(
             self._check_architecture()
             check_elements(structures, self._atomic_numbers, declared=None)
             self._check_support(structures)
+            self._set_unit(self._learn_units(structures, totals, pulls, weights, train)[1])
         else:
             self.__dict__.pop("module_", None)  # what is learned now does not belong to it
-            self._learn_units(structures, totals, pulls, weights, train)
+            self._learn_from(structures)
+            units = self._learn_units(structures, totals, pulls, weights, train)
+            self.shifts_, self.scale_ = units
         data = self._labelled(structures, totals, pulls, stresses, weights)
         module = self._start_module(data.take(train).graphs, seed, continued)
         trainer = Trainer(
@@ -267,6 +270,14 @@ class NetworkRegressor(
             )
         return np.arange(len(groups)), np.arange(0)
 
+    def _learn_from(self, structures: list[Structure]) -> None:
+        """Learn what the module is built with."""
+        elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
+        self.elements_ = [chemical_symbols[z] for z in elements]
+        self._atomic_numbers = tuple(elements)
+        self._built_with = {name: copy.copy(getattr(self, name)) for name in self._architecture}
+        self._learn(structures)
+
     def _learn_units(
         self,
         structures: list[Structure],
@@ -274,18 +285,23 @@ class NetworkRegressor(
         forces: list[np.ndarray | None],
         weights: np.ndarray,
         train: np.ndarray,
-    ) -> None:
-        """Learn elements, an energy of every element, and the unit of energies and forces."""
-        elements = sorted(set(chain.from_iterable(s.elements for s in structures)))
-        self.elements_ = [chemical_symbols[z] for z in elements]
-        self._atomic_numbers = tuple(elements)
-        self._built_with = {name: copy.copy(getattr(self, name)) for name in self._architecture}
-        self._learn(structures)
+    ) -> tuple[np.ndarray, float]:
+        """Return an energy of every element, and the unit of energies and forces."""
+        n_elements = len(self._atomic_numbers)
         counts = np.array(
-            [np.bincount(self._species(structures[row]), minlength=len(elements)) for row in train]
+            [np.bincount(self._species(structures[row]), minlength=n_elements) for row in train]
         )
-        labels = totals[train], [forces[row] for row in train], weights[train]
-        self.shifts_, self.scale_ = learn_units(counts, *labels)
+        return learn_units(counts, totals[train], [forces[row] for row in train], weights[train])
+
+    def _set_unit(self, unit: float) -> None:
+        """Let the fitted network have another unit; what it predicts stays as it is."""
+        ratio = self.scale_ / unit
+        self.module_.multiply(ratio)
+        if self._last_layers is not None:
+            self._last_layers = replace(
+                self._last_layers, weights=ratio * self._last_layers.weights
+            )
+        self.scale_ = unit
 
     def _labelled(
         self,

@@ -84,15 +84,48 @@ def test_warm_start_goes_on(name):
         network.predict(X), NETWORKS[name](**parameters).fit(X, y, forces).predict(X)
     )
     before, units = network.predict(X), (network.scale_, *network.shifts_)
-    network.set_params(learning_rate=1e-12).fit(X[:4], y[:4] + 1, forces[:4])
+    hot = [3 * pull for pull in forces[:4]]
+    network.set_params(learning_rate=1e-12).fit(X[:4], y[:4] + 1, hot)
     np.testing.assert_allclose(network.predict(X), before, rtol=1e-7)
-    assert (network.scale_, *network.shifts_) == units
+    assert tuple(network.shifts_) == units[1:]
+    assert network.scale_ == pytest.approx(np.sqrt(np.mean(np.square(hot))))
     network.set_params(learning_rate=1e-3).fit(X, y, forces)
     assert np.abs(network.predict(X) - before).max() > 1e-6
     with pytest.raises(ValueError, match="Structure 1 contains Na, not seen in fit"):
         network.fit([X[0], Atoms("Na")], y[:2])
     network.set_params(width=9, warm_start=False).fit(X[:5], y[:5])
     assert (network.scale_, *network.shifts_) != units
+
+
+@pytest.mark.parametrize("name", ["legendre", "literal", "pooled", "point", "linear point"])
+def test_another_unit_changes_no_prediction(name):
+    """Of the network and its members: a fit that goes on may be interrupted after it."""
+    X, y, forces = waters(8)
+    network = NETWORKS[name](n_members=3, validation_fraction=0.5).fit(X, y, forces=forces)
+
+    def predicted():
+        found = *network.predict(X, return_std=True), *network.predict_forces(X, return_std=True)
+        return [np.concatenate(list(map(np.atleast_1d, part))) for part in found]
+
+    before, unit = predicted(), network.scale_
+    network._set_unit(0.1 * unit)
+    assert network.scale_ == 0.1 * unit
+    for one, other in zip(before, predicted(), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-12)
+
+
+def test_a_warm_start_from_next_to_nothing_learns():
+    """The unit of energies that hardly differ would be far too small for the structures after."""
+    X, y, forces = waters(20)
+    nearly = [X[0].copy() for _ in range(6)]
+    for seed, atoms in enumerate(nearly):
+        atoms.rattle(1e-4, seed=seed)
+    parameters = {"validation_fraction": None, "max_epochs": 40, "learning_rate": 0.01}
+    network = NETWORKS["legendre"](warm_start=True, **parameters)
+    network.fit(nearly, y[0] + 1e-6 * np.arange(6)).fit(X, y, forces)
+    expected = np.concatenate(forces)
+    wrong = np.abs(np.concatenate(network.predict_forces(X)) - expected).mean()
+    assert wrong < 0.1 * np.abs(expected).mean()
 
 
 @pytest.mark.parametrize("name", ["gaussian", "point"])
