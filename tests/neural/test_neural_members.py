@@ -172,6 +172,14 @@ def test_calculators_tell_what_predict_does(fitted, data):
     np.testing.assert_allclose(calculator.get_forces(atoms), network.predict_forces([atoms])[0])
 
 
+def test_structures_may_come_one_after_the_other(fitted, data):
+    network, X = fitted["pairs"], data[0][:3]
+    for one, other in zip(
+        network.predict(iter(X), return_std=True), network.predict(X, return_std=True), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_members_of_energies_alone_and_of_another_fit(data):
     X, y, _, groups = data
     network = NETWORKS["pairs"](n_members=3, validation_fraction=0.34, warm_start=True)

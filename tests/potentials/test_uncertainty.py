@@ -107,7 +107,7 @@ def test_energies_forces_and_stresses_are_calibrated(copper, monkeypatch, n_dire
         assert np.average(z2[seen], weights=weight[rows.structure[own]][seen]) == pytest.approx(1)
     atoms = copper.structures[0].copy()
     atoms.calc = ScatteringCalculator(model)
-    _, (energy_std,) = model.predict([atoms], return_std=True)
+    _, (energy_std,) = model.predict(iter([atoms]), return_std=True)
     _, (forces_std,) = model.predict_forces([atoms], return_std=True)
     assert atoms.calc.get_property("energy_std", atoms) == pytest.approx(4 * energy_std)
     np.testing.assert_allclose(atoms.calc.get_property("forces_std", atoms), forces_std, rtol=1e-9)
