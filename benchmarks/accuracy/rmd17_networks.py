@@ -95,7 +95,7 @@ def main():
         if args.minutes:
             network = AngularNetwork(width=args.width, **settings)
             found = train_and_test(
-                name, network, train, test, args.minutes, args.cache, True, args.seeds
+                name, network, train, test, args.minutes, args.cache, seeds=args.seeds
             )
             energy, force = found["energy"], found["force"]
             table.add(
@@ -105,9 +105,8 @@ def main():
             )  # fmt: skip
         if args.base:
             network, (X, y, _) = PointScatteringNetwork(**settings), train
-            train = X, y, None
             found = train_and_test(
-                name, network, train, test, args.base, args.cache, True, args.seeds
+                name, network, (X, y, None), test, args.base, args.cache, seeds=args.seeds
             )
             energy = found["energy"]
             base.add(

@@ -29,7 +29,7 @@ def split(
     groups: np.ndarray,
     fraction: float,
     seed: int,
-    trained_on: np.ndarray,
+    seen: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to train on, and those of the groups that are held out.
 
@@ -46,15 +46,14 @@ def split(
     fraction : float
     seed : int
         Deals the groups out.
-    trained_on : ndarray
-        `fingerprints` of the structures that the network was trained on before.
+    seen : ndarray of bool, of shape (n_structures,)
+        Which structures the network was trained on before.
 
     Raises
     ------
     ValueError
         If nothing can be held out.
     """
-    seen = np.isin(fingerprints(structures), trained_on)
     rows = np.flatnonzero(~np.isin(groups, groups[seen]))
     n_groups, wanted = len(np.unique(groups[rows])), fraction * len(groups)
     if not n_groups:
@@ -62,12 +61,13 @@ def split(
             "warm_start=True goes on from a network that was trained on structures of every "
             "group: pass others as well, or set validation_fraction=None."
         )
-    if len(rows) == len(groups) and n_groups < 2:
+    # Where nothing was trained on before, something has to be left to train on.
+    least = 1 if seen.any() else 2
+    if n_groups < least:
         raise ValueError(
             "One group cannot be split for validation: pass more groups, or set "
             "validation_fraction=None."
         )
-    least = 2 if len(rows) == len(groups) else 1
     n_folds = min(n_groups, max(least, round(len(rows) / wanted)))
     folds = [rows]
     if n_folds > 1:

@@ -17,12 +17,7 @@ from skwavelet.neural.last_layers import LastLayers, last_gradients
 from skwavelet.neural.networks import energy_gradients
 from skwavelet.potentials.energy_model import energy_model
 from skwavelet.potentials.shared_predictions import SharedPredictionMixin
-from skwavelet.structures.checks import (
-    Structure,
-    as_atoms,
-    check_elements,
-    check_structures,
-)
+from skwavelet.structures.checks import Structure, as_atoms, check_elements, check_structures
 
 # Structures that are predicted at once where ``batch_size`` is None.
 _BATCH_SIZE = 10

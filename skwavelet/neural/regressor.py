@@ -156,7 +156,8 @@ class NetworkRegressor(
         seed = int(check_random_state(self.random_state).randint(2**31))
         continued = self.warm_start and hasattr(self, "module_")
         trained_on = self._trained_on if continued else np.zeros(0, np.uint64)
-        train, held_out = self._split(X, structures, groups, seed, trained_on)
+        prints = fingerprints(structures)
+        train, held_out = self._split(X, structures, groups, seed, np.isin(prints, trained_on))
         totals = y * [len(structure) for structure in structures]  # what the network learns
         if continued:
             self._check_architecture()
@@ -182,7 +183,7 @@ class NetworkRegressor(
         self.module_ = trainer.module.eval().requires_grad_(False)
         self.history_ = self._readable(trainer.history)
         self.n_iter_, self.best_epoch_ = trainer.epoch, trainer.best_epoch
-        self._trained_on = np.union1d(trained_on, fingerprints([structures[i] for i in train]))
+        self._trained_on = np.union1d(trained_on, prints[train])
         self._last_layers = self._intervals = None
         if self.n_members is not None:
             rng = np.random.default_rng((seed, 1))
@@ -258,11 +259,11 @@ class NetworkRegressor(
         structures: list[Structure],
         groups: np.ndarray,
         seed: int,
-        trained_on: np.ndarray,
+        seen: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows to train on and those of the groups that are held out."""
         if self.validation_fraction is not None:
-            return split(X, structures, groups, self.validation_fraction, seed, trained_on)
+            return split(X, structures, groups, self.validation_fraction, seed, seen)
         if self.n_members is not None:
             raise ValueError(
                 "n_members needs groups that the network has not seen, which tell how large "

@@ -78,8 +78,8 @@ def weights(network):
     return torch.cat([value.ravel() for value in network.module_.state_dict().values()]).numpy()
 
 
-def split_as_fit_does(network, X, groups, trained_on=()):
+def split_as_fit_does(network, X, groups):
     """The rows that a network with ``random_state=0`` trains on, and those that it holds out."""
     seed = int(np.random.RandomState(0).randint(2**31))
-    fraction, seen = network.validation_fraction, np.array(trained_on, np.uint64)
+    fraction, seen = network.validation_fraction, np.zeros(len(X), bool)
     return split(X, check_structures(X), groups, fraction, seed, seen)

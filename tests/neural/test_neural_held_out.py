@@ -20,7 +20,7 @@ from skwavelet.structures.checks import check_structures
 def parted(X, groups, fraction=0.1, seed=0, trained_on=()):
     """Return the rows of both parts, which are all rows, and whole groups."""
     structures, groups = check_structures(X), np.asarray(groups)
-    seen = np.array(trained_on, np.uint64)
+    seen = np.isin(fingerprints(structures), np.array(trained_on, np.uint64))
     train, held_out = split(X, structures, groups, fraction, seed, seen)
     assert sorted([*train, *held_out]) == list(range(len(X)))
     assert not set(groups[train]) & set(groups[held_out])
